@@ -1,0 +1,21 @@
+#include "base/task_pool.h"
+
+namespace millrace {
+
+TaskPool::TaskPool(size_t n_threads, size_t queue_capacity) : queue_(queue_capacity) {
+  threads_.reserve(n_threads);
+  for (size_t i = 0; i < n_threads; ++i) {
+    threads_.emplace_back([this] {
+      while (auto job = queue_.pop()) (*job)();
+    });
+  }
+}
+
+TaskPool::~TaskPool() {
+  queue_.close();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool TaskPool::try_post(std::function<void()> job) { return queue_.try_push(std::move(job)); }
+
+}  // namespace millrace
