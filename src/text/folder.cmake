@@ -1,0 +1,6 @@
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
+if(FOLDER_KIND STREQUAL "PUBLIC")
+  target_link_libraries(${FOLDER_TARGET} PRIVATE PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+endif()
