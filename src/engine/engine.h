@@ -1,0 +1,147 @@
+// Engine: takes requests in, plans, submits, commits, emits. Sole owner of all request and cache state; no compute
+// behind it but flow::Backend. step() is the five verbs apply, retire, plan, submit, emit (docs/contracts/threads.md).
+//  1. After a successful submit() every fork 0 .. n-1 of the request ends with exactly one finishing TokenEvent.
+//  2. Messages (submit, cancel, park, resume, reset, drain, stop) are applied at one point, the start of step().
+//  3. The same messages at the same ticks and the same outputs give the same plans (StepPlan.state_hash).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "flow/backend.h"
+#include "flow/generate_request.h"
+#include "flow/kv_geometry.h"
+#include "flow/token_event.h"
+#include "sched/sched_options.h"
+
+namespace millrace::engine {
+
+struct EngineOptions {
+  flow::KvGeometry kv;
+  sched::SchedOptions sched;
+  uint32_t max_queued_requests = 512;        // submitted and not yet started; beyond: kQueueFull
+  uint64_t max_queued_tokens = 1'000'000;    // prompt tokens of those
+  bool prefix_cache = true;                  // false: nothing is matched
+  Tick park_limit = 30 * kSecond;            // a reader parked this long ends with kError kSlowReader
+  uint64_t hash_secret = 0;                  // of the prefix trie; per process; influences no decision
+  unsigned trie_hash_bits = 64;              // tests force collisions with 8
+};
+
+// Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
+struct EngineStats {
+  // now
+  uint32_t n_running = 0;                    // sequences (forks) that hold a slot
+  uint32_t n_waiting = 0;                    // sequences submitted and without a slot (inbox, queue, preempted)
+  uint32_t n_parked = 0;                     // sequences whose reader is slow
+  uint64_t queued_tokens = 0;                // prompt tokens of requests not started
+  uint32_t kv_blocks_total = 0;
+  uint32_t kv_blocks_free = 0;
+  uint32_t kv_blocks_cached = 0;             // hold a published prefix, can be evicted at once
+  uint32_t kv_blocks_active = 0;             // in use by running sequences
+  uint32_t kv_blocks_cooling = 0;            // released, a step in flight may still touch them
+  // totals
+  uint64_t n_requests = 0;                   // accepted by submit()
+  uint64_t n_refused = 0;                    // refused by submit()
+  uint64_t prompt_tokens = 0;                // prompt rows computed plus cached, first admission of each fork
+  uint64_t prompt_tokens_computed = 0;       // prompt rows that went through a step (recomputation included)
+  uint64_t generated_tokens = 0;
+  uint64_t prefix_query_tokens = 0;          // prompt tokens looked up at admission
+  uint64_t prefix_hit_tokens = 0;            // of those found
+  uint64_t n_preemptions = 0;
+  uint64_t recomputed_tokens = 0;            // rows computed again after a preemption or a failed step
+  uint64_t n_evictions = 0;                  // cached blocks taken for new content
+  uint64_t n_steps = 0;
+  uint64_t n_rows = 0;                       // tokens through the model
+  uint64_t n_failed_steps = 0;
+  uint64_t n_integrity_errors = 0;           // accounting faults found and quarantined; 0 unless there is a bug
+  uint64_t n_finished_eos = 0;               // finished forks by reason
+  uint64_t n_finished_stop_token = 0;
+  uint64_t n_finished_length = 0;
+  uint64_t n_finished_cancelled = 0;
+  uint64_t n_finished_error = 0;
+  // liveness
+  uint64_t heartbeat = 0;                    // advances with every call of step()
+  Tick last_step_at = 0;                     // engine clock when the last output was retired (or the engine was made)
+  bool has_work = false;                     // requests are unfinished: with an old last_step_at this is a stall
+  bool draining = false;
+};
+
+// What one retired step did; for histograms.
+struct StepRecord {
+  uint64_t step = 0;
+  uint32_t n_rows = 0;
+  uint32_t n_prefill_rows = 0;
+  uint32_t n_decode_rows = 0;                // one per decoding sequence
+  uint32_t n_prefill_seqs = 0;
+  uint32_t n_decode_seqs = 0;
+  uint32_t n_tokens_out = 0;                 // sampled tokens emitted
+  bool ok = true;
+  Tick took = 0;                             // of the backend, ns
+  Tick planned_at = 0;                       // engine clock
+  Tick retired_at = 0;
+};
+
+// Called once per retired step, on the engine thread; must not block.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  virtual void on_step(const StepRecord& record) = 0;
+};
+
+class Engine {
+ public:
+  // Nothing wrong with the options, or kUsage / kResource with what, got and wanted. Call before constructing.
+  static Result<void> validate(const EngineOptions& options);
+
+  // `backend`, `sink` and `clock` outlive the engine. `observer` may be null.
+  Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& sink, const Clock& clock,
+         StepObserver* observer = nullptr);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Thread: any. Accepts the request (its events go to the sink) or refuses it: kQueueFull, kDraining,
+  // kContextLengthExceeded (prompt + 1 beyond max_len, or one fork can never fit the pool: message with the numbers),
+  // kEmptyPrompt, kInvalidValue (n = 0 or an id in use). `arrival` 0 is replaced by the clock's now.
+  Result<void> submit(flow::GenerateRequest request);
+  // Thread: any. All forks end with kCancelled; unknown or finished ids are ignored.
+  void cancel(flow::RequestId id);
+  // Thread: any. One fork ends with kCancelled (a stop string was found in it).
+  void cancel_fork(flow::RequestId id, uint32_t fork);
+  // Thread: any. A parked request is left out of plans until resume(); it keeps its blocks at most park_limit.
+  void park(flow::RequestId id);
+  void resume(flow::RequestId id);
+  // Thread: any. Forgets every cached prefix that no running sequence uses; running ones keep theirs unshared.
+  void reset_prefix_cache();
+  // Thread: any. New requests are refused, queued ones that never ran end with kError kDraining, the rest goes on.
+  void begin_drain();
+  // Thread: any. Draining, and every accepted request has ended.
+  bool drained() const;
+  // Thread: any. The next step() ends everything left with kError kDraining; then stopped() is true.
+  void stop();
+  bool stopped() const;
+
+  // Thread: engine. One turn of the loop; false when there was nothing to do.
+  bool step();
+  // Thread: engine. Sleeps until a message, wake() or the next deadline; returns at once when a step could be planned.
+  void wait_for_work();
+  // Thread: engine. while (!stopped()) { if (!step()) wait_for_work(); }
+  void run();
+  // Thread: any. For a backend that computes aside (depth >= 2): its output is ready.
+  void wake();
+
+  // Thread: any. Short lock.
+  EngineStats stats() const;
+
+  // Thread: engine; tests. Empty, or what is wrong with the accounting of blocks and sequences.
+  std::string check_integrity() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace millrace::engine
