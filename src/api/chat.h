@@ -1,0 +1,30 @@
+// POST /v1/chat/completions: the body as a struct. Messages stay JSON, checked and normalised: roles known, content null,
+// a string or text parts, tool_calls[].function.arguments parsed to objects as chat templates expect.
+// Thread: any.
+#pragma once
+
+#include <string>
+
+#include "api/common.h"
+#include "base/json.h"
+#include "base/result.h"
+
+namespace millrace::api {
+
+struct ChatRequest {
+  CommonParams common;
+  Json messages;                       // array, 1..limit objects
+  Json documents;                      // null or array
+  Json chat_template_kwargs;           // null or object; reasoning_effort and documents are added to it
+  std::string chat_template;           // only with trust_request_chat_template
+  bool add_generation_prompt = true;
+  bool continue_final_message = false; // never together with add_generation_prompt
+};
+
+// Bad field: Error with code, the JSON path in `param`, and a text naming value and range.
+Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context);
+
+// The checks of `messages` alone, shared with /tokenize; returns the normalised array.
+Result<Json> check_messages(const Json& messages, const Limits& limits);
+
+}  // namespace millrace::api

@@ -1,0 +1,100 @@
+// What every generation route shares, after parsing: plain data, validated, defaults filled in.
+// Built by parse_chat() and parse_completion() through the table of fields.h; read by to_generate() and output.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "flow/sampling_params.h"
+
+namespace millrace::api {
+
+// Facts of the served model that a request is checked against.
+struct ModelFacts {
+  int64_t n_vocab = 0;
+  int64_t max_len = 0;  // tokens, prompt + output
+};
+
+// generation_config.json and --override-generation-config; absent values fall back to API.md 3.2.
+struct SamplingDefaults {
+  std::optional<float> temperature;
+  std::optional<int32_t> top_k;
+  std::optional<float> top_p;
+  std::optional<float> min_p;
+  std::optional<float> repetition_penalty;
+  std::optional<int64_t> max_tokens;
+};
+
+// All that parsing a body needs. The referenced objects outlive the call.
+struct ParseContext {
+  const Limits& limits;
+  std::span<const std::string> served_names;  // >= 1, the first one answers a request without `model`
+  ModelFacts model;
+  SamplingDefaults defaults;
+  bool strict_fields = false;                 // an unknown field is 400 unknown_field
+  bool trust_request_chat_template = false;   // else `chat_template` is 400 chat_template_disabled
+};
+
+struct StreamParams {
+  bool stream = false;
+  bool include_usage = false;
+  bool continuous_usage_stats = false;
+};
+
+enum class TruncationSide : uint8_t { kLeft, kRight };  // kLeft keeps the last tokens
+
+struct PromptParams {
+  bool add_special_tokens = true;                      // default: chat false, completions true
+  std::optional<int64_t> truncate_prompt_tokens;       // -1: to the context length
+  TruncationSide truncation_side = TruncationSide::kLeft;
+  bool cache_prompt = true;                            // false: no prefix-cache lookup
+  std::string cache_salt;                              // empty: none
+};
+
+// How the answer is shown. Logprob counts are sampling.n_logprobs and sampling.n_prompt_logprobs.
+struct OutputParams {
+  std::vector<std::string> stop;                       // strings, matched on decoded text
+  bool include_stop_str_in_output = false;
+  bool skip_special_tokens = true;
+  bool spaces_between_special_tokens = true;
+  bool echo = false;
+  bool return_tokens_as_token_ids = false;             // "token_id:123" instead of text in logprobs
+  bool return_token_ids = false;
+  bool return_prompt_text = false;
+};
+
+struct CallerParams {
+  std::string request_id;        // empty: make one
+  std::string session_id;
+  std::string user;
+  std::string prompt_cache_key;
+  int64_t priority = 0;          // lower first
+  std::optional<double> timeout_s;
+};
+
+// Fields nobody knows: counted, and the first kMaxIgnoredNames named in X-Millrace-Ignored-Fields.
+constexpr size_t kMaxIgnoredNames = 16;
+struct IgnoredFields {
+  uint64_t count = 0;
+  std::vector<std::string> names;
+};
+
+struct CommonParams {
+  std::string model;                    // as requested (the reply repeats it); the first served name when absent
+  flow::SamplingParams sampling;        // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  std::optional<int64_t> max_tokens;    // absent: chat rest of the context, completions 16
+  std::optional<int64_t> seed;          // absent: random
+  uint32_t n = 1;
+  StreamParams stream;
+  PromptParams prompt;
+  OutputParams output;
+  CallerParams caller;
+  IgnoredFields ignored;
+};
+
+}  // namespace millrace::api

@@ -1,0 +1,85 @@
+// The table of request fields: name, aliases, routes, type, range and what is done with the value. The parser, the
+// documentation and the tests iterate it; adding a field is one row here (and its struct member).
+// Thread: any (constant data).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "api/common.h"
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/result.h"
+
+namespace millrace::api {
+
+struct ChatRequest;
+struct CompletionRequest;
+
+// Routes, as bits.
+constexpr uint8_t kRouteChat = 1;
+constexpr uint8_t kRouteCompletions = 2;
+constexpr uint8_t kRouteGenerate = kRouteChat | kRouteCompletions;
+
+enum class FieldType : uint8_t {
+  kBool,
+  kInt,         // range in Field::low .. high
+  kNumber,      // range in Field::low_number .. high_number
+  kString,      // length in bytes in low .. high
+  kVisible,     // string of 0x21..0x7E, length in low .. high
+  kStop,        // a string or an array of strings
+  kTokenIds,    // an array of token ids, at most `high`
+  kLogitBias,
+  kObject,
+  kArray,
+  kChoice,      // one of the words in Field::words
+  kAny,         // looked at by the route's own parser
+};
+
+enum class Support : uint8_t {
+  kHonoured,
+  kNoEffect,        // accepted and ignored
+  kUnlessNeutral,   // 400 unsupported_parameter unless the value is one of Field::words (JSON texts)
+};
+
+// Where a field's setter puts the value; the pointer of the other route is null.
+struct FieldTarget {
+  CommonParams& common;
+  ChatRequest* chat = nullptr;
+  CompletionRequest* completion = nullptr;
+};
+
+struct Field {
+  std::string_view name;
+  std::string_view aliases = {};   // separated by spaces; the name wins over an alias, an earlier alias over a later one
+  uint8_t routes = kRouteGenerate;
+  FieldType type = FieldType::kAny;
+  Support support = Support::kHonoured;
+  int64_t low = 0;
+  int64_t high = INT64_MAX;
+  double low_number = 0;
+  double high_number = 0;
+  bool low_open = false;           // low_number itself is refused
+  LimitId limit = LimitId::kCount; // replaces `high` when set
+  std::string_view words = {};     // kChoice and neutral values, separated by "|"
+  std::string_view default_text = {};
+  void (*set)(FieldTarget& target, const Json& value) = nullptr;
+};
+
+std::span<const Field> request_fields();
+
+// Largest value or count of a field under these limits.
+int64_t field_high(const Field& field, const Limits& limits);
+// "n must be an integer in 1..128": what a bad value of this field is answered with.
+std::string range_text(const Field& field, const Limits& limits);
+// The field's own checks (type and range), before set().
+Result<void> check_field(const Field& field, const Json& value, const ParseContext& context);
+// Applies every member of body that is a row of the table for this route; unknown names are counted or refused.
+Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& context, FieldTarget& target);
+
+// The model name to answer under, or 404 model_not_found.
+Result<std::string> resolve_model(const Json& body, const ParseContext& context);
+
+}  // namespace millrace::api

@@ -1,0 +1,119 @@
+// What a reply is made of, as plain data, and the writers of whole replies. Key order is fixed and follows API.md 4.
+// Text passed in is UTF-8, except token bytes in TokenText, which may be any bytes.
+// Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "api/common.h"
+#include "base/ids.h"
+#include "base/json.h"
+#include "flow/token_event.h"
+
+namespace millrace::api {
+
+enum class ReplyKind : uint8_t { kChat, kCompletion };
+
+// Equal on all chunks of one stream.
+struct ReplyHead {
+  std::string id;                 // "chatcmpl-..." or "cmpl-..."
+  int64_t created = 0;            // unix seconds
+  std::string model;              // the requested name
+  std::string system_fingerprint;
+};
+
+struct Usage {
+  uint64_t prompt_tokens = 0;
+  uint64_t completion_tokens = 0;
+  uint64_t cached_tokens = 0;
+};
+
+// llama-server's timings object; rates exclude the first token.
+struct Timings {
+  uint64_t cache_n = 0;
+  uint64_t prompt_n = 0;          // prompt tokens computed
+  double prompt_ms = 0;
+  uint64_t predicted_n = 0;
+  double predicted_ms = 0;        // first to last token
+};
+// From the finishing event of a sequence.
+Timings timings_of(const flow::TokenEvent& finish);
+
+struct TokenText {
+  TokenId id = kNoToken;
+  std::string bytes;              // decoded bytes of this token alone
+  float logprob = 0.0f;
+  int32_t rank = 0;
+};
+
+// Logprobs of one position with the text of each token.
+struct PositionText {
+  TokenText chosen;
+  std::vector<TokenText> top;
+  bool has_logprob = true;        // false: the first prompt token, which has none
+};
+
+enum class FinishKind : uint8_t { kStop, kLength };
+// What ended the sequence: nothing to tell (EOS, length), a stop id, or a stop string.
+using StopReason = std::variant<std::monostate, TokenId, std::string>;
+struct Finish {
+  FinishKind kind = FinishKind::kStop;
+  StopReason reason;
+};
+
+// The prompt side of a reply; unused parts stay empty.
+struct PromptOutput {
+  std::string text;                          // for echo and return_prompt_text
+  std::vector<TokenId> token_ids;            // for return_token_ids
+  std::vector<PositionText> logprobs;        // one per prompt token, the first without a logprob
+};
+
+struct ChoiceOutput {
+  uint32_t index = 0;
+  uint32_t prompt_index = 0;                 // completions: which PromptOutput it belongs to
+  std::string text;
+  Finish finish;
+  std::vector<TokenId> token_ids;
+  std::vector<PositionText> logprobs;        // one per output token, when asked for
+};
+
+struct ReplyParts {
+  const ReplyHead& head;
+  const CommonParams& params;
+  std::span<const PromptOutput> prompts;     // chat: exactly one
+  std::span<const ChoiceOutput> choices;     // in index order
+  Usage usage;                               // summed over prompts and choices
+  const Timings* timings = nullptr;          // null: no timings key
+};
+
+// {"id":"chatcmpl-...","object":"chat.completion",...}; OutputParams::echo puts PromptOutput::text before the text.
+std::string chat_reply(const ReplyParts& parts);
+// {"id":"cmpl-...","object":"text_completion",...}; with echo, text and logprobs begin with the prompt.
+std::string completion_reply(const ReplyParts& parts);
+
+// One served name of GET /v1/models.
+struct ModelCard {
+  std::string id;
+  std::string root;               // path or org/name
+  std::string parent;             // base model of an adapter; empty: null
+  int64_t created = 0;
+  int64_t max_model_len = 0;
+  std::string vocab_type;
+  int64_t n_vocab = 0;
+  int64_t n_ctx_train = 0;
+  int64_t n_embd = 0;
+  int64_t n_params = 0;
+  int64_t size_bytes = 0;
+};
+std::string models_reply(std::span<const ModelCard> cards);
+std::string model_reply(const ModelCard& card);
+
+// A new id: prefix + 32 hex digits of two random words.
+std::string make_reply_id(std::string_view prefix, uint64_t high, uint64_t low);
+
+}  // namespace millrace::api
