@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/result.h"
-#include "text/byte_range.h"
+#include "text/tokenizer.h"
 
 namespace millrace::text {
 
