@@ -1,0 +1,63 @@
+"""Runs a command against a real server: with_server.py MILLRACE MODEL [SERVER FLAGS] -- COMMAND...
+
+Starts `MILLRACE serve MODEL` on a free loopback port, waits until /health/ready says 200, runs COMMAND with the base
+URL as its last argument, then drains the server with SIGTERM. Exits with the command's code; 1 when the server did
+not start, died, or did not drain with exit code 0."""
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+READY_WITHIN_S = 180
+DRAIN_WITHIN_S = 45
+
+
+def ready(url):
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=2) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def main():
+    cut = sys.argv.index("--")
+    program, model, *flags = sys.argv[1:cut]
+    command = sys.argv[cut + 1:]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    log = pathlib.Path("build/check/server.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        server = subprocess.Popen([program, "serve", model, "--host", "127.0.0.1", "--port", str(port), *flags], stdout=out, stderr=out)
+    code = 1
+    try:
+        end = time.monotonic() + READY_WITHIN_S
+        while not ready(url):
+            if server.poll() is not None or time.monotonic() > end:
+                print(f"the server did not become ready (exit {server.poll()}):\n{log.read_text()[-4000:]}")
+                return 1
+            time.sleep(0.1)
+        code = subprocess.run([*command, url]).returncode
+    finally:
+        if server.poll() is None:
+            server.send_signal(signal.SIGTERM)
+        try:
+            ended = server.wait(DRAIN_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            ended = "none within 45 s of SIGTERM"
+        if ended != 0:
+            print(f"the server ended with {ended}:\n{log.read_text()[-4000:]}")
+            code = code or 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Every path that the docs name exists; MAP.md and howtos keep their length; folders have a README."""
+import re
+
+from common import ROOT
+
+PATH = re.compile(r"`((?:src|tests|tools|docs|bench|cmake|python)/[A-Za-z0-9_./-]+)`")
+
+
+def check():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "src").rglob("README.md"))]
+    for page in pages:
+        if not page.exists():
+            yield f"{page.relative_to(ROOT)} is missing"
+            continue
+        text = page.read_text()
+        name = page.relative_to(ROOT)
+        for path in PATH.findall(text):
+            if not (ROOT / path.rstrip("/.")).exists() and not (ROOT / path).exists():
+                yield f"{name}: names {path}, which does not exist"
+        lines = text.count("\n")
+        if name.name == "MAP.md" and lines > 60:
+            yield f"{name}: {lines} lines, limit 60"
+        if "howto" in name.parts and lines > 40:
+            yield f"{name}: {lines} lines, limit 40"
+        if name.name == "README.md" and "src" in name.parts and lines > 30:
+            yield f"{name}: {lines} lines, limit 30"
+    for folder in sorted(p for p in (ROOT / "src").iterdir() if p.is_dir()):
+        if not (folder / "README.md").exists():
+            yield f"src/{folder.name}/README.md is missing"
