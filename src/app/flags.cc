@@ -1,0 +1,229 @@
+#include "app/flags.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+
+#include "base/macros.h"
+
+namespace millrace::app {
+namespace {
+
+// Flags of vLLM and llama-server that have no meaning here and change no output: accepted with a warning.
+struct HarmlessFlag {
+  std::string_view name;
+  bool takes_value;
+};
+constexpr HarmlessFlag kHarmless[] = {
+    {"--enforce-eager", false},
+    {"--cuda-graph-sizes", true},
+    {"--jinja", false},
+    {"--cont-batching", false},
+    {"-cb", false},
+    {"--uvicorn-log-level", true},
+    {"--disable-log-requests", false},
+    {"--disable-log-stats", false},
+    {"-ub", true},
+    {"--ubatch-size", true},
+    {"--swa-full", false},
+    {"--trust-remote-code", false},
+    {"--no-context-shift", false},
+    {"--enable-chunked-prefill", false},
+    {"--prefix-caching-hash-algo", true},
+    {"--enable-prompt-tokens-details", false},
+    {"--no-webui", false},
+};
+
+// `_` equals `-` in the name part of a long flag.
+std::string with_dashes(std::string arg) {
+  if (arg.rfind("--", 0) != 0) return arg;
+  size_t end = std::min(arg.find('='), arg.size());
+  std::replace(arg.begin(), arg.begin() + static_cast<std::ptrdiff_t>(end), '_', '-');
+  return arg;
+}
+
+std::string name_of(const std::string& arg) { return arg.substr(0, arg.find('=')); }
+
+std::string env_name(std::string_view long_name) {
+  std::string out = "MILLRACE_";
+  for (char c : long_name.substr(2)) out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return out;
+}
+
+// Levenshtein distance, for "did you mean".
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      size_t next = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = row[j];
+      row[j] = next;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+Result<int64_t> parse_size(std::string_view text) {
+  int64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  if (error != std::errc{}) return Error{ErrorCode::kUsage, fmt::format("\"{}\" is not an integer", quote_for_message(text)), ""};
+  int shift = 0;
+  if (!suffix.empty()) {
+    constexpr std::string_view kUnits = "kmgt";
+    size_t unit = kUnits.find(static_cast<char>(std::tolower(static_cast<unsigned char>(suffix[0]))));
+    std::string_view rest = suffix.substr(1);
+    if (unit == std::string_view::npos || !(rest.empty() || rest == "B" || rest == "b" || rest == "iB")) {
+      return Error{ErrorCode::kUsage, fmt::format("\"{}\": unknown suffix \"{}\", known: k M G T", quote_for_message(text), quote_for_message(suffix)), ""};
+    }
+    shift = 10 * static_cast<int>(unit + 1);
+  }
+  int64_t scaled = 0;
+  if (__builtin_mul_overflow(value, int64_t{1} << shift, &scaled)) {
+    return Error{ErrorCode::kUsage, fmt::format("\"{}\" is out of range", quote_for_message(text)), ""};
+  }
+  return scaled;
+}
+
+struct FlagSet::State {
+  explicit State(std::string name, std::string description) : app(std::move(description), std::move(name)) {}
+
+  CLI::App app;
+  std::map<std::string, CLI::Option*, std::less<>> by_name;  // every long and short name, with dashes
+  std::map<std::string, bool, std::less<>> is_switch;        // canonical long name -> takes no value
+  std::vector<std::string> canonical;                        // long names, for the environment
+
+  void remember(std::string_view names, CLI::Option* option, bool takes_no_value) {
+    bool first = true;
+    while (!names.empty()) {
+      size_t comma = std::min(names.find(','), names.size());
+      std::string name(names.substr(0, comma));
+      names.remove_prefix(std::min(comma + 1, names.size()));
+      if (name.rfind("--", 0) == 0 && first) {
+        first = false;
+        canonical.push_back(name);
+        is_switch[name] = takes_no_value;
+      }
+      by_name[name] = option;
+      if (takes_no_value && name.rfind("--", 0) == 0) by_name["--no-" + name.substr(2)] = option;
+    }
+  }
+
+  std::string nearest(const std::string& unknown) const {
+    std::string best;
+    size_t best_distance = 4;
+    for (const auto& [name, option] : by_name) {
+      size_t distance = edit_distance(name, unknown);
+      if (distance < best_distance) {
+        best_distance = distance;
+        best = name;
+      }
+    }
+    return best;
+  }
+};
+
+FlagSet::FlagSet(std::string name, std::string description)
+    : state_(std::make_unique<State>("millrace " + std::move(name), std::move(description))) {
+  state_->app.set_config("--config", "", "read flags from a TOML file; keys are flag names");
+  state_->by_name["--config"] = nullptr;
+  state_->by_name["--help"] = nullptr;
+  state_->by_name["-h"] = nullptr;
+  state_->app.get_formatter()->column_width(38);
+}
+FlagSet::~FlagSet() = default;
+
+void FlagSet::add(std::string_view names, std::string* target, std::string_view help) {
+  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(), false);
+}
+void FlagSet::add(std::string_view names, std::vector<std::string>* target, std::string_view help) {
+  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->expected(1, -1)->allow_extra_args(false), false);
+}
+void FlagSet::add(std::string_view names, int64_t* target, std::string_view help) {
+  CLI::callback_t read = [target](const CLI::results_t& values) {
+    auto value = parse_size(values.at(0));
+    if (!value.ok()) throw CLI::ValidationError(value.error().message);
+    *target = *value;
+    return true;
+  };
+  CLI::Option* option = state_->app.add_option(std::string(names), std::move(read), std::string(help));
+  option->default_str(std::to_string(*target))->type_name("N");
+  state_->remember(names, option, false);
+}
+void FlagSet::add(std::string_view names, double* target, std::string_view help) {
+  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(), false);
+}
+void FlagSet::add(std::string_view names, bool* target, std::string_view help) {
+  std::string spelled;
+  std::string_view rest = names;
+  while (!rest.empty()) {
+    size_t comma = std::min(rest.find(','), rest.size());
+    std::string name(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+    spelled += (spelled.empty() ? "" : ",") + name;
+    if (name.rfind("--", 0) == 0) spelled += ",!--no-" + name.substr(2);
+  }
+  state_->remember(names, state_->app.add_flag(spelled, *target, std::string(help)), true);
+}
+void FlagSet::positional(std::string_view name, std::string* target, std::string_view help, bool required) {
+  state_->app.add_option(std::string(name), *target, std::string(help))->required(required);
+}
+
+Result<bool> FlagSet::parse(std::span<const std::string> args) {
+  std::vector<std::string> kept;
+  std::vector<std::string> given_names;
+  bool only_values = false;
+  for (size_t i = 0; i < args.size(); ++i) {
+    std::string arg = only_values ? args[i] : with_dashes(args[i]);
+    only_values = only_values || arg == "--";
+    if (!only_values && arg.size() > 1 && arg[0] == '-' && std::isdigit(static_cast<unsigned char>(arg[1])) == 0) {
+      std::string name = name_of(arg);
+      bool known = state_->by_name.contains(name) || (name[1] != '-' && state_->by_name.contains(name.substr(0, 2)));
+      const auto* harmless = std::find_if(std::begin(kHarmless), std::end(kHarmless), [&](const HarmlessFlag& f) { return f.name == name; });
+      if (!known && harmless != std::end(kHarmless)) {
+        LOG(LogLevel::kWarning, "{} has no effect here", name);
+        if (harmless->takes_value && arg.find('=') == std::string::npos) ++i;
+        continue;
+      }
+      if (!known) {
+        std::string near = state_->nearest(name);
+        return Error{ErrorCode::kUsage, fmt::format("unknown flag {}{}", quote_for_message(name), near.empty() ? " (see --help)" : fmt::format("; did you mean {}?", near)), name};
+      }
+      given_names.push_back(name);
+    }
+    kept.push_back(std::move(arg));
+  }
+  for (const std::string& name : state_->canonical) {
+    const char* value = std::getenv(env_name(name).c_str());
+    CLI::Option* option = state_->by_name[name];
+    bool given_here = std::any_of(given_names.begin(), given_names.end(), [&](const std::string& n) { return state_->by_name[n] == option; });
+    if (value != nullptr && !given_here) kept.insert(kept.begin(), fmt::format("{}={}", name, value));
+  }
+  std::reverse(kept.begin(), kept.end());  // CLI11 takes arguments last first
+  try {
+    state_->app.parse(kept);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(state_->app.help().c_str(), stdout);
+    return false;
+  } catch (const CLI::Error& error) {
+    return Error{ErrorCode::kUsage, error.what(), ""};
+  }
+  return true;
+}
+
+bool FlagSet::given(std::string_view long_name) const {
+  auto at = state_->by_name.find(long_name);
+  return at != state_->by_name.end() && at->second != nullptr && at->second->count() > 0;
+}
+
+}  // namespace millrace::app

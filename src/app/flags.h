@@ -1,0 +1,47 @@
+// FlagSet: the flags of one subcommand. A thin wall around CLI11, which is compiled once, in flags.cc.
+// Rules: `_` equals `-` in names; --flag=value and --flag value; --x / --no-x for switches; sizes take 32k, 1M, 2G
+// (powers of 1024); a value comes from the command line, else the environment variable MILLRACE_<FLAG>, else --config FILE
+// (TOML), else the default. Unknown flags are refused with the nearest known name; harmless flags of other servers are
+// accepted with one warning line each.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace millrace::app {
+
+class FlagSet {
+ public:
+  FlagSet(std::string name, std::string description);
+  ~FlagSet();
+
+  // names: "-c,--max-model-len,--ctx-size"; the first long name is the canonical one. The target keeps its value when
+  // the flag is absent and outlives parse().
+  void add(std::string_view names, std::string* target, std::string_view help);
+  void add(std::string_view names, std::vector<std::string>* target, std::string_view help);
+  void add(std::string_view names, int64_t* target, std::string_view help);  // takes size suffixes
+  void add(std::string_view names, double* target, std::string_view help);
+  void add(std::string_view names, bool* target, std::string_view help);     // also --no-<name>
+  // A value without a flag, in order of declaration.
+  void positional(std::string_view name, std::string* target, std::string_view help, bool required);
+
+  // False: --help was asked for and printed. kUsage names the flag, the value and what is wanted.
+  Result<bool> parse(std::span<const std::string> args);
+  // True when the flag got a value from any source.
+  bool given(std::string_view long_name) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// "32k" -> 32768; nothing when it is not an integer with an optional k, M, G or T (any case, optional B or iB).
+Result<int64_t> parse_size(std::string_view text);
+
+}  // namespace millrace::app
