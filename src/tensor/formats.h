@@ -22,6 +22,8 @@ struct FormatInfo {
   // out: [n_groups * group_values] f32; groups: [n_groups * group_bytes], any alignment
   void (*decode)(float* out, const uint8_t* groups, int64_t n_groups) = nullptr;
   void (*encode)(uint8_t* groups, const float* x, int64_t n_groups) = nullptr;
+  // The unsigned codes of one group in value order: q [group_values]. nullptr for float formats.
+  void (*codes)(uint8_t* q, const uint8_t* group) = nullptr;
 };
 
 // Indexed by Format: kFormats[i].format == Format(i).
