@@ -13,14 +13,14 @@
 
 #include "base/json.h"
 #include "tensor/float16.h"
+#include "tensor/shape.h"
 
 namespace millrace::testing {
 
 class SafetensorsWriter {
  public:
   // dtype: F32, F16 or BF16
-  void add(std::string_view name, std::string_view dtype, std::span<const int64_t> shape,
-           std::span<const float> values) {
+  void add(std::string_view name, std::string_view dtype, const tensor::Shape& shape, std::span<const float> values) {
     size_t begin = data_.size();
     for (float value : values) {
       if (dtype == "F32") {
@@ -31,7 +31,7 @@ class SafetensorsWriter {
       }
     }
     JsonArray extents;
-    for (int64_t extent : shape) extents.emplace_back(extent);
+    for (int i = 0; i < shape.n_dims; ++i) extents.emplace_back(shape.dims[static_cast<size_t>(i)]);
     Json entry = Json::object();
     entry.set("dtype", std::string(dtype));
     entry.set("shape", std::move(extents));
