@@ -1,0 +1,16 @@
+// The pieces of the avx512vnni kernel table: each function fills its own slots and no other.
+// table() is the one symbol that files outside this folder may name.
+// Thread: any (the table is constant once made).
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace millrace::kernels::avx512vnni {
+
+void fill_gemm(KernelTable& table);       // act_kind, pack, gemm, unpack_row, quantize, bf16_family
+void fill_rows(KernelTable& table);       // rows.cc: norms, RoPE, activations, sampling loops
+void fill_attention(KernelTable& table);  // attention.cc: kv_write, attn_span, attn_merge
+
+const KernelTable& table();
+
+}  // namespace millrace::kernels::avx512vnni
