@@ -1,0 +1,72 @@
+// Choice: the text of one answer as its tokens come: detokenizer, stop strings, logprobs with text. A token's logprobs
+// and id are handed out together with the text it completes, so joined logprob tokens follow the text.
+// Thread: one at a time (the owner of the session).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/common.h"
+#include "api/output.h"
+#include "flow/token_event.h"
+#include "text/detokenizer.h"
+#include "text/stop_matcher.h"
+#include "text/tokenizer.h"
+
+namespace millrace::instance {
+
+// What one token, or the end, adds to one choice. Text is valid UTF-8 and may be empty.
+struct ChoiceDelta {
+  uint32_t choice = 0;
+  std::string text;
+  std::vector<api::PositionText> logprobs;   // when logprobs were asked for
+  std::vector<TokenId> token_ids;            // the tokens this text comes from, held-back ones included
+  uint32_t n_output = 0;                     // output tokens of the choice so far
+  std::optional<api::Finish> finish;         // set on the last one
+  api::Timings timings;                      // set on the last one
+};
+
+class Choice {
+ public:
+  Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params, std::span<const TokenId> prompt,
+         uint32_t index);
+
+  // Appends what may be shown now to `out`. True when a stop string has just been found: the caller cancels the fork.
+  // An event with an error or an unexpected cancel must not be given.
+  bool push(flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
+
+  bool finished() const { return finished_; }
+  bool stopped() const { return stopped_; }   // by a stop string
+  uint32_t n_output() const { return n_output_; }
+
+ private:
+  struct PendingToken {
+    TokenId id = kNoToken;
+    uint64_t begin = 0;                       // bytes of decoded text before it
+    std::optional<api::PositionText> logprobs;
+  };
+  bool push_token(flow::TokenEvent& event, bool hide_text, std::vector<ChoiceDelta>& out);
+  void finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
+  void release(std::string text, bool all_tokens, std::vector<ChoiceDelta>& out);
+
+  const text::Tokenizer* tokenizer_;
+  text::Detokenizer detokenizer_;
+  text::StopMatcher stops_;
+  const api::CommonParams* params_;           // outlives the choice (in the session's job)
+  uint32_t index_;
+  uint32_t n_output_ = 0;
+  uint64_t decoded_ = 0;                      // bytes out of the detokenizer
+  uint64_t released_ = 0;                     // bytes handed out
+  int stop_index_ = -1;
+  bool stopped_ = false;
+  bool finished_ = false;
+  std::vector<PendingToken> pending_;
+};
+
+// The text of a position's logprobs.
+api::PositionText position_text(const text::Tokenizer& tokenizer, const flow::PositionLogprobs& position);
+
+}  // namespace millrace::instance

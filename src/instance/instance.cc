@@ -1,0 +1,165 @@
+#include "instance/instance.h"
+
+#include <chrono>
+#include <utility>
+
+#include "base/macros.h"
+#include "instance/blocking_notifier.h"
+#include "instance/session.h"
+
+namespace millrace::instance {
+namespace {
+
+constexpr size_t kTextQueue = 4096;  // requests that may wait for a text worker; queued_bytes bounds their size
+constexpr int kWarmUpPolls = 1000;
+constexpr auto kWatchInterval = std::chrono::milliseconds(100);
+
+void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
+  stats.n_requests -= base.n_requests;
+  stats.n_refused -= base.n_refused;
+  stats.prompt_tokens -= base.prompt_tokens;
+  stats.prompt_tokens_computed -= base.prompt_tokens_computed;
+  stats.generated_tokens -= base.generated_tokens;
+  stats.prefix_query_tokens -= base.prefix_query_tokens;
+  stats.prefix_hit_tokens -= base.prefix_hit_tokens;
+  stats.n_preemptions -= base.n_preemptions;
+  stats.recomputed_tokens -= base.recomputed_tokens;
+  stats.n_evictions -= base.n_evictions;
+  stats.n_steps -= base.n_steps;
+  stats.n_rows -= base.n_rows;
+  stats.n_failed_steps -= base.n_failed_steps;
+  stats.n_finished_eos -= base.n_finished_eos;
+  stats.n_finished_stop_token -= base.n_finished_stop_token;
+  stats.n_finished_length -= base.n_finished_length;
+  stats.n_finished_cancelled -= base.n_finished_cancelled;
+  stats.n_finished_error -= base.n_finished_error;
+}
+
+}  // namespace
+
+// What the engine tells of each step: to the estimate, and to an observer once one is set.
+class Instance::Tap final : public engine::StepObserver {
+ public:
+  explicit Tap(Instance& instance) : instance_(&instance) {}
+  void on_step(const engine::StepRecord& record) override {
+    instance_->estimate_.on_step(record);
+    engine::StepObserver* observer = instance_->observer_.load(std::memory_order_acquire);
+    if (observer != nullptr) observer->on_step(record);
+  }
+
+ private:
+  Instance* instance_;
+};
+
+Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
+  blocking_ = std::make_unique<BlockingNotifier>();
+  tap_ = std::make_unique<Tap>(*this);
+  text_ = std::make_unique<TextSide>(std::move(parts_.text));
+  engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
+  text_workers_ = std::make_unique<TaskPool>(parts_.n_text_threads, kTextQueue);
+}
+
+Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
+  CHECK(parts.backend != nullptr);
+  CHECK(!parts.facts.served_names.empty());
+  TRY(engine::Engine::validate(parts.engine));
+  std::unique_ptr<Instance> instance(new Instance(std::move(parts)));
+  instance->state_.store(InstanceState::kReady, std::memory_order_release);
+  instance->engine_thread_ = std::thread([self = instance.get()] { self->engine_->run(); });
+  instance->watchdog_thread_ = std::thread([self = instance.get()] { self->watch(); });
+  return instance;
+}
+
+Instance::~Instance() {
+  stopping_.store(true, std::memory_order_release);
+  text_workers_.reset();
+  engine_->stop();
+  engine_->wake();
+  if (engine_thread_.joinable()) engine_thread_.join();
+  if (watchdog_thread_.joinable()) watchdog_thread_.join();
+  engine_.reset();
+  parts_.backend.reset();
+  if (parts_.release) parts_.release();
+}
+
+// No progress for watchdog_s with work pending: the engine thread hangs and cannot be trusted any more.
+void Instance::watch() {
+  Tick limit = limits()[LimitId::kWatchdogSeconds] * kSecond;
+  while (!stopping_.load(std::memory_order_acquire)) {
+    std::this_thread::sleep_for(kWatchInterval);
+    Tick age = stall_age();
+    if (age < limit || state() == InstanceState::kDead) continue;
+    state_.store(InstanceState::kDead, std::memory_order_release);
+    engine::EngineStats stats = engine_->stats();
+    LOG(LogLevel::kError,
+        "watchdog: no step for {} s; steps {}, running {}, waiting {}, parked {}, kv free {} of {} blocks",
+        age / kSecond, stats.n_steps, stats.n_running, stats.n_waiting, stats.n_parked, stats.kv_blocks_free,
+        stats.kv_blocks_total);
+  }
+}
+
+Result<void> Instance::warm_up() {
+  Job job;
+  api::CompletionRequest request;
+  request.prompts.emplace_back(std::vector<TokenId>(2, 0));
+  request.common.sampling.temperature = 0.0f;
+  request.common.sampling.ignore_eos = true;
+  request.common.max_tokens = 2;
+  request.common.prompt.cache_prompt = false;
+  job.body = std::move(request);
+  job.arrival = clock_.now();
+  auto answer = generate_blocking(*this, std::move(job), {});
+  if (!answer.ok()) return answer.take_error();
+  engine_->reset_prefix_cache();
+  // The last event is emitted just before its step is counted.
+  for (int i = 0; i < kWarmUpPolls && engine_->stats().has_work; ++i) std::this_thread::sleep_for(kWatchInterval / 100);
+  baseline_ = engine_->stats();
+  return {};
+}
+
+api::ParseContext Instance::parse_context() const {
+  return {.limits = limits(),
+          .served_names = facts().served_names,
+          .model = {.n_vocab = facts().n_vocab, .max_len = facts().max_len},
+          .defaults = text_->parts().defaults};
+}
+
+std::vector<api::ModelCard> Instance::model_cards() const {
+  std::vector<api::ModelCard> cards;
+  for (const std::string& name : facts().served_names) {
+    api::ModelCard card;
+    card.id = name;
+    card.root = facts().root;
+    card.created = facts().created;
+    card.max_model_len = facts().max_len;
+    card.vocab_type = facts().vocab_type;
+    card.n_vocab = facts().n_vocab;
+    card.n_ctx_train = facts().n_ctx_train;
+    card.n_embd = facts().d_model;
+    card.n_params = facts().n_params;
+    card.size_bytes = facts().file_bytes;
+    cards.push_back(std::move(card));
+  }
+  return cards;
+}
+
+engine::EngineStats Instance::stats() const {
+  engine::EngineStats stats = engine_->stats();
+  subtract(stats, baseline_);
+  return stats;
+}
+
+Tick Instance::stall_age() const {
+  engine::EngineStats stats = engine_->stats();
+  if (!stats.has_work) return 0;
+  Tick age = clock_.now() - stats.last_step_at;
+  return age > 0 ? age : 0;
+}
+
+void Instance::begin_drain() {
+  InstanceState ready = InstanceState::kReady;
+  state_.compare_exchange_strong(ready, InstanceState::kDraining);
+  engine_->begin_drain();
+}
+
+}  // namespace millrace::instance

@@ -1,0 +1,152 @@
+// Instance: one loaded model with its engine: text side, engine thread, liveness. Made by load() from a model
+// reference, or by make() from parts (tests give a fake Backend).
+//  1. The engine thread is the backend's compute thread 0; it runs from make() to the destructor.
+//  2. State goes loading -> ready -> draining -> dead, never back; kDead also when the watchdog fires.
+// Thread: any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "api/common.h"
+#include "api/output.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/result.h"
+#include "base/task_pool.h"
+#include "engine/engine.h"
+#include "flow/backend.h"
+#include "instance/load_estimate.h"
+#include "instance/router.h"
+#include "instance/text_side.h"
+
+namespace millrace::instance {
+
+enum class InstanceState : uint8_t { kLoading, kReady, kDraining, kDead };
+
+// What is told about the model; fixed after load.
+struct InstanceFacts {
+  std::vector<std::string> served_names;     // >= 1
+  std::string root;                          // reference as given
+  std::string architecture;
+  std::string vocab_type;                    // "gpt2", "llama", ...
+  std::string isa;                           // kernels in use
+  std::string device = "cpu";
+  std::string weight_format;                 // of most weights, "Q4_1"
+  std::string kv_dtype = "bf16";
+  std::string system_fingerprint;
+  int64_t created = 0;                       // unix seconds
+  int64_t n_vocab = 0;
+  int64_t max_len = 0;
+  int64_t n_ctx_train = 0;
+  int64_t d_model = 0;
+  int64_t n_params = 0;
+  int64_t file_bytes = 0;
+  uint64_t weight_bytes = 0;                 // in memory
+  uint64_t kv_bytes = 0;
+  uint64_t scratch_bytes = 0;
+};
+
+struct InstanceParts {
+  InstanceFacts facts;
+  TextParts text;
+  engine::EngineOptions engine;
+  std::unique_ptr<flow::Backend> backend;
+  std::function<void()> release;             // called after the backend is gone; may be empty
+  size_t n_text_threads = 2;
+};
+
+struct LoadProgress {
+  std::string_view stage;                    // "download", "weights", "warm-up", ...
+  double fraction = 0.0;                     // 0..1
+};
+using ProgressFn = std::function<bool(const LoadProgress&)>;  // false: give up (kCancelled)
+
+// 0 and empty = from the model, or all that fits.
+struct InstanceOptions {
+  std::string model;                         // reference, see model_store.h
+  std::vector<std::string> served_names;     // empty: the last part of the reference
+  std::string chat_template;                 // Jinja text that replaces the model's
+  uint32_t max_model_len = 0;
+  uint32_t max_num_seqs = 256;
+  uint32_t max_num_batched_tokens = 0;
+  uint64_t kv_cache_bytes = 0;
+  uint64_t memory_limit_bytes = 0;           // 0: 90% of what the machine or its cgroup has
+  std::string kv_cache_dtype = "auto";
+  std::string isa;                           // kernels to use; empty: the best the CPU has
+  uint32_t n_threads = 0;                    // 0: physical cores
+  bool prefix_cache = true;
+  bool priority_policy = true;               // false: first come, first served
+  bool check_tensors = false;
+  bool warm_up = true;
+  bool use_generation_config = true;
+  api::SamplingDefaults override_defaults;
+  Limits limits;
+};
+
+class Instance {
+ public:
+  static Result<std::unique_ptr<Instance>> load(const InstanceOptions& options, const ProgressFn& progress);
+  static Result<std::unique_ptr<Instance>> make(InstanceParts parts);
+  // Cancels everything, joins.
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  // One prefill and one decode step; then the totals of stats() start from zero.
+  Result<void> warm_up();
+
+  const InstanceFacts& facts() const { return parts_.facts; }
+  const Limits& limits() const { return text_->parts().limits; }
+  api::ParseContext parse_context() const;
+  std::vector<api::ModelCard> model_cards() const;
+  TextSide& text() { return *text_; }
+  engine::Engine& engine() { return *engine_; }
+  Router& router() { return router_; }
+  TaskPool& text_workers() { return *text_workers_; }
+  const LoadEstimate& estimate() const { return estimate_; }
+  const Clock& clock() const { return clock_; }
+  // Bytes of requests waiting for a text worker; bounded by the limit queued_bytes.
+  std::atomic<int64_t>& queued_bytes() { return queued_bytes_; }
+
+  InstanceState state() const { return state_.load(std::memory_order_acquire); }
+  // Totals since warm-up.
+  engine::EngineStats stats() const;
+  // Time since the last step while work is pending; 0 when idle.
+  Tick stall_age() const;
+  void begin_drain();
+  void set_step_observer(engine::StepObserver* observer) { observer_.store(observer, std::memory_order_release); }
+  // The notifier of generate_blocking().
+  class BlockingNotifier;
+  BlockingNotifier& blocking_notifier() { return *blocking_; }
+
+ private:
+  class Tap;
+  explicit Instance(InstanceParts parts);
+  void watch();
+
+  SystemClock clock_;
+  InstanceParts parts_;
+  Router router_;
+  LoadEstimate estimate_;
+  std::unique_ptr<BlockingNotifier> blocking_;
+  std::unique_ptr<Tap> tap_;
+  std::unique_ptr<TextSide> text_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<TaskPool> text_workers_;
+  std::atomic<engine::StepObserver*> observer_{nullptr};
+  std::atomic<InstanceState> state_{InstanceState::kLoading};
+  std::atomic<int64_t> queued_bytes_{0};
+  std::atomic<bool> stopping_{false};
+  engine::EngineStats baseline_;             // totals at the end of the warm-up
+  std::thread engine_thread_;
+  std::thread watchdog_thread_;
+};
+
+}  // namespace millrace::instance

@@ -1,0 +1,281 @@
+#include "instance/session.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/macros.h"
+#include "instance/blocking_notifier.h"
+#include "instance/instance.h"
+
+namespace millrace::instance {
+namespace {
+
+double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
+
+int64_t job_bytes(const Job& job) {
+  // What a waiting request holds: its prompts (the parsed body is of the same order as the text).
+  constexpr int64_t kBase = 4096;
+  int64_t bytes = kBase;
+  if (const auto* completion = std::get_if<api::CompletionRequest>(&job.body)) {
+    for (const api::PromptInput& prompt : completion->prompts) {
+      if (const auto* text = std::get_if<std::string>(&prompt)) bytes += static_cast<int64_t>(text->size());
+      if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) bytes += static_cast<int64_t>(ids->size() * 4);
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Session::Session(Instance& instance, Notifier& notifier, Job job, SessionObserver* observer)
+    : instance_(&instance),
+      observer_(observer),
+      key_(instance.router().open(notifier)),
+      job_(std::make_shared<const Job>(std::move(job))) {
+  n_ = job_->params().n;
+}
+
+Session::~Session() {
+  cancel();
+  instance_->router().close(key_);
+}
+
+void Session::fail(api::ApiError error) {
+  if (phase_ == SessionPhase::kDone || phase_ == SessionPhase::kFailed) return;
+  error_ = std::move(error);
+  cancel_requests();
+  phase_ = SessionPhase::kFailed;
+}
+
+void Session::start() {
+  if (key_ == 0) {
+    fail({Error{ErrorCode::kQueueFull, "too many requests are open", ""}});
+    return;
+  }
+  int64_t bytes = job_bytes(*job_);
+  int64_t limit = instance_->limits()[LimitId::kQueuedBytes];
+  if (instance_->queued_bytes().fetch_add(bytes) + bytes > limit) {
+    instance_->queued_bytes().fetch_sub(bytes);
+    fail({Error{ErrorCode::kQueueFull, fmt::format("queued requests hold more than {} bytes", limit), ""}});
+    return;
+  }
+  bool posted = instance_->text_workers().try_post([instance = instance_, key = key_, job = job_, bytes] {
+    auto prepared = std::make_unique<Prepared>(instance->text().prepare(*job, key));
+    instance->queued_bytes().fetch_sub(bytes);
+    instance->router().post_prepared(key, std::move(prepared));
+  });
+  if (posted) return;
+  instance_->queued_bytes().fetch_sub(bytes);
+  fail({Error{ErrorCode::kQueueFull, "too many requests wait to be tokenised", ""}});
+}
+
+bool Session::submit_all(std::vector<PreparedPrompt>& prepared) {
+  for (PreparedPrompt& prompt : prepared) {
+    auto n_prompt = static_cast<int64_t>(prompt.request.prompt.size());
+    auto submitted = instance_->engine().submit(std::move(prompt.request));
+    if (submitted.ok()) {
+      submitted_ = true;
+      continue;
+    }
+    fail(api::with_lengths(submitted.take_error(), n_prompt, instance_->facts().max_len));
+    return false;
+  }
+  return true;
+}
+
+void Session::accept(Prepared prepared) {
+  if (phase_ != SessionPhase::kTokenising) return;
+  if (prepared.error) {
+    fail(std::move(*prepared.error));
+    return;
+  }
+  const api::CommonParams& params = job_->params();
+  uint64_t n_tokens = 0;
+  for (PreparedPrompt& prompt : prepared.prompts) {
+    n_tokens += prompt.tokens.size();
+    max_tokens_ = prompt.request.sampling.max_tokens;
+    prompt_lengths_.push_back(static_cast<uint32_t>(prompt.tokens.size()));
+    for (uint32_t k = 0; k < n_; ++k) {
+      choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens, static_cast<uint32_t>(choices_.size()));
+    }
+    prompts_.push_back({.text = std::move(prompt.text), .token_ids = std::move(prompt.tokens), .logprobs = {}});
+  }
+  n_choices_ = static_cast<uint32_t>(choices_.size());
+  cached_.assign(prompts_.size(), 0);
+  times_.assign(n_choices_, {});
+  double predicted = instance_->estimate().ttft_s(instance_->stats().queued_tokens, n_tokens);
+  predicted_ttft_ms_ = static_cast<uint64_t>(predicted * 1000.0);
+  if (params.caller.timeout_s && predicted > *params.caller.timeout_s) {
+    fail({Error{ErrorCode::kDeadlineUnreachable,
+                fmt::format("the first token is predicted after {} ms, the deadline is {} ms", predicted_ttft_ms_,
+                            static_cast<int64_t>(*params.caller.timeout_s * 1000.0)),
+                "timeout"}});
+    return;
+  }
+  phase_ = SessionPhase::kRunning;
+  if (submit_all(prepared.prompts) && observer_ != nullptr) observer_->on_admitted(n_, predicted);
+}
+
+void Session::take_prompt_logprobs(flow::TokenEvent& event) {
+  size_t prompt_idx = prompt_of(event.request);
+  api::PromptOutput& prompt = prompts_[prompt_idx];
+  if (!prompt.logprobs.empty() || event.prompt_logprobs.empty()) return;
+  const text::Tokenizer& tokenizer = instance_->text().tokenizer();
+  api::PositionText first;
+  first.has_logprob = false;
+  if (!prompt.token_ids.empty()) {
+    first.chosen.id = prompt.token_ids.front();
+    first.chosen.bytes = std::string(tokenizer.token_bytes(first.chosen.id));
+  }
+  prompt.logprobs.push_back(std::move(first));
+  for (const flow::PositionLogprobs& position : event.prompt_logprobs) {
+    prompt.logprobs.push_back(position_text(tokenizer, position));
+  }
+}
+
+void Session::observe(const flow::TokenEvent& event, uint32_t choice, bool first) {
+  ChoiceTimes& times = times_[choice];
+  if (first) {
+    times.first = event.when;
+    Tick ttft = event.when - job_->arrival;
+    if (observer_ != nullptr) {
+      observer_->on_first_token(ttft);
+      if (predicted_ttft_ms_ > 0 && ttft > 0) {
+        observer_->on_ttft_ratio(static_cast<double>(predicted_ttft_ms_) / 1000.0 / seconds(ttft));
+      }
+    }
+  } else if (observer_ != nullptr) {
+    observer_->on_token_gap(event.when - times.last);
+  }
+  times.last = event.when;
+}
+
+void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
+  times_[choice].counted = true;
+  if (observer_ == nullptr) return;
+  ChoiceStats stats;
+  stats.outcome = choices_[choice].stopped() || event.finish != flow::FinishReason::kLength ? ChoiceOutcome::kStop
+                                                                                          : ChoiceOutcome::kLength;
+  if (event.finish == flow::FinishReason::kError) stats.outcome = ChoiceOutcome::kError;
+  stats.n_prompt = event.n_prompt;
+  stats.n_output = choices_[choice].n_output();
+  stats.n_cached = event.n_cached;
+  stats.n_preempted = event.n_preempted;
+  stats.max_tokens = max_tokens_;
+  stats.times = event.times;
+  stats.last_token = times_[choice].last;
+  observer_->on_choice(stats);
+}
+
+void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
+  if (phase_ != SessionPhase::kRunning) return;
+  auto prompt_idx = static_cast<uint32_t>(prompt_of(event.request));
+  uint32_t index = prompt_idx * n_ + event.fork;
+  if (prompt_idx >= prompts_.size() || event.fork >= n_ || choices_[index].finished()) return;
+  Choice& choice = choices_[index];
+  take_prompt_logprobs(event);
+  bool counts = event.token != kNoToken && !choice.stopped();
+  if (counts) observe(event, index, choice.n_output() == 0);
+  if (event.finish == flow::FinishReason::kError) {
+    count_choice(event, index);
+    fail(api::with_lengths(std::move(event.error), prompt_lengths_[prompt_idx], instance_->facts().max_len));
+    return;
+  }
+  if (event.finish == flow::FinishReason::kCancelled && !choice.stopped()) {
+    fail({Error{ErrorCode::kCancelled, "the request was cancelled", ""}});
+    return;
+  }
+  size_t n_before = out.size();
+  if (choice.push(event, out)) instance_->engine().cancel_fork(event.request, event.fork);
+  if (!choice.finished()) return;
+  if (n_ended_++ == 0 && out.size() > n_before) timings_ = out.back().timings;
+  if (event.fork == 0) cached_[prompt_idx] = event.n_cached;
+  count_choice(event, index);
+  if (n_ended_ == n_choices_) phase_ = SessionPhase::kDone;
+}
+
+void Session::pump(std::vector<ChoiceDelta>& out) {
+  Mail mail = instance_->router().take(key_);
+  if (mail.prepared) accept(std::move(*mail.prepared));
+  for (flow::TokenEvent& event : mail.events) on_event(event, out);
+}
+
+void Session::park() {
+  if (parked_ || phase_ != SessionPhase::kRunning) return;
+  parked_ = true;
+  for (size_t i = 0; i < prompts_.size(); ++i) instance_->engine().park(request_id_of(key_, i));
+}
+
+void Session::resume() {
+  if (!parked_) return;
+  parked_ = false;
+  if (phase_ != SessionPhase::kRunning) return;
+  for (size_t i = 0; i < prompts_.size(); ++i) instance_->engine().resume(request_id_of(key_, i));
+}
+
+void Session::cancel_requests() {
+  if (!submitted_) return;
+  for (size_t i = 0; i < prompts_.size(); ++i) instance_->engine().cancel(request_id_of(key_, i));
+  for (uint32_t i = 0; i < n_choices_; ++i) {
+    if (times_[i].counted || choices_[i].finished()) continue;
+    times_[i].counted = true;
+    ChoiceStats stats;
+    stats.outcome = ChoiceOutcome::kAbort;
+    stats.n_output = choices_[i].n_output();
+    if (observer_ != nullptr) observer_->on_choice(stats);
+  }
+}
+
+void Session::cancel() { fail({Error{ErrorCode::kCancelled, "the request was cancelled", ""}}); }
+
+api::Usage Session::usage() const {
+  api::Usage usage;
+  for (uint32_t n_tokens : prompt_lengths_) usage.prompt_tokens += n_tokens;
+  for (uint32_t n_tokens : cached_) usage.cached_tokens += n_tokens;
+  for (const Choice& choice : choices_) usage.completion_tokens += choice.n_output();
+  return usage;
+}
+
+void collect(const Session& session, std::vector<ChoiceDelta>& deltas, std::vector<api::ChoiceOutput>& choices) {
+  for (ChoiceDelta& delta : deltas) {
+    while (choices.size() <= delta.choice) {
+      auto index = static_cast<uint32_t>(choices.size());
+      choices.push_back({.index = index, .prompt_index = session.prompt_of_choice(index)});
+    }
+    api::ChoiceOutput& choice = choices[delta.choice];
+    choice.text += delta.text;
+    choice.token_ids.insert(choice.token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
+    std::move(delta.logprobs.begin(), delta.logprobs.end(), std::back_inserter(choice.logprobs));
+    if (delta.finish) choice.finish = std::move(*delta.finish);
+  }
+  deltas.clear();
+}
+
+Result<Answer> generate_blocking(Instance& instance, Job job, const std::function<bool(const ChoiceDelta&)>& on_delta) {
+  Instance::BlockingNotifier& notifier = instance.blocking_notifier();
+  Session session(instance, notifier, std::move(job));
+  Answer answer;
+  std::vector<ChoiceDelta> deltas;
+  session.start();
+  while (session.phase() == SessionPhase::kTokenising || session.phase() == SessionPhase::kRunning) {
+    notifier.wait(session.key());
+    session.pump(deltas);
+    for (const ChoiceDelta& delta : deltas) {
+      if (on_delta && !on_delta(delta)) {
+        session.cancel();
+        break;
+      }
+    }
+    collect(session, deltas, answer.choices);
+  }
+  notifier.forget(session.key());
+  if (session.phase() == SessionPhase::kFailed) return session.error().error;
+  answer.prompts = session.prompts();
+  answer.usage = session.usage();
+  answer.timings = session.timings();
+  return answer;
+}
+
+}  // namespace millrace::instance

@@ -1,0 +1,170 @@
+#include "instance/text_side.h"
+
+#include <fmt/core.h>
+
+#include <ctime>
+#include <random>
+#include <utility>
+
+#include "api/to_generate.h"
+#include "base/macros.h"
+
+namespace millrace::instance {
+namespace {
+
+// Salts remembered; beyond, a salt gets a scope of its own each time, so that nothing is ever shared by mistake.
+constexpr size_t kMaxScopes = 1'000'000;
+
+uint64_t random_word() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+std::string message_text(const Json& message) {
+  const Json* content = message.get("content");
+  if (content == nullptr) return {};
+  if (content->is_string()) return content->as_string();
+  std::string joined;
+  if (content->is_array()) {
+    for (const Json& part : content->as_array()) {
+      const Json* piece = part.get("text");
+      if (piece != nullptr && piece->is_string()) joined += piece->as_string();
+    }
+  }
+  return joined;
+}
+
+std::string last_assistant_text(const Json& messages) {
+  if (!messages.is_array() || messages.size() == 0) return {};
+  const Json& last = messages.as_array().back();
+  const Json* role = last.get("role");
+  if (role == nullptr || !role->is_string() || role->as_string() != "assistant") return {};
+  return message_text(last);
+}
+
+std::string piece_of(const text::Tokenizer& tokenizer, TokenId id) {
+  return id == kNoToken ? std::string() : std::string(tokenizer.token_bytes(id));
+}
+
+}  // namespace
+
+const api::CommonParams& Job::params() const {
+  if (const auto* chat = std::get_if<api::ChatRequest>(&body)) return chat->common;
+  return std::get<api::CompletionRequest>(body).common;
+}
+
+api::CommonParams& Job::params() {
+  if (auto* chat = std::get_if<api::ChatRequest>(&body)) return chat->common;
+  return std::get<api::CompletionRequest>(body).common;
+}
+
+TextSide::TextSide(TextParts parts) : parts_(std::move(parts)) {}
+
+uint32_t TextSide::scope_of(const std::string& cache_salt) {
+  if (cache_salt.empty()) return 0;
+  std::lock_guard lock(scopes_mutex_);
+  auto found = scopes_.find(cache_salt);
+  if (found != scopes_.end()) return found->second;
+  uint32_t scope = next_scope_++;
+  if (scopes_.size() < kMaxScopes) scopes_.emplace(cache_salt, scope);
+  return scope;
+}
+
+Result<text::RenderedPrompt> TextSide::render(const api::ChatRequest& chat) const {
+  text::Conversation conversation;
+  conversation.messages = chat.messages;
+  conversation.add_generation_prompt = chat.add_generation_prompt;
+  conversation.continue_final_message = chat.continue_final_message;
+  conversation.kwargs = chat.chat_template_kwargs;
+  conversation.bos_token = piece_of(parts_.tokenizer, parts_.tokenizer.bos());
+  conversation.eos_token = piece_of(parts_.tokenizer, parts_.tokenizer.eos());
+  conversation.now_unix = static_cast<int64_t>(std::time(nullptr));
+  if (!chat.chat_template.empty()) {
+    auto own = TRY(text::ChatTemplate::parse(chat.chat_template, parts_.limits));
+    return own.render(conversation);
+  }
+  if (!parts_.chat_template) {
+    return Error{ErrorCode::kInvalidTemplate, "this model has no chat template; use /v1/completions", "messages"};
+  }
+  return parts_.chat_template->render(conversation);
+}
+
+Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) const {
+  text::RenderedPrompt rendered = TRY(render(chat));
+  text::EncodeOptions options;
+  options.add_special = chat.common.prompt.add_special_tokens;
+  options.literal = rendered.literal;
+  PreparedPrompt prepared;
+  prepared.tokens = TRY(parts_.tokenizer.encode(rendered.text, options));
+  if (chat.common.output.echo) prepared.text = last_assistant_text(chat.messages);
+  if (chat.common.output.return_prompt_text) prepared.text = std::move(rendered.text);
+  return prepared;
+}
+
+Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, const api::CommonParams& params) const {
+  PreparedPrompt prepared;
+  if (const auto* text = std::get_if<std::string>(&input)) {
+    text::EncodeOptions options;
+    options.add_special = params.prompt.add_special_tokens;
+    prepared.tokens = TRY(parts_.tokenizer.encode(*text, options));
+    prepared.text = *text;
+  } else {
+    prepared.tokens = std::get<std::vector<TokenId>>(input);
+    if (params.output.echo || params.output.return_prompt_text) {
+      prepared.text = parts_.tokenizer.decode(prepared.tokens, params.output.skip_special_tokens);
+    }
+  }
+  return prepared;
+}
+
+Prepared TextSide::prepare(const Job& job, SessionKey key) {
+  Prepared out;
+  const api::CommonParams& params = job.params();
+  const auto* chat = std::get_if<api::ChatRequest>(&job.body);
+  const auto* completion = std::get_if<api::CompletionRequest>(&job.body);
+  api::AdmitContext admit;
+  admit.tenant = job.tenant;
+  admit.scope = scope_of(params.prompt.cache_salt);
+  admit.now = job.arrival;
+  admit.random_seed = random_word();
+  admit.max_len = parts_.max_len;
+  admit.block_tokens = parts_.block_tokens;
+  admit.n_blocks = parts_.n_blocks;
+  admit.eos_token_ids = parts_.eos_token_ids;
+  admit.completions = completion != nullptr;
+  size_t n_prompts = chat != nullptr ? 1 : completion->prompts.size();
+  for (size_t i = 0; i < n_prompts; ++i) {
+    Result<PreparedPrompt> prepared = chat != nullptr ? prepare_chat(*chat) : prepare_text(completion->prompts[i], params);
+    if (!prepared.ok()) {
+      out.error = api::ApiError{prepared.take_error()};
+      return out;
+    }
+    admit.id = request_id_of(key, i);
+    auto n_tokens = static_cast<int64_t>(prepared->tokens.size());
+    auto request = api::to_generate(params, prepared->tokens, admit);
+    if (!request.ok()) {
+      out.error = api::with_lengths(request.take_error(), n_tokens, parts_.max_len);
+      return out;
+    }
+    prepared->request = std::move(request).value();
+    prepared->tokens = prepared->request.prompt;  // it may have been truncated
+    out.prompts.push_back(std::move(prepared).value());
+  }
+  return out;
+}
+
+Result<std::vector<TokenId>> TextSide::tokenize(const api::TokenizeRequest& request) const {
+  if (!request.chat) {
+    text::EncodeOptions options;
+    options.add_special = request.add_special;
+    options.parse_special = request.parse_special;
+    return parts_.tokenizer.encode(request.text, options);
+  }
+  text::RenderedPrompt rendered = TRY(render(*request.chat));
+  text::EncodeOptions options;
+  options.add_special = request.add_special;
+  options.literal = rendered.literal;
+  return parts_.tokenizer.encode(rendered.text, options);
+}
+
+}  // namespace millrace::instance

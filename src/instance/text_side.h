@@ -1,0 +1,85 @@
+// TextSide: everything of a loaded model that deals in text: tokenizer, chat template, defaults, end tokens. Turns a
+// parsed request into token requests (prepare) on a text worker.
+// Thread: any (immutable but for the table of cache scopes, which has a lock).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "api/chat.h"
+#include "api/completions.h"
+#include "api/errors.h"
+#include "api/tokenize.h"
+#include "base/limits.h"
+#include "base/result.h"
+#include "flow/generate_request.h"
+#include "instance/router.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace millrace::instance {
+
+// One request of a client, parsed: what a Session is made from.
+struct Job {
+  std::variant<api::ChatRequest, api::CompletionRequest> body;
+  Tick arrival = 0;                    // engine clock
+  uint32_t tenant = 0;
+
+  const api::CommonParams& params() const;
+  api::CommonParams& params();
+  bool is_chat() const { return std::holds_alternative<api::ChatRequest>(body); }
+};
+
+struct PreparedPrompt {
+  std::string text;                    // echo: what comes before the answer (chat: the last assistant message)
+  std::vector<TokenId> tokens;
+  flow::GenerateRequest request;
+};
+
+// What a text worker sends back.
+struct Prepared {
+  std::optional<api::ApiError> error;
+  std::vector<PreparedPrompt> prompts;
+};
+
+struct TextParts {
+  text::Tokenizer tokenizer;
+  std::optional<text::ChatTemplate> chat_template;
+  api::SamplingDefaults defaults;
+  std::vector<TokenId> eos_token_ids;
+  int64_t max_len = 0;                 // tokens
+  uint32_t block_tokens = 0;
+  uint32_t n_blocks = 0;
+  Limits limits;
+};
+
+class TextSide {
+ public:
+  explicit TextSide(TextParts parts);
+
+  const text::Tokenizer& tokenizer() const { return parts_.tokenizer; }
+  const TextParts& parts() const { return parts_; }
+
+  // Template, tokens, lengths. Never fails as a whole: the error is in the result.
+  Prepared prepare(const Job& job, SessionKey key);
+  // The tokens of POST /tokenize.
+  Result<std::vector<TokenId>> tokenize(const api::TokenizeRequest& request) const;
+  Result<text::RenderedPrompt> render(const api::ChatRequest& chat) const;
+
+ private:
+  uint32_t scope_of(const std::string& cache_salt);
+  Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
+  Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
+
+  TextParts parts_;
+  std::mutex scopes_mutex_;
+  std::map<std::string, uint32_t, std::less<>> scopes_;  // guarded by scopes_mutex_; salt to scope
+  uint32_t next_scope_ = 1;                              // guarded by scopes_mutex_
+};
+
+}  // namespace millrace::instance
