@@ -1,0 +1,120 @@
+"""Millrace against llama.cpp on the same file in the same run: bench/compare.py MODEL.gguf [--runs 5] [--threads 2].
+
+Both sides alternate; every figure is the median of the runs with its spread (min..max), and the ratio of medians.
+pp512 and tg128 come from `llama-bench` and `millrace bench model`; server throughput from `millrace bench serve` against
+`llama-server` and `millrace serve` with the same prompts. Needs bench/peers/llama_cpp.sh to have built the peer.
+Nothing else may use the cores meanwhile: llama.cpp's threads spin."""
+import argparse
+import json
+import pathlib
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MILLRACE = ROOT / "build/release/millrace"
+PEER = ROOT / "build/peers/llama.cpp/bin"
+
+
+def run(command):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True).stdout
+
+
+def peer_rates(args):
+    rows = json.loads(run([PEER / "llama-bench", "-m", args.model, "-t", args.threads, "-p", 512, "-n", 128, "-r", 1, "-o", "json"]))
+    return {("pp512" if r["n_prompt"] else "tg128"): r["avg_ts"] for r in rows}
+
+
+def our_rates(args):
+    report = json.loads(run([MILLRACE, "bench", "model", args.model, "--threads", args.threads, "-r", 1, "--json"]))
+    return {r["test"]: r["tokens_per_second"] for r in report["results"]}, report
+
+
+class Server:
+    """A server process on a free loopback port, ready when /health says 200."""
+
+    def __init__(self, command):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen([str(c) for c in command] + ["--port", str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        end = time.monotonic() + 120
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > end:
+                sys.exit(f"{command[0]} did not become ready")
+            time.sleep(0.2)
+
+    def ready(self):
+        try:
+            with urllib.request.urlopen(self.url + "/health", timeout=2) as reply:
+                return reply.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def serve_rates(url, clients, args, seed):
+    out = json.loads(run([MILLRACE, "bench", "serve", "--base-url", url, "--input-len", 128, "--random-range-ratio", 0.5, "--output-len", 64,
+                          "--ignore-eos", "--num-prompts", max(8, 2 * clients), "--max-concurrency", clients, "--seed", seed, "--json"]))
+    return {"tok/s": out["total_token_throughput"], "ttft_p50_ms": out["median_ttft_ms"], "itl_p99_ms": out["p99_itl_ms"]}
+
+
+def table(title, unit, ours, theirs, better_is_more=True):
+    a, b = statistics.median(ours), statistics.median(theirs)
+    ratio = a / b if better_is_more else b / a
+    print(f"{title:28} {a:9.1f} ({min(ours):.1f}..{max(ours):.1f})  {b:9.1f} ({min(theirs):.1f}..{max(theirs):.1f})  {unit:6} {ratio:6.2f}x")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clients", default="1,8,32")
+    parser.add_argument("--skip-servers", action="store_true")
+    args = parser.parse_args()
+    ours, theirs, report = {}, {}, {}
+    for i in range(args.runs):
+        rates, report = our_rates(args)
+        for name, value in rates.items():
+            ours.setdefault(name, []).append(value)
+        for name, value in peer_rates(args).items():
+            theirs.setdefault(name, []).append(value)
+        print(f"run {i + 1} of {args.runs} done", file=sys.stderr)
+    print(f"{'':28} {'millrace (spread)':>26}  {'llama.cpp (spread)':>26}  unit    ratio")
+    for name in ("pp512", "tg128"):
+        table(name, "tok/s", ours[name], theirs[name])
+    print(f"machine: {report.get('cpu')}, isa {report.get('isa')}, read {report.get('read_gbps'):.1f} GB/s, int8 {report.get('int8_gmacs'):.0f} GMAC/s")
+    if args.skip_servers:
+        return
+    for clients in [int(c) for c in args.clients.split(",")]:
+        samples = {"ours": [], "theirs": []}
+        for i in range(args.runs):
+            for side, command in (("ours", [MILLRACE, "serve", args.model, "--threads", args.threads]),
+                                  ("theirs", [PEER / "llama-server", "-m", args.model, "-t", args.threads, "-tb", args.threads, "--parallel", clients,
+                                              "-c", 1536 * clients, "--no-webui"])):
+                server = Server(command)
+                try:
+                    serve_rates(server.url, clients, args, seed=1000 + i)  # warm
+                    samples[side].append(serve_rates(server.url, clients, args, seed=i))
+                finally:
+                    server.stop()
+        table(f"server, {clients} clients", "tok/s", [s["tok/s"] for s in samples["ours"]], [s["tok/s"] for s in samples["theirs"]])
+        table(f"  TTFT p50", "ms", [s["ttft_p50_ms"] for s in samples["ours"]], [s["ttft_p50_ms"] for s in samples["theirs"]], False)
+        table(f"  ITL p99", "ms", [s["itl_p99_ms"] for s in samples["ours"]], [s["itl_p99_ms"] for s in samples["theirs"]], False)
+
+
+if __name__ == "__main__":
+    main()

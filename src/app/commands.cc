@@ -1,0 +1,57 @@
+#include "app/commands.h"
+
+#include <fmt/core.h>
+
+#include <cstdio>
+
+#include "app/build_info.h"
+
+namespace millrace::app {
+namespace {
+
+constexpr Command kBenchCommands[] = {
+    {"model", "prefill and decode rates of a model (pp512, tg128)", bench_model_command},
+    {"serve", "load an OpenAI-style server and report latencies", bench_serve_command},
+};
+
+constexpr Command kCommands[] = {
+    {"run", "answer one prompt, or chat in the terminal", run_command},
+    {"serve", "serve a model over the OpenAI API", serve_command},
+    {"bench", "model | serve: measure", bench_command},
+    {"inspect", "what a model file holds and what it needs", inspect_command},
+    {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
+    {"tokenize", "text to token ids and back", tokenize_command},
+    {"convert", "write a tokenizer folder for client tools", convert_command},
+    {"pull", "fetch a model into the local store", pull_command},
+    {"version", "version, build and instruction set", version_command},
+};
+
+}  // namespace
+
+std::span<const Command> command_table() { return kCommands; }
+
+Result<int> bench_command(std::span<const std::string> args) {
+  for (const Command& command : kBenchCommands) {
+    if (!args.empty() && args[0] == command.name) return command.run(args.subspan(1));
+  }
+  bool help = args.empty() || args[0] == "--help" || args[0] == "-h";
+  if (!help) return Error{ErrorCode::kUsage, fmt::format("bench {}: want model or serve", quote_for_message(args[0])), ""};
+  for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
+  return args.empty() ? 2 : 0;
+}
+
+int exit_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kUsage: return 2;
+    case ErrorCode::kBadFile:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kInvalidTemplate:
+    case ErrorCode::kInvalidJson:
+    case ErrorCode::kDuplicateKey: return 3;
+    case ErrorCode::kResource: return 4;
+    case ErrorCode::kInternal: return 5;
+    default: return 1;
+  }
+}
+
+}  // namespace millrace::app

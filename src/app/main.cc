@@ -1,0 +1,37 @@
+// millrace: finds the subcommand and turns its error into one line on stderr and an exit code.
+#include <fmt/core.h>
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "app/build_info.h"
+#include "app/commands.h"
+
+namespace {
+
+void print_help(FILE* out) {
+  fmt::print(out, "millrace {}: inference and serving of large language models\n\nusage: millrace COMMAND [FLAGS]; every command has --help\n\n",
+             millrace::app::build_version());
+  for (const auto& command : millrace::app::command_table()) fmt::print(out, "  {:<12} {}\n", command.name, command.summary);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> args(argv + 1, argv + argc);
+  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    print_help(args.empty() ? stderr : stdout);
+    return args.empty() ? 2 : 0;
+  }
+  std::string name = args[0] == "--version" || args[0] == "-V" ? "version" : args[0];
+  for (const auto& command : millrace::app::command_table()) {
+    if (command.name != name) continue;
+    auto result = command.run(std::span<const std::string>(args).subspan(1));
+    if (result.ok()) return *result;
+    fmt::print(stderr, "error: {}\n", result.error().message);
+    return millrace::app::exit_code(result.error().code);
+  }
+  fmt::print(stderr, "error: unknown command {} (see millrace --help)\n", millrace::quote_for_message(name));
+  return 2;
+}
