@@ -1,6 +1,6 @@
-// POST /v1/chat/completions: the body as a struct. Messages stay JSON, checked and normalised: roles known, content null,
-// a string or text parts, tool_calls[].function.arguments parsed to objects as chat templates expect.
-// Thread: any.
+// POST /v1/chat/completions: the body as a struct. Messages stay JSON, checked and normalised: roles known, content
+// null, a string or text parts, tool_calls[].function.arguments parsed to objects as chat templates expect. Thread:
+// any.
 #pragma once
 
 #include <string>
@@ -13,12 +13,13 @@ namespace millrace::api {
 
 struct ChatRequest {
   CommonParams common;
-  Json messages;                       // array, 1..limit objects
-  Json documents;                      // null or array
-  Json chat_template_kwargs;           // null or object; reasoning_effort and documents are added to it
-  std::string chat_template;           // only with trust_request_chat_template
+  Json messages;              // array, 1..limit objects
+  Json documents;             // null or array
+  Json chat_template_kwargs;  // null or object; reasoning_effort and documents are added to it
+  std::string chat_template;  // only with trust_request_chat_template
   bool add_generation_prompt = true;
-  bool continue_final_message = false; // never together with add_generation_prompt
+  std::string echo_text;                // with echo: the text of a final assistant message, to stand before the answer
+  bool continue_final_message = false;  // never together with add_generation_prompt
 };
 
 // Bad field: Error with code, the JSON path in `param`, and a text naming value and range.

@@ -22,10 +22,10 @@ constexpr std::string_view kKeepAliveEvent = ": keep-alive\n\n";
 
 // What one or more tokens add to a choice.
 struct Delta {
-  std::string_view text;                           // valid UTF-8
-  std::span<const PositionText> logprobs = {};     // when logprobs were asked for: one per token
-  std::span<const TokenId> token_ids = {};         // when return_token_ids
-  const Usage* running = nullptr;                  // needed with continuous_usage_stats
+  std::string_view text;                        // valid UTF-8
+  std::span<const PositionText> logprobs = {};  // when logprobs were asked for: one per token
+  std::span<const TokenId> token_ids = {};      // when return_token_ids
+  const Usage* running = nullptr;               // needed with continuous_usage_stats
 };
 
 class ChunkWriter {
@@ -35,7 +35,8 @@ class ChunkWriter {
   // Chat: one role chunk for each of n choices (nothing for completions). `prompt` may be null; with return_token_ids
   // or return_prompt_text the first chunk of choice 0 carries its ids and text.
   void append_roles(std::string& out, uint32_t n_choices, const PromptOutput* prompt, const Usage* running = nullptr);
-  // Completions with return_token_ids: ids of the prompt on the next chunk of this choice.
+  // Completions with return_token_ids or return_prompt_text: the prompt goes on the next chunk of this choice; it must
+  // live until then.
   void attach_prompt(uint32_t index, const PromptOutput& prompt);
   void append_delta(std::string& out, uint32_t index, const Delta& delta);
   // finish_reason and stop_reason (present even when null); timings when given.
@@ -48,16 +49,17 @@ class ChunkWriter {
   void open(std::string& out, uint32_t index) const;
   void close(std::string& out, const Usage* running) const;
   uint64_t& text_offset(uint32_t index);
+  void append_pending_prompt(std::string& out, uint32_t index);
 
   ReplyKind kind_;
-  bool with_token_ids_;            // return_token_ids
-  bool tokens_as_ids_;             // return_tokens_as_token_ids
+  bool with_token_ids_;  // return_token_ids
+  bool tokens_as_ids_;   // return_tokens_as_token_ids
   bool with_prompt_text_;
   bool continuous_usage_;
-  std::string prefix_;             // data: {"id":...,"choices":[{"index":
-  std::string usage_prefix_;       // the same up to "choices":[]
-  std::vector<uint64_t> text_offsets_;                 // by choice: characters sent (completions logprobs)
-  std::vector<const PromptOutput*> pending_prompts_;   // by choice: to go on the next chunk
+  std::string prefix_;                                // data: {"id":...,"choices":[{"index":
+  std::string usage_prefix_;                          // the same up to "choices":[]
+  std::vector<uint64_t> text_offsets_;                // by choice: characters sent (completions logprobs)
+  std::vector<const PromptOutput*> pending_prompts_;  // by choice: to go on the next chunk
 };
 
 }  // namespace millrace::api

@@ -36,8 +36,8 @@ struct ParseContext {
   std::span<const std::string> served_names;  // >= 1, the first one answers a request without `model`
   ModelFacts model;
   SamplingDefaults defaults;
-  bool strict_fields = false;                 // an unknown field is 400 unknown_field
-  bool trust_request_chat_template = false;   // else `chat_template` is 400 chat_template_disabled
+  bool strict_fields = false;                // an unknown field is 400 unknown_field
+  bool trust_request_chat_template = false;  // else `chat_template` is 400 chat_template_disabled
 };
 
 struct StreamParams {
@@ -49,31 +49,31 @@ struct StreamParams {
 enum class TruncationSide : uint8_t { kLeft, kRight };  // kLeft keeps the last tokens
 
 struct PromptParams {
-  bool add_special_tokens = true;                      // default: chat false, completions true
-  std::optional<int64_t> truncate_prompt_tokens;       // -1: to the context length
+  bool add_special_tokens = true;                 // default: chat false, completions true
+  std::optional<int64_t> truncate_prompt_tokens;  // -1: to the context length
   TruncationSide truncation_side = TruncationSide::kLeft;
-  bool cache_prompt = true;                            // false: no prefix-cache lookup
-  std::string cache_salt;                              // empty: none
+  bool cache_prompt = true;  // false: no prefix-cache lookup
+  std::string cache_salt;    // empty: none
 };
 
 // How the answer is shown. Logprob counts are sampling.n_logprobs and sampling.n_prompt_logprobs.
 struct OutputParams {
-  std::vector<std::string> stop;                       // strings, matched on decoded text
+  std::vector<std::string> stop;  // strings, matched on decoded text
   bool include_stop_str_in_output = false;
   bool skip_special_tokens = true;
   bool spaces_between_special_tokens = true;
   bool echo = false;
-  bool return_tokens_as_token_ids = false;             // "token_id:123" instead of text in logprobs
+  bool return_tokens_as_token_ids = false;  // "token_id:123" instead of text in logprobs
   bool return_token_ids = false;
   bool return_prompt_text = false;
 };
 
 struct CallerParams {
-  std::string request_id;        // empty: make one
+  std::string request_id;  // empty: make one
   std::string session_id;
   std::string user;
   std::string prompt_cache_key;
-  int64_t priority = 0;          // lower first
+  int64_t priority = 0;  // lower first
   std::optional<double> timeout_s;
 };
 
@@ -85,10 +85,11 @@ struct IgnoredFields {
 };
 
 struct CommonParams {
-  std::string model;                    // as requested (the reply repeats it); the first served name when absent
-  flow::SamplingParams sampling;        // without seed, max_tokens and eos_token_ids: to_generate() fills these
-  std::optional<int64_t> max_tokens;    // absent: chat rest of the context, completions 16
-  std::optional<int64_t> seed;          // absent: random
+  std::string model;                          // as requested (the reply repeats it); the first served name when absent
+  flow::SamplingParams sampling;              // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  std::optional<int64_t> max_tokens;          // absent: the default below; -1: rest of the context
+  std::optional<int64_t> default_max_tokens;  // of the server; absent: chat rest of the context, completions 16
+  std::optional<int64_t> seed;                // absent: random
   uint32_t n = 1;
   StreamParams stream;
   PromptParams prompt;

@@ -18,7 +18,7 @@ using PromptInput = std::variant<std::string, std::vector<TokenId>>;
 
 struct CompletionRequest {
   CommonParams common;
-  std::vector<PromptInput> prompts;    // 1..limit; choice index = prompt index * n + k
+  std::vector<PromptInput> prompts;  // 1..limit; choice index = prompt index * n + k
 };
 
 Result<CompletionRequest> parse_completion(const Json& body, const ParseContext& context);

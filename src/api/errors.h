@@ -25,8 +25,8 @@ enum class RetryPolicy : uint8_t {
 
 struct ErrorRow {
   ErrorCode code;
-  int status;                   // HTTP
-  std::string_view type;        // OpenAI error.type
+  int status;             // HTTP
+  std::string_view type;  // OpenAI error.type
   std::string_view vllm_type;
   std::string_view llama_type;
   RetryPolicy retry;

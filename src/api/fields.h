@@ -25,23 +25,24 @@ constexpr uint8_t kRouteGenerate = kRouteChat | kRouteCompletions;
 
 enum class FieldType : uint8_t {
   kBool,
-  kInt,         // range in Field::low .. high
-  kNumber,      // range in Field::low_number .. high_number
-  kString,      // length in bytes in low .. high
-  kVisible,     // string of 0x21..0x7E, length in low .. high
-  kStop,        // a string or an array of strings
-  kTokenIds,    // an array of token ids, at most `high`
+  kInt,       // range in Field::low .. high
+  kNumber,    // range in Field::low_number .. high_number
+  kString,    // length in bytes in low .. high
+  kVisible,   // string of 0x21..0x7E, length in low .. high
+  kSalt,      // string of 1..high bytes without @ / \\ and NUL
+  kStop,      // a string or an array of strings
+  kTokenIds,  // an array of token ids, at most `high`
   kLogitBias,
   kObject,
   kArray,
-  kChoice,      // one of the words in Field::words
-  kAny,         // looked at by the route's own parser
+  kChoice,  // one of the words in Field::words
+  kAny,     // looked at by the route's own parser
 };
 
 enum class Support : uint8_t {
   kHonoured,
-  kNoEffect,        // accepted and ignored
-  kUnlessNeutral,   // 400 unsupported_parameter unless the value is one of Field::words (JSON texts)
+  kNoEffect,       // accepted and ignored
+  kUnlessNeutral,  // 400 unsupported_parameter unless the value is one of Field::words (JSON texts)
 };
 
 // Where a field's setter puts the value; the pointer of the other route is null.
@@ -49,11 +50,19 @@ struct FieldTarget {
   CommonParams& common;
   ChatRequest* chat = nullptr;
   CompletionRequest* completion = nullptr;
+  // what only the checks across fields need
+  bool chat_logprobs = false;
+  bool top_logprobs_set = false;
+  int64_t best_of = 0;
+  bool stream_options_set = false;
+  bool generation_prompt_sent = false;
+  bool tools_sent = false;
+  bool tool_choice_sent = false;  // other than "none"
 };
 
 struct Field {
   std::string_view name;
-  std::string_view aliases = {};   // separated by spaces; the name wins over an alias, an earlier alias over a later one
+  std::string_view aliases = {};  // separated by spaces; the name wins over an alias, an earlier alias over a later one
   uint8_t routes = kRouteGenerate;
   FieldType type = FieldType::kAny;
   Support support = Support::kHonoured;
@@ -61,10 +70,11 @@ struct Field {
   int64_t high = INT64_MAX;
   double low_number = 0;
   double high_number = 0;
-  bool low_open = false;           // low_number itself is refused
-  LimitId limit = LimitId::kCount; // replaces `high` when set
-  std::string_view words = {};     // kChoice and neutral values, separated by "|"
-  std::string_view default_text = {};
+  bool low_open = false;               // low_number itself is refused
+  LimitId limit = LimitId::kCount;     // replaces `high` when set
+  std::string_view words = {};         // kChoice and neutral values, separated by "|"
+  std::string_view default_text = {};  // for documentation
+  std::string_view note = {};          // kUnlessNeutral: why, appended to the message
   void (*set)(FieldTarget& target, const Json& value) = nullptr;
 };
 
@@ -78,6 +88,9 @@ std::string range_text(const Field& field, const Limits& limits);
 Result<void> check_field(const Field& field, const Json& value, const ParseContext& context);
 // Applies every member of body that is a row of the table for this route; unknown names are counted or refused.
 Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& context, FieldTarget& target);
+
+// The body of a POST: a JSON object within the limits (kInvalidJson, kDuplicateKey, kInvalidValue).
+Result<Json> parse_body(std::string_view text, const Limits& limits);
 
 // The model name to answer under, or 404 model_not_found.
 Result<std::string> resolve_model(const Json& body, const ParseContext& context);

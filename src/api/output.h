@@ -21,9 +21,9 @@ enum class ReplyKind : uint8_t { kChat, kCompletion };
 
 // Equal on all chunks of one stream.
 struct ReplyHead {
-  std::string id;                 // "chatcmpl-..." or "cmpl-..."
-  int64_t created = 0;            // unix seconds
-  std::string model;              // the requested name
+  std::string id;       // "chatcmpl-..." or "cmpl-..."
+  int64_t created = 0;  // unix seconds
+  std::string model;    // the requested name
   std::string system_fingerprint;
 };
 
@@ -36,17 +36,17 @@ struct Usage {
 // llama-server's timings object; rates exclude the first token.
 struct Timings {
   uint64_t cache_n = 0;
-  uint64_t prompt_n = 0;          // prompt tokens computed
+  uint64_t prompt_n = 0;  // prompt tokens computed
   double prompt_ms = 0;
   uint64_t predicted_n = 0;
-  double predicted_ms = 0;        // first to last token
+  double predicted_ms = 0;  // first to last token
 };
 // From the finishing event of a sequence.
 Timings timings_of(const flow::TokenEvent& finish);
 
 struct TokenText {
   TokenId id = kNoToken;
-  std::string bytes;              // decoded bytes of this token alone
+  std::string bytes;  // decoded bytes of this token alone
   float logprob = 0.0f;
   int32_t rank = 0;
 };
@@ -55,7 +55,7 @@ struct TokenText {
 struct PositionText {
   TokenText chosen;
   std::vector<TokenText> top;
-  bool has_logprob = true;        // false: the first prompt token, which has none
+  bool has_logprob = true;  // false: the first prompt token, which has none
 };
 
 enum class FinishKind : uint8_t { kStop, kLength };
@@ -68,27 +68,27 @@ struct Finish {
 
 // The prompt side of a reply; unused parts stay empty.
 struct PromptOutput {
-  std::string text;                          // for echo and return_prompt_text
-  std::vector<TokenId> token_ids;            // for return_token_ids
-  std::vector<PositionText> logprobs;        // one per prompt token, the first without a logprob
+  std::string text;                    // for echo and return_prompt_text
+  std::vector<TokenId> token_ids;      // for return_token_ids
+  std::vector<PositionText> logprobs;  // one per prompt token, the first without a logprob
 };
 
 struct ChoiceOutput {
   uint32_t index = 0;
-  uint32_t prompt_index = 0;                 // completions: which PromptOutput it belongs to
+  uint32_t prompt_index = 0;  // completions: which PromptOutput it belongs to
   std::string text;
   Finish finish;
   std::vector<TokenId> token_ids;
-  std::vector<PositionText> logprobs;        // one per output token, when asked for
+  std::vector<PositionText> logprobs;  // one per output token, when asked for
 };
 
 struct ReplyParts {
   const ReplyHead& head;
   const CommonParams& params;
-  std::span<const PromptOutput> prompts;     // chat: exactly one
-  std::span<const ChoiceOutput> choices;     // in index order
-  Usage usage;                               // summed over prompts and choices
-  const Timings* timings = nullptr;          // null: no timings key
+  std::span<const PromptOutput> prompts;  // chat: exactly one
+  std::span<const ChoiceOutput> choices;  // in index order
+  Usage usage;                            // summed over prompts and choices
+  const Timings* timings = nullptr;       // null: no timings key
 };
 
 // {"id":"chatcmpl-...","object":"chat.completion",...}; OutputParams::echo puts PromptOutput::text before the text.
@@ -99,8 +99,8 @@ std::string completion_reply(const ReplyParts& parts);
 // One served name of GET /v1/models.
 struct ModelCard {
   std::string id;
-  std::string root;               // path or org/name
-  std::string parent;             // base model of an adapter; empty: null
+  std::string root;    // path or org/name
+  std::string parent;  // base model of an adapter; empty: null
   int64_t created = 0;
   int64_t max_model_len = 0;
   std::string vocab_type;

@@ -18,11 +18,11 @@ enum class TokenizeDialect : uint8_t { kVllm, kLlama };
 
 struct TokenizeRequest {
   TokenizeDialect dialect = TokenizeDialect::kVllm;
-  std::string text;                    // `prompt` or `content`; unused when chat is set
-  std::optional<ChatRequest> chat;     // `messages`: rendered first (only the template fields are filled in)
-  bool add_special = true;             // BOS and the like; default: vLLM text true, messages and llama false
-  bool parse_special = true;           // special-token text becomes special tokens
-  bool with_pieces = false;            // return_token_strs (vLLM), with_pieces (llama)
+  std::string text;                 // `prompt` or `content`; unused when chat is set
+  std::optional<ChatRequest> chat;  // `messages`: rendered first (only the template fields are filled in)
+  bool add_special = true;          // BOS and the like; default: vLLM text true, messages and llama false
+  bool parse_special = true;        // special-token text becomes special tokens
+  bool with_pieces = false;         // return_token_strs (vLLM), with_pieces (llama)
 };
 
 struct DetokenizeRequest {

@@ -1,0 +1,91 @@
+#include "api/completions.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "api/fields.h"
+#include "base/macros.h"
+
+namespace millrace::api {
+namespace {
+
+constexpr std::string_view kWanted =
+    "must be a string, an array of strings, an array of token ids or an array of such arrays";
+
+Error bad(std::string path, std::string_view wanted = kWanted) {
+  std::string text = fmt::format("{} {}", path, wanted);
+  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
+}
+
+Error empty(std::string path) {
+  std::string text = path + ": must not be empty";
+  return Error{ErrorCode::kEmptyPrompt, std::move(text), std::move(path)};
+}
+
+Result<PromptInput> read_ids(const Json& ids, const std::string& path, const ParseContext& context) {
+  if (ids.size() == 0) return empty(path);
+  std::vector<TokenId> out;
+  out.reserve(ids.size());
+  for (const Json& id : ids.as_array()) {
+    bool inside = id.is_int() && id.as_int() >= 0 && id.as_int() < context.model.n_vocab;
+    if (!inside) {
+      std::string at = fmt::format("{}[{}]", path, out.size());
+      if (!id.is_int()) return bad(at, "must be a token id (an integer)");
+      return Error{ErrorCode::kTokenOutOfRange,
+                   fmt::format("{} = {}: token id outside 0..{}", at, id.as_int(), context.model.n_vocab - 1), at};
+    }
+    out.push_back(static_cast<TokenId>(id.as_int()));
+  }
+  return PromptInput(std::move(out));
+}
+
+Result<PromptInput> read_one(const Json& prompt, const std::string& path, const ParseContext& context) {
+  if (prompt.is_array()) return read_ids(prompt, path, context);
+  if (!prompt.is_string()) return bad(path);
+  if (prompt.as_string().empty()) return empty(path);
+  return PromptInput(prompt.as_string());
+}
+
+Result<std::vector<PromptInput>> read_prompts(const Json& prompt, const ParseContext& context) {
+  std::vector<PromptInput> out;
+  bool single = !prompt.is_array() || (prompt.size() > 0 && prompt.as_array()[0].is_number());
+  if (single) {
+    out.push_back(TRY(read_one(prompt, "prompt", context)));
+    return out;
+  }
+  if (prompt.size() == 0) return empty("prompt");
+  int64_t limit = context.limits[LimitId::kBatchPrompts];
+  if (static_cast<int64_t>(prompt.size()) > limit) {
+    return Error{ErrorCode::kTooManyPrompts, fmt::format("prompt: {} entries, limit {}", prompt.size(), limit),
+                 "prompt"};
+  }
+  out.reserve(prompt.size());
+  bool arrays = prompt.as_array()[0].is_array();
+  for (const Json& item : prompt.as_array()) {
+    std::string path = fmt::format("prompt[{}]", out.size());
+    if (item.is_array() != arrays) return bad(path);
+    out.push_back(TRY(read_one(item, path, context)));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<CompletionRequest> parse_completion(const Json& body, const ParseContext& context) {
+  CompletionRequest request;
+  FieldTarget target{.common = request.common, .completion = &request};
+  TRY(read_fields(body, kRouteCompletions, context, target));
+  const Json* prompt = body.get("prompt");
+  if (prompt == nullptr) return Error{ErrorCode::kMissingField, "prompt is required", "prompt"};
+  request.prompts = TRY(read_prompts(*prompt, context));
+  int64_t choices = static_cast<int64_t>(request.prompts.size()) * request.common.n;
+  if (choices > context.limits[LimitId::kChoices]) {
+    return Error{ErrorCode::kInvalidValue,
+                 fmt::format("n x prompts = {}, limit {}", choices, context.limits[LimitId::kChoices]), "n"};
+  }
+  request.common.model = TRY(resolve_model(body, context));
+  return request;
+}
+
+}  // namespace millrace::api

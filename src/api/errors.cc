@@ -1,0 +1,150 @@
+#include "api/errors.h"
+
+#include <array>
+
+#include "base/json.h"
+
+namespace millrace::api {
+namespace {
+
+using Code = ErrorCode;
+using Retry = RetryPolicy;
+
+constexpr std::string_view kInvalidRequest = "invalid_request_error";
+constexpr std::string_view kBadRequest = "BadRequestError";
+
+constexpr ErrorRow bad_request(Code code) {
+  return {code, 400, kInvalidRequest, kBadRequest, kInvalidRequest, Retry::kNone};
+}
+constexpr ErrorRow framing(Code code, int status, std::string_view phrase, Retry retry = Retry::kNone) {
+  return {code, status, kInvalidRequest, phrase, kInvalidRequest, retry};
+}
+constexpr ErrorRow unavailable(Code code) {
+  return {code, 503, "server_error", "ServiceUnavailableError", "unavailable_error", Retry::kRetryAfter};
+}
+
+// API.md section 5. The first row also serves the codes of files and the command line.
+constexpr std::array kRows = {
+    ErrorRow{Code::kInternal, 500, "server_error", "InternalServerError", "server_error", Retry::kRetry},
+    bad_request(Code::kInvalidValue),
+    bad_request(Code::kMissingField),
+    bad_request(Code::kUnknownField),
+    bad_request(Code::kUnsupportedParameter),
+    bad_request(Code::kInvalidJson),
+    bad_request(Code::kDuplicateKey),
+    bad_request(Code::kInvalidTemplate),
+    bad_request(Code::kEmptyPrompt),
+    bad_request(Code::kTooManyPrompts),
+    bad_request(Code::kTokenOutOfRange),
+    bad_request(Code::kChatTemplateDisabled),
+    bad_request(Code::kTokenizerLimit),
+    bad_request(Code::kNoTokenAllowed),
+    ErrorRow{Code::kContextLengthExceeded, 400, kInvalidRequest, kBadRequest, "exceed_context_size_error",
+             Retry::kNone},
+    ErrorRow{Code::kInvalidApiKey, 401, "authentication_error", "Unauthorized", "authentication_error", Retry::kNone},
+    ErrorRow{Code::kAdminKeyRequired, 403, "permission_error", "Forbidden", "permission_error", Retry::kNone},
+    ErrorRow{Code::kRouteDisabled, 403, "permission_error", "Forbidden", "permission_error", Retry::kNone},
+    ErrorRow{Code::kModelNotFound, 404, kInvalidRequest, "NotFoundError", "not_found_error", Retry::kNone},
+    ErrorRow{Code::kRouteNotFound, 404, kInvalidRequest, "NotFoundError", "not_found_error", Retry::kNone},
+    framing(Code::kMethodNotAllowed, 405, "Method Not Allowed"),
+    framing(Code::kRequestTimeout, 408, "Request Timeout", Retry::kRetry),
+    framing(Code::kLengthRequired, 411, "Length Required"),
+    framing(Code::kUriTooLong, 414, "URI Too Long"),
+    framing(Code::kExpectationFailed, 417, "Expectation Failed"),
+    framing(Code::kHeadersTooLarge, 431, "Request Header Fields Too Large"),
+    framing(Code::kHttpVersion, 505, "HTTP Version Not Supported", Retry::kDoNotRetry),
+    framing(Code::kRequestTooLarge, 413, "Payload Too Large"),
+    framing(Code::kUnsupportedMediaType, 415, "Unsupported Media Type"),
+    framing(Code::kSlowReader, 408, "Request Timeout", Retry::kRetry),
+    ErrorRow{Code::kRateLimitExceeded, 429, "rate_limit_error", "Too Many Requests", "unavailable_error",
+             Retry::kRetryAfter},
+    ErrorRow{Code::kNotSupported, 501, "not_supported_error", "NotImplementedError", "not_supported_error",
+             Retry::kDoNotRetry},
+    unavailable(Code::kQueueFull),
+    unavailable(Code::kLoading),
+    unavailable(Code::kDraining),
+    unavailable(Code::kEngineDead),
+    unavailable(Code::kMemoryPressure),
+    unavailable(Code::kDeadlineUnreachable),
+    unavailable(Code::kKvExhausted),
+    ErrorRow{Code::kDeadlineExceeded, 504, "server_error", "Gateway Timeout", "server_error", Retry::kDoNotRetry},
+    ErrorRow{Code::kCancelled, 500, "server_error", "InternalServerError", "server_error", Retry::kRetry},
+};
+
+bool of_machine(Code code) {
+  return code == Code::kUsage || code == Code::kBadFile || code == Code::kNotFound || code == Code::kResource ||
+         code == Code::kIo;
+}
+
+void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
+  const ErrorRow& row = error_row(error.error.code);
+  out += R"({"error":{"message":)";
+  append_json_string(out, error.error.message);
+  out += R"(,"type":)";
+  switch (style) {
+    case ErrorStyle::kOpenAi:
+      append_json_string(out, row.type);
+      break;
+    case ErrorStyle::kVllm:
+      append_json_string(out, row.vllm_type);
+      break;
+    case ErrorStyle::kLlama:
+      append_json_string(out, row.llama_type);
+      break;
+  }
+  out += R"(,"param":)";
+  if (error.error.param.empty()) {
+    out += "null";
+  } else {
+    append_json_string(out, error.error.param);
+  }
+  out += R"(,"code":)";
+  if (style == ErrorStyle::kOpenAi) {
+    append_json_string(out, error_slug(row.code));
+  } else {
+    out += std::to_string(row.status);
+  }
+  if (error.n_prompt_tokens) out += R"(,"n_prompt_tokens":)" + std::to_string(*error.n_prompt_tokens);
+  if (error.n_ctx) out += R"(,"n_ctx":)" + std::to_string(*error.n_ctx);
+  out += "}}";
+}
+
+}  // namespace
+
+std::span<const ErrorRow> error_table() { return kRows; }
+
+const ErrorRow& error_row(ErrorCode code) {
+  if (!of_machine(code)) {
+    for (const ErrorRow& row : kRows) {
+      if (row.code == code) return row;
+    }
+  }
+  return kRows[0];
+}
+
+ApiError with_lengths(Error error, int64_t n_prompt_tokens, int64_t n_ctx) {
+  bool add = error.code == ErrorCode::kContextLengthExceeded;
+  ApiError out{std::move(error)};
+  if (add) {
+    out.n_prompt_tokens = n_prompt_tokens;
+    out.n_ctx = n_ctx;
+  }
+  return out;
+}
+
+std::string error_body(const ApiError& error, ErrorStyle style) {
+  std::string out;
+  append_error(out, error, style);
+  return out;
+}
+
+std::string error_body(const Error& error, ErrorStyle style) { return error_body(ApiError{error}, style); }
+
+std::string error_event(const ApiError& error, ErrorStyle style) {
+  std::string out = "data: ";
+  append_error(out, error, style);
+  out += "\n\n";
+  return out;
+}
+
+}  // namespace millrace::api

@@ -1,0 +1,315 @@
+// The rows of request_fields(): API.md sections 3.3 to 3.9. Rows are applied in this order, so that of two rows that
+// set the same member the later one wins.
+#include <array>
+#include <iterator>
+
+#include "api/chat.h"
+#include "api/completions.h"
+#include "api/fields.h"
+
+namespace millrace::api {
+namespace {
+
+using T = FieldTarget;
+using Type = FieldType;
+constexpr uint8_t kChat = kRouteChat;
+constexpr uint8_t kText = kRouteCompletions;
+constexpr uint8_t kBoth = kRouteGenerate;
+constexpr int64_t kMax32 = INT32_MAX;
+constexpr int64_t kMax64 = INT64_MAX;
+using Setter = void (*)(T&, const Json&);
+
+float as_float(const Json& v) { return static_cast<float>(v.as_double()); }
+int32_t as_int32(const Json& v) { return static_cast<int32_t>(v.as_int()); }
+
+constexpr Field flag(std::string_view name, std::string_view aliases, std::string_view default_text, Setter set,
+                     uint8_t routes = kBoth) {
+  return {.name = name,
+          .aliases = aliases,
+          .routes = routes,
+          .type = Type::kBool,
+          .default_text = default_text,
+          .set = set};
+}
+constexpr Field text(std::string_view name, std::string_view aliases, Type type, int64_t high, Setter set) {
+  return {.name = name, .aliases = aliases, .type = type, .high = high, .set = set};
+}
+constexpr Field whole(std::string_view name, std::string_view aliases, int64_t low, int64_t high, Setter set) {
+  return {.name = name, .aliases = aliases, .type = Type::kInt, .low = low, .high = high, .set = set};
+}
+constexpr Field counted(std::string_view name, std::string_view aliases, int64_t low, LimitId limit, Setter set,
+                        uint8_t routes = kBoth) {
+  return {
+      .name = name, .aliases = aliases, .routes = routes, .type = Type::kInt, .low = low, .limit = limit, .set = set};
+}
+constexpr Field real(std::string_view name, std::string_view aliases, double low, double high,
+                     std::string_view default_text, Setter set) {
+  return {.name = name,
+          .aliases = aliases,
+          .type = Type::kNumber,
+          .low_number = low,
+          .high_number = high,
+          .default_text = default_text,
+          .set = set};
+}
+constexpr Field open(Field field) {
+  field.low_open = true;
+  return field;
+}
+constexpr Field without_effect(std::string_view name, Type type = Type::kAny, std::string_view aliases = {}) {
+  return {.name = name,
+          .aliases = aliases,
+          .type = type,
+          .support = Support::kNoEffect,
+          .low = INT64_MIN,
+          .low_number = -1e300,
+          .high_number = 1e300};
+}
+// Anything but one of the neutral JSON values is refused.
+constexpr Field refused(std::string_view name, std::string_view neutral, std::string_view aliases = {},
+                        uint8_t routes = kBoth) {
+  return {.name = name, .aliases = aliases, .routes = routes, .support = Support::kUnlessNeutral, .words = neutral};
+}
+constexpr std::string_view kNoShift =
+    "context shifting rewrites cached positions, so shared blocks and equal output would be lost";
+constexpr Field shifting(std::string_view name, int64_t low, std::string_view neutral) {
+  return {.name = name,
+          .type = Type::kInt,
+          .support = Support::kUnlessNeutral,
+          .low = low,
+          .high = kMax32,
+          .words = neutral,
+          .note = kNoShift};
+}
+
+std::vector<TokenId> id_list(const Json& v) {
+  std::vector<TokenId> ids;
+  ids.reserve(v.size());
+  for (const Json& id : v.as_array()) ids.push_back(as_int32(id));
+  return ids;
+}
+
+void set_stop(T& t, const Json& v) {
+  if (v.is_string()) {
+    t.common.output.stop.assign(1, v.as_string());
+    return;
+  }
+  t.common.output.stop.clear();
+  for (const Json& item : v.as_array()) t.common.output.stop.push_back(item.as_string());
+}
+
+void set_chat_top(T& t, const Json& v) {
+  t.top_logprobs_set = true;
+  t.common.sampling.n_logprobs = as_int32(v);
+}
+
+void set_chat_logprobs(T& t, const Json& v) {
+  t.chat_logprobs = v.as_bool();
+  int32_t& count = t.common.sampling.n_logprobs;
+  count = v.as_bool() ? std::max(count, 0) : -1;
+}
+
+constexpr Field kRows[] = {
+    // 3.3 length, stop, output
+    {.name = "model", .type = Type::kString, .high = 256, .default_text = "the served model"},
+    whole("n_predict", "num_predict", -1, kMax32, [](T& t, const Json& v) { t.common.max_tokens = v.as_int(); }),
+    whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", 0, kMax64,
+          [](T& t, const Json& v) { t.common.max_tokens = v.as_int(); }),
+    whole("min_tokens", "min_new_tokens", 0, kMax32,
+          [](T& t, const Json& v) { t.common.sampling.min_tokens = static_cast<uint32_t>(v.as_int()); }),
+    counted("n", "n_cmpl", 1, LimitId::kN, [](T& t, const Json& v) { t.common.n = static_cast<uint32_t>(v.as_int()); }),
+    counted("best_of", "", 1, LimitId::kN, [](T& t, const Json& v) { t.best_of = v.as_int(); }),
+    {.name = "stop", .aliases = "stop_sequences stop_words", .type = Type::kStop, .limit = LimitId::kStopStrings, .set = set_stop},
+    {.name = "stop_token_ids", .type = Type::kTokenIds, .limit = LimitId::kStopTokenIds,
+     .set = [](T& t, const Json& v) { t.common.sampling.stop_token_ids = id_list(v); }},
+    flag("ignore_eos", "", "false", [](T& t, const Json& v) { t.common.sampling.ignore_eos = v.as_bool(); }),
+    flag("include_stop_str_in_output", "no_stop_trim", "false",
+         [](T& t, const Json& v) { t.common.output.include_stop_str_in_output = v.as_bool(); }),
+    flag("skip_special_tokens", "", "true", [](T& t, const Json& v) { t.common.output.skip_special_tokens = v.as_bool(); }),
+    flag("spaces_between_special_tokens", "", "true",
+         [](T& t, const Json& v) { t.common.output.spaces_between_special_tokens = v.as_bool(); }),
+    whole("truncate_prompt_tokens", "truncate", -1, kMax64,
+          [](T& t, const Json& v) { t.common.prompt.truncate_prompt_tokens = v.as_int(); }),
+    {.name = "truncation_side", .type = Type::kChoice, .words = "left|right", .default_text = "left",
+     .set = [](T& t, const Json& v) {
+       t.common.prompt.truncation_side = v.as_string() == "right" ? TruncationSide::kRight : TruncationSide::kLeft;
+     }},
+    flag("stream", "", "false", [](T& t, const Json& v) { t.common.stream.stream = v.as_bool(); }),
+    {.name = "stream_options", .type = Type::kObject, .set = [](T& t, const Json&) { t.stream_options_set = true; }},
+    {.name = "stream_interval", .type = Type::kInt, .support = Support::kNoEffect, .low = 1},
+    counted("top_logprobs", "", 0, LimitId::kTopLogprobs, set_chat_top, kChat),
+    flag("logprobs", "", "false", set_chat_logprobs, kChat),
+    counted("n_probs", "", 0, LimitId::kTopLogprobs,
+            [](T& t, const Json& v) { t.common.sampling.n_logprobs = v.as_int() > 0 ? as_int32(v) : t.common.sampling.n_logprobs; },
+            kChat),
+    counted("logprobs", "n_probs", 0, LimitId::kTopLogprobs,
+            [](T& t, const Json& v) { t.common.sampling.n_logprobs = as_int32(v); }, kText),
+    counted("prompt_logprobs", "", 0, LimitId::kTopLogprobs,
+            [](T& t, const Json& v) { t.common.sampling.n_prompt_logprobs = as_int32(v); }),
+    flag("return_tokens_as_token_ids", "", "false",
+         [](T& t, const Json& v) { t.common.output.return_tokens_as_token_ids = v.as_bool(); }),
+    flag("return_token_ids", "return_tokens", "false", [](T& t, const Json& v) { t.common.output.return_token_ids = v.as_bool(); }),
+    flag("return_prompt_text", "", "false", [](T& t, const Json& v) { t.common.output.return_prompt_text = v.as_bool(); }),
+    flag("echo", "", "false", [](T& t, const Json& v) { t.common.output.echo = v.as_bool(); }),
+    whole("seed", "sampling_seed random_seed", INT64_MIN, kMax64, [](T& t, const Json& v) { t.common.seed = v.as_int(); }),
+    whole("priority", "", INT64_MIN, kMax64, [](T& t, const Json& v) { t.common.caller.priority = v.as_int(); }),
+    text("request_id", "rid", Type::kVisible, 128, [](T& t, const Json& v) { t.common.caller.request_id = v.as_string(); }),
+    text("session_id", "", Type::kVisible, 128, [](T& t, const Json& v) { t.common.caller.session_id = v.as_string(); }),
+    text("user", "", Type::kVisible, 128, [](T& t, const Json& v) { t.common.caller.user = v.as_string(); }),
+    text("prompt_cache_key", "", Type::kVisible, 128, [](T& t, const Json& v) { t.common.caller.prompt_cache_key = v.as_string(); }),
+    text("cache_salt", "", Type::kSalt, 128, [](T& t, const Json& v) { t.common.prompt.cache_salt = v.as_string(); }),
+    flag("cache_prompt", "", "true", [](T& t, const Json& v) { t.common.prompt.cache_prompt = v.as_bool(); }),
+    open(real("timeout", "", 0, 86400, "none", [](T& t, const Json& v) { t.common.caller.timeout_s = v.as_double(); })),
+    // 3.4 samplers
+    real("temperature", "", 0, 2, "1.0", [](T& t, const Json& v) { t.common.sampling.temperature = as_float(v); }),
+    whole("top_k", "", -1, kMax64,
+          [](T& t, const Json& v) { t.common.sampling.top_k = static_cast<int32_t>(std::min(v.as_int(), kMax32)); }),
+    open(real("top_p", "", 0, 1, "1.0", [](T& t, const Json& v) { t.common.sampling.top_p = as_float(v); })),
+    real("min_p", "", 0, 1, "0", [](T& t, const Json& v) { t.common.sampling.min_p = as_float(v); }),
+    open(real("typical_p", "", 0, 1, "1.0", [](T& t, const Json& v) { t.common.sampling.typical_p = as_float(v); })),
+    open(real("repetition_penalty", "repeat_penalty", 0, 1e6, "1.0",
+              [](T& t, const Json& v) { t.common.sampling.repetition_penalty = as_float(v); })),
+    real("presence_penalty", "", -2, 2, "0", [](T& t, const Json& v) { t.common.sampling.presence_penalty = as_float(v); }),
+    real("frequency_penalty", "", -2, 2, "0", [](T& t, const Json& v) { t.common.sampling.frequency_penalty = as_float(v); }),
+    {.name = "logit_bias", .type = Type::kLogitBias, .low_number = -100, .high_number = 100, .limit = LimitId::kLogitBias},
+    {.name = "allowed_token_ids", .type = Type::kTokenIds,
+     .set = [](T& t, const Json& v) { t.common.sampling.allowed_token_ids = id_list(v); }},
+    // 3.5 chat only
+    {.name = "messages", .routes = kChat, .type = Type::kArray, .limit = LimitId::kMessages},
+    flag("add_generation_prompt", "", "true",
+         [](T& t, const Json& v) {
+           t.generation_prompt_sent = v.as_bool();
+           t.chat->add_generation_prompt = v.as_bool();
+         },
+         kChat),
+    flag("continue_final_message", "", "false", [](T& t, const Json& v) { t.chat->continue_final_message = v.as_bool(); }, kChat),
+    flag("add_special_tokens", "", "chat false, completions true",
+         [](T& t, const Json& v) { t.common.prompt.add_special_tokens = v.as_bool(); }),
+    {.name = "documents", .routes = kChat, .type = Type::kArray, .set = [](T& t, const Json& v) { t.chat->documents = v; }},
+    {.name = "chat_template_kwargs", .routes = kChat, .type = Type::kObject, .limit = LimitId::kTemplateKwargs,
+     .set = [](T& t, const Json& v) { t.chat->chat_template_kwargs = v; }},
+    {.name = "chat_template", .routes = kChat, .type = Type::kString, .high = 1 << 20,
+     .set = [](T& t, const Json& v) { t.chat->chat_template = v.as_string(); }},
+    {.name = "reasoning_effort", .routes = kChat, .type = Type::kChoice, .words = "none|minimal|low|medium|high|xhigh|max",
+     .set = [](T& t, const Json& v) { t.chat->chat_template_kwargs.set("reasoning_effort", v); }},
+    // 3.6 completions only
+    {.name = "prompt", .routes = kText},
+    // 3.7 structured output and 3.8 tools: anything that would constrain the output fails closed
+    refused("structured_outputs", ""),
+    refused("response_format", R"({"type":"text"})"),
+    refused("guided_json", ""),
+    refused("guided_regex", R"("")"),
+    refused("guided_choice", "[]"),
+    refused("guided_grammar", R"("")"),
+    refused("guided_whitespace_pattern", R"("")"),
+    without_effect("guided_decoding_backend"),
+    refused("grammar", R"("")"),
+    refused("grammar_lazy", "false"),
+    refused("grammar_triggers", "[]"),
+    refused("preserved_tokens", "[]"),
+    refused("json_schema", ""),
+    refused("regex", R"("")"),
+    refused("ebnf", R"("")"),
+    refused("structural_tag", R"("")"),
+    {.name = "tools", .type = Type::kArray, .limit = LimitId::kTools, .set = [](T& t, const Json&) { t.tools_sent = true; }},
+    {.name = "tool_choice", .set = [](T& t, const Json& v) { t.tool_choice_sent = !(v == Json("none")); }},
+    without_effect("parallel_tool_calls", Type::kBool),
+    refused("functions", ""),
+    refused("function_call", R"("none")"),
+    // known fields whose other values are not supported
+    refused("stop_regex", R"(""|[])"),
+    refused("logprob_token_ids", "[]", "token_ids_logprob"),
+    refused("kv_transfer_params", "{}"),
+    refused("ec_transfer_params", "{}"),
+    refused("cache_hit_threshold", "0"),
+    refused("repetition_detection", ""),
+    refused("thinking_token_budget", "-1", "reasoning_budget_tokens"),
+    refused("include_reasoning", "true"),
+    refused("lora", "[]"),
+    refused("adapter_id", R"("")"),
+    refused("lora_path", R"("")"),
+    refused("timings_per_token", "false"),
+    refused("return_progress", "false"),
+    refused("response_fields", "[]"),
+    refused("t_max_predict_ms", "0|-1"),
+    refused("t_max_prompt_ms", "0|-1"),
+    refused("parse_tool_calls", "false"),
+    refused("verbose", "false"),
+    refused("return_routed_experts", "false"),
+    refused("watermarking", "false", "watermark"),
+    refused("output_logits", "false"),
+    refused("output_last_hidden_state", "false"),
+    refused("return_ppl", "false"),
+    refused("embedding_bias", "{}|[]"),
+    refused("num_assistant_tokens", "0"),
+    refused("pruning_ratio", "0"),
+    refused("millrace", "{}"),
+    refused("top_n_sigma", "-1|0"),
+    refused("repeat_last_n", "-1"),
+    refused("prompt_ignore_length", "0"),
+    refused("no_repeat_ngram_size", "0"),
+    refused("repetition_ngram_size", "0"),
+    refused("dry_multiplier", "0"),
+    refused("xtc_probability", "0"),
+    refused("dynatemp_range", "0"),
+    refused("mirostat", "0"),
+    refused("adaptive_target", "-1"),
+    refused("top_p_decay", "1"),
+    refused("min_keep", "0"),
+    refused("post_sampling_probs", "false"),
+    refused("bad_words", "[]"),
+    refused("bad_token_ids", "[]"),
+    refused("samplers", "[]"),
+    refused("use_beam_search", "false"),
+    refused("beam_width", "0|1", "num_beams"),
+    refused("num_beam_groups", "0|1"),
+    refused("diversity_penalty", "0", "beam_search_diversity_rate"),
+    refused("media_io_kwargs", "{}", "", kChat),
+    refused("mm_processor_kwargs", "{}", "", kChat),
+    refused("modalities", R"(["text"]|[])"),
+    refused("audio", ""),
+    refused("background", "false"),
+    refused("input_embeds", ""),
+    refused("prompt_embeds", "", "", kText),
+    refused("suffix", R"("")", "", kText),
+    shifting("n_keep", -1, "0|-1"),
+    shifting("n_discard", 0, "0"),
+    // accepted without effect
+    without_effect("dry_base", Type::kNumber),
+    without_effect("dry_allowed_length", Type::kInt),
+    without_effect("dry_penalty_last_n", Type::kInt),
+    without_effect("dry_sequence_breakers"),
+    without_effect("xtc_threshold", Type::kNumber),
+    without_effect("dynatemp_exponent", Type::kNumber),
+    without_effect("mirostat_tau", Type::kNumber),
+    without_effect("mirostat_eta", Type::kNumber),
+    without_effect("adaptive_decay", Type::kNumber),
+    without_effect("length_penalty", Type::kNumber),
+    without_effect("early_stopping"),
+    without_effect("backend_sampling"),
+    without_effect("id_slot", Type::kInt),
+    without_effect("n_cache_reuse", Type::kInt),
+    without_effect("n_indent", Type::kInt),
+    without_effect("sse_ping_interval", Type::kNumber),
+    without_effect("reasoning_format"),
+    without_effect("store"),
+    without_effect("metadata"),
+    without_effect("service_tier"),
+    without_effect("prediction"),
+    without_effect("safety_identifier"),
+    without_effect("verbosity"),
+    without_effect("web_search_options"),
+    without_effect("cache_control"),
+    without_effect("num_keep"),
+    without_effect("shift"),
+    without_effect("vllm_xargs"),
+    without_effect("custom_params"),
+    without_effect("extra_args"),
+    without_effect("logits_processors"),
+};
+
+}  // namespace
+
+std::span<const Field> request_fields() { return kRows; }
+
+}  // namespace millrace::api

@@ -1,0 +1,100 @@
+#include "api/to_generate.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/macros.h"
+
+namespace millrace::api {
+namespace {
+
+constexpr int64_t kCompletionsMaxTokens = 16;  // API.md 3.2
+
+Error too_long(std::string text) { return Error{ErrorCode::kContextLengthExceeded, std::move(text), "max_tokens"}; }
+
+// Keeps `limit` tokens of the prompt (-1: as many as leave room for one output token).
+void truncate(std::vector<TokenId>& prompt, const PromptParams& params, int64_t max_len) {
+  if (!params.truncate_prompt_tokens) return;
+  int64_t limit = *params.truncate_prompt_tokens;
+  if (limit < 0) limit = std::max<int64_t>(max_len - 1, 0);
+  auto size = static_cast<int64_t>(prompt.size());
+  if (limit >= size) return;
+  if (params.truncation_side == TruncationSide::kLeft) {
+    prompt.erase(prompt.begin(), prompt.begin() + (size - limit));
+  } else {
+    prompt.resize(static_cast<size_t>(limit));
+  }
+}
+
+int64_t blocks_for(int64_t n_tokens, uint32_t block_tokens) { return (n_tokens - 1) / block_tokens + 1; }
+
+// Output tokens to allow, >= 0.
+Result<int64_t> resolve_max_tokens(const CommonParams& params, int64_t n_prompt, const AdmitContext& admit) {
+  std::optional<int64_t> wanted = params.max_tokens;
+  if (wanted && *wanted < 0) wanted.reset();
+  int64_t need = wanted ? std::min<int64_t>(*wanted, 1) : 1;
+  if (n_prompt > admit.max_len - need) {
+    return Error{
+        ErrorCode::kContextLengthExceeded,
+        fmt::format(
+            "prompt of {} tokens, limit {} (this model's maximum context length, with at least {} output token)",
+            n_prompt, admit.max_len, need),
+        "prompt"};
+  }
+  int64_t rest = admit.max_len - n_prompt;
+  if (wanted && *wanted > rest) {
+    return too_long(fmt::format("prompt of {} tokens + max_tokens {} exceed {} (this model's maximum context length)",
+                                n_prompt, *wanted, admit.max_len));
+  }
+  if (admit.block_tokens > 0) {
+    int64_t total = n_prompt + (wanted ? *wanted : 1);
+    int64_t blocks = blocks_for(total, admit.block_tokens);
+    if (blocks > admit.n_blocks) {
+      return too_long(
+          fmt::format("one sequence of {} tokens needs {} blocks, pool has {}", total, blocks, admit.n_blocks));
+    }
+    rest = std::min(rest, int64_t{admit.block_tokens} * admit.n_blocks - n_prompt);
+  }
+  if (wanted) return *wanted;
+  if (params.max_tokens) return rest;  // -1
+  int64_t fallback = admit.completions ? kCompletionsMaxTokens : rest;
+  return std::min(params.default_max_tokens.value_or(fallback), rest);
+}
+
+}  // namespace
+
+Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vector<TokenId> prompt,
+                                          const AdmitContext& admit) {
+  truncate(prompt, params.prompt, admit.max_len);
+  if (prompt.empty()) return Error{ErrorCode::kEmptyPrompt, "prompt: no tokens, must have at least 1", "prompt"};
+  int64_t max_tokens = TRY(resolve_max_tokens(params, static_cast<int64_t>(prompt.size()), admit));
+  if (params.sampling.min_tokens > max_tokens) {
+    return Error{ErrorCode::kInvalidValue,
+                 fmt::format("min_tokens: {}, must be at most max_tokens {}", params.sampling.min_tokens, max_tokens),
+                 "min_tokens"};
+  }
+  flow::GenerateRequest request;
+  request.id = admit.id;
+  request.tenant = admit.tenant;
+  request.scope = admit.scope;
+  int64_t priority = std::clamp<int64_t>(params.caller.priority, -INT16_MAX, INT16_MAX + int64_t{1});
+  request.band = static_cast<int16_t>(-priority);
+  request.arrival = admit.now;
+  if (params.caller.timeout_s) {
+    request.deadline =
+        admit.now + std::max<Tick>(1, static_cast<Tick>(*params.caller.timeout_s * static_cast<double>(kSecond)));
+  }
+  request.prompt = std::move(prompt);
+  request.sampling = params.sampling;
+  request.sampling.seed = params.seed ? static_cast<uint64_t>(*params.seed) : admit.random_seed;
+  request.sampling.max_tokens = static_cast<uint32_t>(std::min<int64_t>(max_tokens, UINT32_MAX));
+  request.sampling.eos_token_ids.assign(admit.eos_token_ids.begin(), admit.eos_token_ids.end());
+  request.n = params.n;
+  request.use_prefix_cache = params.prompt.cache_prompt;
+  return request;
+}
+
+}  // namespace millrace::api
