@@ -1,0 +1,159 @@
+#include "cache/block_pool.h"
+
+#include <fmt/core.h>
+
+#include "base/macros.h"
+
+namespace millrace::cache {
+
+BlockPool::BlockPool(uint32_t n_blocks) : n_blocks_(n_blocks), blocks_(size_t{n_blocks} + 3) {
+  for (uint32_t head = n_blocks; head < n_blocks + 3; ++head) blocks_[head].prev = blocks_[head].next = head;
+  counts_.free = n_blocks;
+  for (BlockId id = 0; id < n_blocks; ++id) link_before(id, head_of(BlockState::kFree));
+}
+
+BlockId BlockPool::take(uint32_t kv_group, uint64_t step) {
+  BlockState from = counts_.free > 0 ? BlockState::kFree : BlockState::kCooling;
+  if (counter(from) == 0) return kNullBlock;
+  BlockId id = blocks_[head_of(from)].next;
+  move(id, BlockState::kActive);
+  Block& block = blocks_[id];
+  CHECK(block.ref == 0 && block.node == kNoNode, "block {}: ref {} node {}", id, block.ref, block.node);
+  block.ref = 1;
+  block.kv_group = static_cast<uint8_t>(kv_group);
+  block.last_step = step;
+  block.poisoned = false;
+  return id;
+}
+
+void BlockPool::hold(BlockId id) {
+  Block& block = blocks_[id];
+  CHECK(block.state == BlockState::kActive || block.state == BlockState::kCached, "block {} is not in use or cached", id);
+  if (block.ref++ == 0) move(id, BlockState::kActive);
+}
+
+void BlockPool::release(BlockId id, uint64_t last_step) {
+  Block& block = blocks_[id];
+  CHECK(block.state == BlockState::kActive && block.ref > 0, "block {} released while nobody holds it", id);
+  if (last_step > block.last_step) block.last_step = last_step;
+  if (--block.ref > 0) return;
+  if (block.node != kNoNode) {
+    move(id, BlockState::kCached);
+  } else {
+    move(id, block.last_step > retired_step_ ? BlockState::kCooling : BlockState::kFree);
+  }
+}
+
+void BlockPool::retire(uint64_t step) {
+  retired_step_ = step;
+  uint32_t head = head_of(BlockState::kCooling);
+  for (uint32_t id = blocks_[head].next; id != head;) {
+    uint32_t next = blocks_[id].next;
+    if (blocks_[id].last_step <= step) move(id, BlockState::kFree);
+    id = next;
+  }
+}
+
+BlockId BlockPool::oldest_cached() const {
+  return counts_.cached == 0 ? kNullBlock : blocks_[head_of(BlockState::kCached)].next;
+}
+
+void BlockPool::set_node(BlockId id, NodeId node) {
+  Block& block = blocks_[id];
+  CHECK(block.state == BlockState::kActive && !block.poisoned, "block {} cannot be published", id);
+  block.node = node;
+}
+
+void BlockPool::clear_node(BlockId id) {
+  Block& block = blocks_[id];
+  block.node = kNoNode;
+  if (block.state == BlockState::kCached) {
+    move(id, block.last_step > retired_step_ ? BlockState::kCooling : BlockState::kFree);
+  }
+}
+
+std::vector<BlockId> BlockPool::cached_in_order() const {
+  std::vector<BlockId> out;
+  uint32_t head = head_of(BlockState::kCached);
+  for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) out.push_back(id);
+  return out;
+}
+
+void BlockPool::unlink(BlockId id) {
+  Block& block = blocks_[id];
+  blocks_[block.prev].next = block.next;
+  blocks_[block.next].prev = block.prev;
+}
+
+void BlockPool::link_before(BlockId id, uint32_t position) {
+  Block& block = blocks_[id];
+  block.next = position;
+  block.prev = blocks_[position].prev;
+  blocks_[block.prev].next = id;
+  blocks_[position].prev = id;
+}
+
+// Free blocks are reused last in, first out (warm in the caches of the machine); the others queue.
+void BlockPool::move(BlockId id, BlockState to) {
+  Block& block = blocks_[id];
+  if (block.state != BlockState::kActive) unlink(id);
+  --counter(block.state);
+  block.state = to;
+  ++counter(to);
+  if (to == BlockState::kActive) return;
+  uint32_t head = head_of(to);
+  link_before(id, to == BlockState::kFree ? blocks_[head].next : head);
+}
+
+uint32_t& BlockPool::counter(BlockState state) {
+  switch (state) {
+    case BlockState::kFree: return counts_.free;
+    case BlockState::kActive: return counts_.active;
+    case BlockState::kCached: return counts_.cached;
+    case BlockState::kCooling: break;
+  }
+  return counts_.cooling;
+}
+
+uint32_t BlockPool::head_of(BlockState state) const {
+  CHECK(state != BlockState::kActive, "active blocks are in no list");
+  return n_blocks_ + (state == BlockState::kFree ? 0u : state == BlockState::kCached ? 1u : 2u);
+}
+
+std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const {
+  PoolCounts seen;
+  for (BlockId id = 0; id < n_blocks_; ++id) {
+    const Block& b = blocks_[id];
+    if (b.ref != refs[id]) return fmt::format("block {}: ref {}, holders {}", id, b.ref, refs[id]);
+    switch (b.state) {
+      case BlockState::kFree: ++seen.free; break;
+      case BlockState::kActive: ++seen.active; break;
+      case BlockState::kCached: ++seen.cached; break;
+      case BlockState::kCooling: ++seen.cooling; break;
+    }
+    bool held = b.state == BlockState::kActive;
+    if (held != (b.ref > 0)) return fmt::format("block {}: state {} with ref {}", id, int(b.state), b.ref);
+    if (!held && (b.state == BlockState::kCached) != (b.node != kNoNode)) {
+      return fmt::format("block {}: state {} with node {}", id, int(b.state), b.node);
+    }
+  }
+  if (seen.free != counts_.free || seen.cached != counts_.cached || seen.active != counts_.active ||
+      seen.cooling != counts_.cooling) {
+    return fmt::format("counters free {} cached {} active {} cooling {}, found {} {} {} {}", counts_.free,
+                       counts_.cached, counts_.active, counts_.cooling, seen.free, seen.cached, seen.active,
+                       seen.cooling);
+  }
+  uint32_t linked = 0;
+  for (BlockState state : {BlockState::kFree, BlockState::kCached, BlockState::kCooling}) {
+    uint32_t head = head_of(state);
+    for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) {
+      if (blocks_[id].state != state) return fmt::format("block {} is in the list of state {}", id, int(state));
+      if (blocks_[blocks_[id].next].prev != id) return fmt::format("block {}: broken links", id);
+      if (++linked > n_blocks_) return "a list has a cycle";
+    }
+  }
+  if (linked + counts_.active != n_blocks_) return fmt::format("{} blocks in lists, {} active", linked, counts_.active);
+  return {};
+}
+
+}  // namespace millrace::cache

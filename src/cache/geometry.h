@@ -1,0 +1,50 @@
+// How many blocks of which KvGroup a sequence needs. Pure functions of a KvGeometry.
+#pragma once
+
+#include <cstdint>
+
+#include "flow/kv_geometry.h"
+
+namespace millrace::cache {
+
+constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+// Index of the first block that a query at position `pos` (or later) of this KvGroup sees.
+inline uint32_t first_visible_block(const flow::KvGroup& group, uint32_t block_tokens, uint32_t pos) {
+  if (group.kind == flow::KvGroupKind::kFull || pos + 1 <= group.window_tokens) return 0;
+  return (pos + 1 - group.window_tokens) / block_tokens;
+}
+
+// Most blocks of one KvGroup that a sequence of `n_tokens` tokens holds at once when a step adds at most `chunk` rows.
+inline uint32_t max_blocks_of_group(const flow::KvGroup& group, uint32_t block_tokens, uint32_t n_tokens,
+                                    uint32_t chunk) {
+  uint32_t all = ceil_div(n_tokens, block_tokens);
+  if (group.kind == flow::KvGroupKind::kFull) return all;
+  uint64_t span = uint64_t{group.window_tokens} - 1 + chunk;
+  uint64_t live = (span + block_tokens - 1) / block_tokens + 1;
+  return live < all ? static_cast<uint32_t>(live) : all;
+}
+
+// The same, summed over all KvGroups.
+inline uint32_t max_blocks_of_sequence(const flow::KvGeometry& kv, uint32_t n_tokens, uint32_t chunk) {
+  uint64_t sum = 0;
+  for (const flow::KvGroup& group : kv.groups) sum += max_blocks_of_group(group, kv.block_tokens, n_tokens, chunk);
+  return sum > UINT32_MAX ? UINT32_MAX : static_cast<uint32_t>(sum);
+}
+
+// Longest sequence (prompt + output) that always fits the pool when it runs alone; at most kv.max_len.
+inline uint32_t longest_sequence(const flow::KvGeometry& kv, uint32_t chunk) {
+  uint32_t low = 0;
+  uint32_t high = kv.max_len;
+  while (low < high) {  // max_blocks_of_sequence grows with n_tokens
+    uint32_t middle = low + (high - low + 1) / 2;
+    if (max_blocks_of_sequence(kv, middle, chunk) <= kv.n_blocks) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+}  // namespace millrace::cache

@@ -1,0 +1,149 @@
+// KvCache: the block tables of sequences over one BlockPool and one PrefixTrie. Matching, forks with copy-on-write,
+// windows, publication, eviction, poison. See docs/contracts/cache.md for the rules and their tests.
+//  1. A block is written only by a sequence that holds it alone and before it is committed.
+//  2. A published prefix of a sequence is held by it block by block (all Full KvGroups), so its path is never evicted.
+//  3. A failed call leaves the sequence as it was; every block leaves a sequence through release() or slide().
+// Thread: engine. No bytes, no clock, no tokens of its own.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cache/block_pool.h"
+#include "cache/geometry.h"
+#include "cache/prefix_trie.h"
+#include "cache/token_view.h"
+#include "flow/kv_geometry.h"
+#include "flow/step_plan.h"
+
+namespace millrace::cache {
+
+using flow::SlotId;
+constexpr SlotId kNoSlot = 0xFFFFFFFF;
+
+// The KV side of one sequence. Changed by KvCache only.
+struct SeqBlocks {
+  std::vector<BlockId> table[flow::kMaxKvGroups];  // [tokens / block_tokens], kNullBlock below the live window
+  uint32_t first_live[flow::kMaxKvGroups] = {};    // entries before it are kNullBlock
+  uint32_t scope = 0;
+  uint32_t n_published = 0;            // leading blocks that are in the trie (as ours or as an equal one)
+  uint32_t n_adopted = 0;              // of those, found there at admission
+  NodeId tail = kNoNode;               // node of block n_published - 1
+  bool may_publish = true;             // false once the trie forgot its path (reset, failed neighbour)
+  SlotId slot = kNoSlot;               // names the table in BlockDeltas
+  uint64_t last_step = 0;              // last step whose plan uses the table
+};
+
+struct CacheOptions {
+  bool match_prefixes = true;
+  uint64_t hash_secret = 0;
+  unsigned hash_bits = 64;
+};
+
+struct CacheTotals {
+  uint64_t n_evictions = 0;            // cached blocks dropped for new content
+};
+
+// What a plan collects: BlockDeltas and copies.
+struct PlanEdits {
+  std::vector<flow::BlockDelta>* blocks = nullptr;
+  std::vector<flow::CopyOp>* copies = nullptr;
+};
+
+class KvCache {
+ public:
+  KvCache(const flow::KvGeometry& kv, const CacheOptions& options);
+
+  const flow::KvGeometry& geometry() const { return kv_; }
+  const BlockPool& pool() const { return pool_; }
+  const PrefixTrie& trie() const { return trie_; }
+  const CacheTotals& totals() const { return totals_; }
+  uint32_t available() const { return pool_.available(); }
+
+  // Sizes the table for n_tokens, so that decode steps do not allocate.
+  void reserve(SeqBlocks& seq, uint32_t n_tokens) const;
+
+  // Fills an empty table with the longest cached prefix of `tokens`, at most max_tokens and tokens.size() - 1 long, and
+  // holds it. Returns its length in tokens.
+  uint32_t match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_tokens);
+  // Fills an empty table with the first n_tokens of `from`; a partly filled last block is shared until extend().
+  // False, and nothing changed, when a window of `from` has slid past them.
+  bool fork(SeqBlocks& seq, const SeqBlocks& from, uint32_t n_tokens);
+  // Appends a BlockDelta for every entry: the table of a newly opened slot.
+  void announce(const SeqBlocks& seq, std::vector<flow::BlockDelta>& out) const;
+
+  // Releases blocks below the windows of a query at position `computed`.
+  void slide(SeqBlocks& seq, uint32_t computed, std::vector<flow::BlockDelta>& out);
+  // Blocks that extend() would take.
+  uint32_t blocks_needed(const SeqBlocks& seq, uint32_t computed, uint32_t n_rows) const;
+  // Makes the rows computed .. computed + n_rows - 1 writable for `step`: new blocks, copies of a shared last block.
+  // available() >= blocks_needed() must hold.
+  void extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits);
+  // Publishes full blocks among the first n_ready tokens, which are known and computed or planned. Blocks equal to ones
+  // that others hold are exchanged for those by settle().
+  void publish(SeqBlocks& seq, const TokenView& tokens, uint32_t n_ready);
+  // Ends a plan or a retirement: carries out the exchanges that publish() found. No table may be in use by a plan
+  // under construction, since the freed duplicates can be taken again. Their BlockDeltas are carried to the next plan.
+  void settle();
+  // BlockDeltas left for the next plan; the caller takes the content and leaves the vector empty.
+  std::vector<flow::BlockDelta>& carried() { return carried_; }
+
+  // Drops all blocks of the sequence; what was committed stays cached, deepest blocks oldest.
+  void release(SeqBlocks& seq);
+  // Blocks that become available when `seq` is released after the others counted since begin_count().
+  void begin_count();
+  uint32_t would_free(const SeqBlocks& seq);
+
+  // Steps up to `step` have retired.
+  void retire(uint64_t step) { pool_.retire(step); }
+  // Step `step` failed: forgets all content that it or a later step computes; blocks still held become poisoned.
+  void poison_from(uint64_t step);
+  bool holds_poisoned(const SeqBlocks& seq) const;
+  // Forgets what this sequence computed and published itself, and all below it.
+  void unpublish_own(const SeqBlocks& seq);
+  // Forgets every prefix; blocks in use stay with their sequences.
+  void reset();
+  // At once after unpublish_own(), poison_from() and reset(), for every sequence with blocks: drops a path that is gone.
+  void heal(SeqBlocks& seq);
+
+  // Empty, or the first broken rule. `holders`: every sequence with blocks. Slow: tests and debugging.
+  std::string check_integrity(std::span<const SeqBlocks* const> holders) const;
+
+ private:
+  struct Exchange {
+    SeqBlocks* seq = nullptr;
+    uint32_t kv_group = 0;
+    uint32_t index = 0;
+    BlockId with = kNullBlock;         // held once more since publish()
+  };
+
+  uint32_t usable_prefix() const;
+  BlockId take_block(uint32_t kv_group, uint64_t step);
+  void evict_oldest();
+  uint32_t drop_blocks(NodeId id, bool poison);
+  void forget_subtree(NodeId id, bool poison);
+  void prune(NodeId id);
+  void move_tail(SeqBlocks& seq, NodeId to);
+  bool needs_copy(BlockId id) const;
+  void publish_block(SeqBlocks& seq, NodeId node, uint32_t index);
+  std::string check_sequence(const SeqBlocks& seq) const;
+  std::string check_nodes() const;
+  std::string check_eviction_order() const;
+
+  flow::KvGeometry kv_;
+  CacheOptions options_;
+  BlockPool pool_;
+  PrefixTrie trie_;
+  CacheTotals totals_;
+  std::vector<flow::BlockDelta> carried_;
+  std::vector<Exchange> exchanges_;
+  std::vector<NodeId> path_;           // scratch: nodes of the prefix being matched
+  std::vector<NodeId> doomed_;         // scratch: a subtree
+  std::vector<TokenId> block_;         // scratch: [block_tokens]
+  std::vector<uint32_t> dropped_;      // scratch of would_free: references dropped per block
+  std::vector<BlockId> counted_;       // blocks with dropped_ != 0
+};
+
+}  // namespace millrace::cache

@@ -1,0 +1,151 @@
+#include "cache/prefix_trie.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/macros.h"
+
+namespace millrace::cache {
+namespace {
+
+__extension__ using Wide = unsigned __int128;
+
+// Folded 64x64 -> 128 bit product, the mixing step of wyhash (public domain, github.com/wangyi-fudan/wyhash).
+uint64_t mix(uint64_t a, uint64_t b) {
+  Wide product = static_cast<Wide>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+}  // namespace
+
+PrefixTrie::PrefixTrie(const TrieOptions& options)
+    : options_(options),
+      nodes_(size_t{options.capacity} + 1),
+      tokens_((size_t{options.capacity} + 1) * options.block_tokens),
+      at_((size_t{options.capacity} + 1) * options.n_groups, kNullBlock),
+      table_(std::bit_ceil(size_t{options.capacity} * 2 + 2), kNoNode) {
+  nodes_[0].used = true;
+  unused_.reserve(options.capacity);
+  for (NodeId id = options.capacity; id > 0; --id) unused_.push_back(id);
+}
+
+std::span<const TokenId> PrefixTrie::tokens(NodeId id) const {
+  return std::span(tokens_).subspan(size_t{id} * options_.block_tokens, options_.block_tokens);
+}
+
+bool PrefixTrie::has_blocks(NodeId id) const {
+  for (uint32_t g = 0; g < options_.n_groups; ++g) {
+    if (at(id, g) != kNullBlock) return true;
+  }
+  return false;
+}
+
+uint64_t PrefixTrie::hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
+  uint64_t h = options_.hash_secret ^ mix((uint64_t{parent} << 32 | scope) ^ 0xa0761d6478bd642f, 0xe7037ed1a0b428db);
+  for (TokenId token : tokens) h = mix(h ^ static_cast<uint32_t>(token), 0x8ebc6af09c88c6e3);
+  h = mix(h, 0x589965cc75374cc3);
+  return options_.hash_bits >= 64 ? h : h & ((uint64_t{1} << options_.hash_bits) - 1);
+}
+
+bool PrefixTrie::equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
+  const Node& node = nodes_[id];
+  return node.parent == parent && node.scope == scope && std::ranges::equal(this->tokens(id), tokens);
+}
+
+NodeId PrefixTrie::find(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
+  NodeId first = nodes_[parent].first_child;  // straight runs need no hash
+  if (first == kNoNode) return kNoNode;
+  if (equals(first, parent, scope, tokens)) return first;
+  if (nodes_[first].next_sibling == kNoNode) return kNoNode;
+  uint64_t hash = hash_of(parent, scope, tokens);
+  size_t mask = table_.size() - 1;
+  for (size_t i = hash & mask; table_[i] != kNoNode; i = (i + 1) & mask) {
+    if (nodes_[table_[i]].hash == hash && equals(table_[i], parent, scope, tokens)) return table_[i];
+  }
+  return kNoNode;
+}
+
+NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) {
+  CHECK(tokens.size() == options_.block_tokens, "{} tokens, want {}", tokens.size(), options_.block_tokens);
+  CHECK(nodes_[parent].used, "parent {} is not in the trie", parent);
+  if (unused_.empty()) return kNoNode;
+  NodeId id = unused_.back();
+  unused_.pop_back();
+  Node& node = nodes_[id];
+  node = Node{};
+  node.parent = parent;
+  node.scope = scope;
+  node.hash = hash_of(parent, scope, tokens);
+  node.used = true;
+  node.next_sibling = nodes_[parent].first_child;
+  if (node.next_sibling != kNoNode) nodes_[node.next_sibling].prev_sibling = id;
+  nodes_[parent].first_child = id;
+  std::ranges::copy(tokens, tokens_.begin() + static_cast<std::ptrdiff_t>(size_t{id} * options_.block_tokens));
+  size_t mask = table_.size() - 1;
+  size_t i = node.hash & mask;
+  while (table_[i] != kNoNode) i = (i + 1) & mask;
+  table_[i] = id;
+  ++n_used_;
+  return id;
+}
+
+void PrefixTrie::erase(NodeId id) {
+  Node& node = nodes_[id];
+  CHECK(id != kNoNode && node.used && node.first_child == kNoNode, "node {} cannot be erased", id);
+  CHECK(!has_blocks(id), "node {} still has blocks", id);
+  size_t mask = table_.size() - 1;
+  size_t hole = node.hash & mask;
+  while (table_[hole] != id) hole = (hole + 1) & mask;
+  // Shift back what probed past the hole (Knuth, TAOCP vol. 3, 6.4, algorithm R).
+  for (size_t i = (hole + 1) & mask; table_[i] != kNoNode; i = (i + 1) & mask) {
+    size_t home = nodes_[table_[i]].hash & mask;
+    if (((i - home) & mask) >= ((i - hole) & mask)) {
+      table_[hole] = table_[i];
+      hole = i;
+    }
+  }
+  table_[hole] = kNoNode;
+  if (node.prev_sibling != kNoNode) {
+    nodes_[node.prev_sibling].next_sibling = node.next_sibling;
+  } else {
+    nodes_[node.parent].first_child = node.next_sibling;
+  }
+  if (node.next_sibling != kNoNode) nodes_[node.next_sibling].prev_sibling = node.prev_sibling;
+  node = Node{};
+  unused_.push_back(id);
+  --n_used_;
+}
+
+void PrefixTrie::subtree(NodeId id, std::vector<NodeId>& out) const {
+  size_t next = out.size();
+  out.push_back(id);
+  for (; next < out.size(); ++next) {
+    for (NodeId child = nodes_[out[next]].first_child; child != kNoNode; child = nodes_[child].next_sibling) {
+      out.push_back(child);
+    }
+  }
+}
+
+std::string PrefixTrie::check_integrity() const {
+  std::vector<NodeId> reached;
+  subtree(kNoNode, reached);
+  if (reached.size() != size_t{n_used_} + 1) return fmt::format("{} nodes reached, {} used", reached.size(), n_used_);
+  if (unused_.size() + n_used_ != options_.capacity) return "nodes were lost";
+  for (NodeId id : reached) {
+    if (id == kNoNode) continue;
+    const Node& node = nodes_[id];
+    if (!node.used) return fmt::format("node {} is reachable and unused", id);
+    if (find(node.parent, node.scope, tokens(id)) != id) return fmt::format("node {} is not found", id);
+    if (node.parent != kNoNode && nodes_[node.parent].scope != node.scope) {
+      return fmt::format("node {} lies in another scope than its parent", id);
+    }
+    if (!has_blocks(id) && node.first_child == kNoNode && node.n_tails == 0) return fmt::format("node {} is useless", id);
+  }
+  size_t entries = table_.size() - static_cast<size_t>(std::ranges::count(table_, kNoNode));
+  if (entries != n_used_) return fmt::format("{} hash entries for {} nodes", entries, n_used_);
+  return {};
+}
+
+}  // namespace millrace::cache

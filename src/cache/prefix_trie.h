@@ -1,0 +1,76 @@
+// PrefixTrie: which token prefixes have KV blocks. An exact flat block trie: a node is one full block of tokens below
+// its parent; a hash table finds (parent, scope, tokens) and every hit is compared token by token, so a collision can
+// never serve foreign KV. The hash (and its per-process secret) decides only where a node lies in the table.
+//  1. A node holds one block per KvGroup or none (a window slid on, or the block was evicted).
+//  2. Only leaves are erased one by one; subtree() lists what goes with a node.
+// Thread: engine. Memory: all of it is taken in the constructor.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "cache/block_pool.h"
+
+namespace millrace::cache {
+
+struct TrieOptions {
+  uint32_t block_tokens = 0;
+  uint32_t n_groups = 0;
+  uint32_t capacity = 0;               // nodes besides the root
+  uint64_t hash_secret = 0;
+  unsigned hash_bits = 64;             // fewer bits force collisions (tests)
+};
+
+class PrefixTrie {
+ public:
+  explicit PrefixTrie(const TrieOptions& options);
+
+  struct Node {
+    NodeId parent = kNoNode;
+    NodeId first_child = kNoNode;
+    NodeId next_sibling = kNoNode;
+    NodeId prev_sibling = kNoNode;
+    uint32_t scope = 0;
+    uint32_t n_tails = 0;              // sequences whose deepest node this is; such a node is not pruned
+    uint64_t hash = 0;
+    uint64_t step = 0;                 // its content is computed once this step is done
+    bool used = false;
+  };
+
+  const Node& node(NodeId id) const { return nodes_[id]; }
+  Node& node(NodeId id) { return nodes_[id]; }
+  uint32_t capacity() const { return options_.capacity; }
+  uint32_t size() const { return n_used_; }
+  std::span<const TokenId> tokens(NodeId id) const;         // [block_tokens]
+  BlockId at(NodeId id, uint32_t kv_group) const { return at_[size_t{id} * options_.n_groups + kv_group]; }
+  void set_at(NodeId id, uint32_t kv_group, BlockId block) { at_[size_t{id} * options_.n_groups + kv_group] = block; }
+  bool has_blocks(NodeId id) const;
+
+  // kNoNode when there is none. `tokens`: [block_tokens].
+  NodeId find(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
+  // A new node without blocks; kNoNode when the trie is full. There must be no equal one.
+  NodeId insert(NodeId parent, uint32_t scope, std::span<const TokenId> tokens);
+  // `id` must be a leaf.
+  void erase(NodeId id);
+  // Appends `id` and all below it, parents before children.
+  void subtree(NodeId id, std::vector<NodeId>& out) const;
+
+  std::string check_integrity() const;
+
+ private:
+  uint64_t hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
+  bool equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
+
+  TrieOptions options_;
+  std::vector<Node> nodes_;            // [capacity + 1], 0 = root
+  std::vector<TokenId> tokens_;        // [capacity + 1, block_tokens]
+  std::vector<BlockId> at_;            // [capacity + 1, n_groups]
+  std::vector<NodeId> table_;          // open addressing, linear probing, power of two; kNoNode = empty
+  std::vector<NodeId> unused_;         // stack
+  uint32_t n_used_ = 0;
+};
+
+}  // namespace millrace::cache
