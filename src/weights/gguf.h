@@ -67,7 +67,7 @@ class GgufFile final : public TensorSource {
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile() override;
 
-  const std::string& name() const;           // path as given to open()
+  const std::string& name() const;  // path as given to open()
   uint32_t version() const;
   std::span<const GgufValue> values() const;  // in file order
 
@@ -81,8 +81,8 @@ class GgufFile final : public TensorSource {
   Result<std::string_view> get_string(std::string_view key, std::optional<std::string_view> fallback = {}) const;
   // Arrays: a missing key is an error. The strings are views of the mapping (256k strings take about a millisecond).
   Result<std::vector<std::string_view>> get_strings(std::string_view key) const;
-  Result<std::vector<float>> get_floats(std::string_view key) const;    // of float32 or float64
-  Result<std::vector<int64_t>> get_ints(std::string_view key) const;    // of any integer type, or bool
+  Result<std::vector<float>> get_floats(std::string_view key) const;  // of float32 or float64
+  Result<std::vector<int64_t>> get_ints(std::string_view key) const;  // of any integer type, or bool
 
   // TensorSource
   bool has(std::string_view name) const override;

@@ -16,23 +16,24 @@ struct MemoryRequest {
   uint64_t scratch_bytes = 0;    // activations, logits, sampling
   uint64_t block_bytes = 0;      // one KV block of one KvGroup
   uint32_t block_tokens = 32;
-  uint32_t n_kv_groups = 1;      // a sequence of n tokens takes n_kv_groups * ceil(n / block_tokens) blocks at most
-  uint32_t max_model_len = 0;    // tokens
+  uint32_t n_kv_groups = 1;    // a sequence of n tokens takes n_kv_groups * ceil(n / block_tokens) blocks at most
+  uint32_t max_model_len = 0;  // tokens
   uint32_t max_num_seqs = 1;
-  uint64_t kv_cache_bytes = 0;   // --kv-cache-memory-bytes; 0 = what is left
+  uint64_t kv_cache_bytes = 0;  // --kv-cache-memory-bytes; 0 = what is left
 };
 
 struct MemoryPlan {
   uint32_t n_blocks = 0;
-  uint64_t kv_bytes = 0;         // n_blocks * block_bytes
-  uint64_t total_bytes = 0;      // weights + scratch + kv
+  uint64_t kv_bytes = 0;     // n_blocks * block_bytes
+  uint64_t total_bytes = 0;  // weights + scratch + kv
 };
 
 // At least one sequence of max_model_len must fit, else kResource. Never more blocks than max_num_seqs sequences of
 // max_model_len can use, unless kv_cache_bytes asks for them (they then serve the prefix cache).
 Result<MemoryPlan> plan_memory(const MemoryRequest& request);
 
-// Bytes of the weights once packed in panels of 32 rows: row_bytes * rows, rows padded to 32. A tied output counts once.
+// Bytes of the weights once packed in panels of 32 rows: row_bytes * rows, rows padded to 32. A tied output counts
+// once.
 uint64_t packed_weight_bytes(const ModelFile& file);
 
 // K and V of one token in all layers, each head_dim vector taking row_bytes(kv_format, head_dim).

@@ -65,22 +65,22 @@ struct ModelDesc {
   float attention_softcap = 0.0f;   // 0 = none
   float logit_softcap = 0.0f;       // 0 = none
   Activation activation = Activation::kSilu;
-  bool has_qkv_bias = false;        // qwen2
-  bool has_qk_norm = false;         // qwen3, gemma3: RMS norm over head_dim, before rotation
-  bool has_post_norms = false;      // gemma3
-  bool tied_embeddings = false;     // the output projection is the token embedding
+  bool has_qkv_bias = false;     // qwen2
+  bool has_qk_norm = false;      // qwen3, gemma3: RMS norm over head_dim, before rotation
+  bool has_post_norms = false;   // gemma3
+  bool tied_embeddings = false;  // the output projection is the token embedding
 
   RopeStyle rope_style = RopeStyle::kHalfSplit;
-  uint32_t rope_dims = 0;           // leading values of a head that rotate
-  double rope_base = 10000.0;       // full-attention layers
-  double rope_base_window = 10000.0;  // windowed layers (gemma3: its own; otherwise equal to rope_base)
-  RopeScaling rope_scaling;         // full-attention layers
-  RopeScaling rope_scaling_window;  // windowed layers (gemma3: none; otherwise equal to rope_scaling)
+  uint32_t rope_dims = 0;              // leading values of a head that rotate
+  double rope_base = 10000.0;          // full-attention layers
+  double rope_base_window = 10000.0;   // windowed layers (gemma3: its own; otherwise equal to rope_base)
+  RopeScaling rope_scaling;            // full-attention layers
+  RopeScaling rope_scaling_window;     // windowed layers (gemma3: none; otherwise equal to rope_scaling)
   std::vector<uint32_t> layer_window;  // [n_layers] tokens a query sees, itself included; 0 = all
 
   TokenId bos_id = kNoToken;
   TokenId pad_id = kNoToken;
-  std::vector<TokenId> eos_ids;     // any of them ends generation (eos, eot, generation_config)
+  std::vector<TokenId> eos_ids;  // any of them ends generation (eos, eot, generation_config)
   bool add_bos = false;
 
   bool is_window_layer(uint32_t layer) const { return layer_window[layer] != 0; }

@@ -38,9 +38,9 @@ class SafetensorsDir final : public TensorSource {
   ~SafetensorsDir() override;
 
   const std::string& folder() const;
-  const Json& config() const;                              // config.json (an object)
-  const Json* generation_config() const;                   // nullptr when the file is not there
-  const Json* tokenizer_config() const;                    // tokenizer_config.json, or nullptr
+  const Json& config() const;                                // config.json (an object)
+  const Json* generation_config() const;                     // nullptr when the file is not there
+  const Json* tokenizer_config() const;                      // tokenizer_config.json, or nullptr
   const std::optional<std::string>& tokenizer_json() const;  // the text of tokenizer.json
   const std::optional<std::string>& chat_template() const;   // the text of chat_template.jinja
 

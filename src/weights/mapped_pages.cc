@@ -1,0 +1,20 @@
+#include "weights/mapped_pages.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <bit>
+
+namespace millrace::weights {
+
+void release_pages(const uint8_t* data, size_t n_bytes) {
+  auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  auto address = std::bit_cast<uintptr_t>(data);
+  size_t skip = (page - address % page) % page;
+  if (skip >= n_bytes) return;
+  size_t whole = (n_bytes - skip) / page * page;
+  // Advice only: a failure changes nothing but memory use.
+  if (whole > 0) static_cast<void>(::madvise(const_cast<uint8_t*>(data) + skip, whole, MADV_DONTNEED));
+}
+
+}  // namespace millrace::weights
