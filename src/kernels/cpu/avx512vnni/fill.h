@@ -1,16 +1,18 @@
 // The pieces of the avx512vnni kernel table: each function fills its own slots and no other.
-// table() is the one symbol that files outside this folder may name.
-// Thread: any (the table is constant once made).
+// table() and table_bf16() are the symbols that files outside this folder may name.
+// Thread: any (the tables are constant once made).
 #pragma once
 
 #include "kernels/ops.h"
 
 namespace millrace::kernels::avx512vnni {
 
-void fill_gemm(KernelTable& table);       // act_kind, pack, gemm, unpack_row, quantize, bf16_family
+void fill_gemm(KernelTable& table);       // act_kind, pack, gemm, unpack_row, quantize, bf16_family "f32"
+void fill_gemm_bf16(KernelTable& table);  // bf16 by vdpbf16ps; needs avx512_bf16
 void fill_rows(KernelTable& table);       // rows.cc: norms, RoPE, activations, sampling loops
 void fill_attention(KernelTable& table);  // attention.cc: kv_write, attn_span, attn_merge
 
-const KernelTable& table();
+const KernelTable& table();       // a CPU without avx512_bf16
+const KernelTable& table_bf16();  // a CPU with it: the same but for bf16 weights
 
 }  // namespace millrace::kernels::avx512vnni

@@ -1,4 +1,5 @@
-// The avx512vnni kernel table, put together from its pieces on first use.
+// The avx512vnni kernel tables, put together from their pieces on first use. Both carry the same name: they differ in
+// bf16 weights only, and bf16_family tells them apart.
 // Invariant: every slot is set (kernels/tables_test.cc checks all of them).
 // Thread: any.
 #include "kernels/cpu/avx512vnni/fill.h"
@@ -6,10 +7,11 @@
 namespace millrace::kernels::avx512vnni {
 namespace {
 
-KernelTable make_table() {
+KernelTable make_table(bool has_bf16) {
   KernelTable table;
   table.name = "avx512vnni";
   fill_gemm(table);
+  if (has_bf16) fill_gemm_bf16(table);
   fill_rows(table);
   fill_attention(table);
   return table;
@@ -18,7 +20,12 @@ KernelTable make_table() {
 }  // namespace
 
 const KernelTable& table() {
-  static const KernelTable made = make_table();
+  static const KernelTable made = make_table(false);
+  return made;
+}
+
+const KernelTable& table_bf16() {
+  static const KernelTable made = make_table(true);
   return made;
 }
 

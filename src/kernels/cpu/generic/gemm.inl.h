@@ -1,0 +1,272 @@
+// GEMM over packed panels, once for all vector types S and weight sources. Lanes are output rows; every output is one
+// chain in ascending k, so the row tiling below never changes a bit (docs/contracts/arithmetic.md, forms G, S and F).
+//  1. A tile is up to S::kMaxRows activation rows x S::kVecs vectors of outputs; its sums stay in registers over all k.
+//  2. Quants are decoded in registers, so weights are read from memory once per tile and never expanded there.
+//  3. Panels are the outer loop inside a slab of rows that fits in L2, rows the inner: a panel stays in L1 or L2.
+// Thread: any; a call touches only its own rows and panels of out.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/cpu/generic/sources.inl.h"
+#include "kernels/ops.h"
+
+namespace millrace::kernels::generic {
+
+// Activation bytes of a slab: half of a 1 MiB L2, the rest is for panels (CPU_KERNELS section 6).
+constexpr int64_t kSlabBytes = 512 * 1024;
+
+// One tile: activation rows [row, row + kRows) against lanes [lane, lane + kVecs * kLanes) of one panel.
+struct GemmTile {
+  const GemmArgs* args;
+  const uint8_t* panel;
+  int64_t row;
+  int lane;
+  float* out;    // out[row, first output of the tile]
+  int n_lanes;   // valid outputs of the tile
+};
+
+// Registers of a tile.
+template <class S, int kRows>
+using GridF = typename S::F32[static_cast<size_t>(kRows)][static_cast<size_t>(S::kVecs)];
+template <class S, int kRows>
+using GridI = typename S::I32[static_cast<size_t>(kRows)][static_cast<size_t>(S::kVecs)];
+template <class S>
+using LaneF = typename S::F32[static_cast<size_t>(S::kVecs)];
+
+template <class S, int kRows>
+[[gnu::always_inline]] inline void store_tile(const GemmTile& tile, const GridF<S, kRows>& acc) {
+  bool add = tile.args->add;
+  unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+    unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+      float* out = tile.out + row * tile.args->out_stride + v * S::kLanes;
+      int n = tile.n_lanes - v * S::kLanes;
+      if (n >= S::kLanes) {
+        S::store(out, add ? S::add_f32(S::load(out), acc[row][v]) : acc[row][v]);
+      } else if (n > 0) {
+        S::store_first(out, add ? S::add_f32(S::load_first(out, n), acc[row][v]) : acc[row][v], n);
+      }
+    });
+  });
+}
+
+// Form G: acc = fma(float(isum), dw * da, acc), then acc = fma(mw, sa, acc) where the format has mins.
+template <class S, class W, int kRows>
+struct TileG {
+  static void run(const GemmTile& tile) {
+    using I32 = typename S::I32;
+    using F32 = typename S::F32;
+    const ActRows& act = tile.args->act;
+    int64_t n_groups = tile.args->k / 32;
+    const int8_t* a = static_cast<const int8_t*>(act.data) + tile.row * n_groups * 32;
+    const int64_t first = tile.row * n_groups;
+    GridF<S, kRows> acc;
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
+    });
+    const uint8_t* cell = tile.panel;
+    for (int64_t g = 0; g < n_groups; ++g) {
+      const int64_t sub = W::kCellGroups == 1 ? 0 : g % W::kCellGroups;
+      GridI<S, kRows> isum;
+      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+        I32 start = S::zero_i32();
+        if constexpr (W::kZeroShift >= 0) {
+          start = S::set_i32(-(act.sum[first + row * n_groups + g] * (1 << W::kZeroShift)));
+        }
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { isum[row][v] = start; });
+      });
+      S::template dot<W::kBits, 8, kRows>(isum, a + 32 * g, n_groups * 32, [&](int dword, int v) __attribute__((
+          always_inline)) { return W::quants(cell, sub, dword, tile.lane + v * S::kLanes); });
+      LaneF<S> dw;
+      LaneF<S> mw;
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+        dw[v] = W::scale(cell, sub, tile.lane + v * S::kLanes);
+        if constexpr (W::kMins) mw[v] = W::min(cell, sub, tile.lane + v * S::kLanes);
+      });
+      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+        F32 da = S::set(act.d[first + row * n_groups + g]);
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+          acc[row][v] = S::fma(S::to_f32(isum[row][v]), S::mul(dw[v], da), acc[row][v]);
+          if constexpr (W::kMins) {
+            acc[row][v] = S::fma(mw[v], S::set(act.s[first + row * n_groups + g]), acc[row][v]);
+          }
+        });
+      });
+      if (sub == W::kCellGroups - 1) cell += W::kCellBytes;
+    }
+    store_tile<S, kRows>(tile, acc);
+  }
+};
+
+// Form S, one cell of 256 values: isum = sum_j sc[j] * isum16[j], imin = sum_j mn[j] * sum16[j], both exact.
+template <class S, class W, int kRows>
+[[gnu::always_inline]] inline void sum_cell(GridI<S, kRows>& isum,
+                                            GridI<S, kRows>& imin, const GemmTile& tile,
+                                            const uint8_t* cell, int64_t i_cell) {
+  using I32 = typename S::I32;
+  const int64_t k = tile.args->k;
+  const int8_t* a = static_cast<const int8_t*>(tile.args->act.data) + tile.row * k + i_cell * 256;
+  const int32_t* sum = tile.args->act.sum + tile.row * (k / 16) + i_cell * 16;
+  for (int64_t g = 0; g < 8; ++g) {
+    unroll<2>([&](auto half) __attribute__((always_inline)) {
+      const int64_t j = 2 * g + half;
+      GridI<S, kRows> part;
+      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+        I32 start = S::zero_i32();
+        if constexpr (W::kZeroShift >= 0) start = S::set_i32(-(sum[row * (k / 16) + j] * (1 << W::kZeroShift)));
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { part[row][v] = start; });
+      });
+      S::template dot<W::kBits, 4, kRows>(part, a + 16 * j, k, [&](int dword, int v) __attribute__((always_inline)) {
+        return W::quants(cell, g, half * 4 + dword, tile.lane + v * S::kLanes);
+      });
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+        I32 sc = W::sub_scale(cell, j, tile.lane + v * S::kLanes);
+        unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+          isum[row][v] = S::add(isum[row][v], S::mul_i32(part[row][v], sc));
+        });
+        if constexpr (W::kMins) {
+          I32 mn = W::sub_min(cell, j, tile.lane + v * S::kLanes);
+          unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+            imin[row][v] = S::add(imin[row][v], S::mul_i32(mn, S::set_i32(sum[row * (k / 16) + j])));
+          });
+        }
+      });
+    });
+  }
+}
+
+// Form S: acc = fma(float(isum), d * da, acc), then acc = fma(float(imin), -dmin * da, acc) where the format has mins.
+template <class S, class W, int kRows>
+struct TileS {
+  static void run(const GemmTile& tile) {
+    using F32 = typename S::F32;
+    int64_t n_cells = tile.args->k / 256;
+    GridF<S, kRows> acc;
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
+    });
+    for (int64_t i = 0; i < n_cells; ++i) {
+      const uint8_t* cell = tile.panel + i * W::kCellBytes;
+      GridI<S, kRows> isum;
+      GridI<S, kRows> imin;
+      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+          isum[row][v] = S::zero_i32();
+          imin[row][v] = S::zero_i32();
+        });
+      });
+      sum_cell<S, W, kRows>(isum, imin, tile, cell, i);
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+        F32 dw = W::scale(cell, tile.lane + v * S::kLanes);
+        unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+          F32 da = S::set(tile.args->act.d[(tile.row + row) * n_cells + i]);
+          acc[row][v] = S::fma(S::to_f32(isum[row][v]), S::mul(dw, da), acc[row][v]);
+          if constexpr (W::kMins) {
+            F32 mw = W::min(cell, tile.lane + v * S::kLanes);
+            acc[row][v] = S::fma(S::to_f32(imin[row][v]), S::mul(mw, da), acc[row][v]);
+          }
+        });
+      });
+    }
+    store_tile<S, kRows>(tile, acc);
+  }
+};
+
+// Float weights: value i of k for the lanes from `lane` on.
+template <class S>
+struct F32Weights {
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
+    return S::load(reinterpret_cast<const float*>(panel + i * 128) + lane);
+  }
+};
+template <class S>
+struct F16Weights {
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
+    return S::f16_of_pair(panel + i / 2 * 128 + lane * 4, i % 2 != 0);
+  }
+};
+template <class S>
+struct Bf16Weights {
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
+    return S::bf16_of_pair(panel + i / 2 * 128 + lane * 4, i % 2 != 0);
+  }
+};
+
+// Form F: acc = fma(w, a, acc).
+template <class S, class W, int kRows>
+struct TileF {
+  static void run(const GemmTile& tile) {
+    using F32 = typename S::F32;
+    const int64_t k = tile.args->k;
+    const int64_t k_pad = (k + 31) / 32 * 32;
+    const float* a = static_cast<const float*>(tile.args->act.data) + tile.row * k_pad;
+    GridF<S, kRows> acc;
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
+    });
+    for (int64_t i = 0; i < k; ++i) {
+      LaneF<S> w;
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+        w[v] = W::value(tile.panel, i, tile.lane + v * S::kLanes);
+      });
+      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+        F32 x = S::set(a[row * k_pad + i]);
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::fma(w[v], x, acc[row][v]); });
+      });
+    }
+    store_tile<S, kRows>(tile, acc);
+  }
+};
+
+// Tile by its number of rows.
+template <class S, class W, template <class, class, int> class Tile>
+[[gnu::always_inline]] inline void run_rows(int n_rows, const GemmTile& tile) {
+  unroll<S::kMaxRows>([&](auto i) __attribute__((always_inline)) {
+    if (n_rows == i + 1) Tile<S, W, decltype(i){} + 1>::run(tile);
+  });
+}
+
+// Rows [begin, end) of one panel, in tiles of nearly equal height: 8 = 4 + 4, 7 = 4 + 3.
+template <class S, class W, template <class, class, int> class Tile>
+[[gnu::always_inline]] inline void run_panel(GemmTile tile, int64_t begin, int64_t end, int64_t n0) {
+  int64_t n_tiles = (end - begin + S::kMaxRows - 1) / S::kMaxRows;
+  for (int64_t i = 0; i < n_tiles; ++i) {
+    tile.row = begin + (end - begin) * i / n_tiles;
+    int64_t next = begin + (end - begin) * (i + 1) / n_tiles;
+    for (tile.lane = 0; tile.lane < kPanelRows; tile.lane += S::kVecs * S::kLanes) {
+      int64_t n_left = tile.args->n - n0 - tile.lane;
+      if (n_left <= 0) break;
+      tile.n_lanes = n_left < kPanelRows ? static_cast<int>(n_left) : kPanelRows;
+      tile.out = tile.args->out + tile.row * tile.args->out_stride + n0 + tile.lane;
+      run_rows<S, W, Tile>(static_cast<int>(next - tile.row), tile);
+    }
+  }
+}
+
+// kCellValues values of k take kCellBytes of a panel; kActBytes bytes per activation value.
+template <class S, class W, template <class, class, int> class Tile, int kCellValues, int64_t kCellBytes, int kActBytes>
+struct GemmOf {
+  static void run(const GemmArgs& args) {
+    const int64_t panel_bytes = (args.k + kCellValues - 1) / kCellValues * kCellBytes;
+    int64_t slab = kSlabBytes / (args.k * kActBytes + 1) / S::kMaxRows * S::kMaxRows;
+    if (slab < S::kMaxRows) slab = S::kMaxRows;
+    for (int64_t begin = args.row_begin; begin < args.row_end; begin += slab) {
+      int64_t end = begin + slab < args.row_end ? begin + slab : args.row_end;
+      for (int64_t p = args.panel_begin; p < args.panel_end; ++p) {
+        GemmTile tile{};
+        tile.args = &args;
+        tile.panel = args.panels + p * panel_bytes;
+        run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+      }
+    }
+  }
+};
+
+template <class S, class W>
+using GemmG = GemmOf<S, W, TileG, 32 * W::kCellGroups, W::kCellBytes, 1>;
+template <class S, class W>
+using GemmS = GemmOf<S, W, TileS, 256, W::kCellBytes, 1>;
+template <class S, class W, int kCellValues>
+using GemmF = GemmOf<S, W, TileF, kCellValues, 128, 4>;
+
+}  // namespace millrace::kernels::generic
