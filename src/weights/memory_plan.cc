@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kPanelRows = 32;
 
 uint64_t packed_bytes(const tensor::TensorView& view) {
+  if (view.shape.n_dims == 1) return static_cast<uint64_t>(view.cols()) * sizeof(float);
   int64_t rows = (view.rows() + kPanelRows - 1) / kPanelRows * kPanelRows;
   return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor::row_bytes(view.format, view.cols()));
 }

@@ -32,8 +32,8 @@ struct MemoryPlan {
 // max_model_len can use, unless kv_cache_bytes asks for them (they then serve the prefix cache).
 Result<MemoryPlan> plan_memory(const MemoryRequest& request);
 
-// Bytes of the weights once packed in panels of 32 rows: row_bytes * rows, rows padded to 32. A tied output counts
-// once.
+// Bytes of the weights once packed in panels of 32 rows: row_bytes * rows, rows padded to 32; vectors as f32. A tied
+// output counts once.
 uint64_t packed_weight_bytes(const ModelFile& file);
 
 // K and V of one token in all layers, each head_dim vector taking row_bytes(kv_format, head_dim).
