@@ -27,4 +27,10 @@ struct SchedOptions {
   bool preempt_lower_bands = true;     // a waiting request may take blocks from live sequences of lower bands
 };
 
+// Most rows of one sequence in a step.
+constexpr uint32_t max_chunk(const SchedOptions& options) {
+  uint32_t rows = options.budget_tokens > options.c_min ? options.budget_tokens : options.c_min;
+  return rows < options.tok_cap ? rows : options.tok_cap;
+}
+
 }  // namespace millrace::sched

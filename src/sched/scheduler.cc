@@ -1,0 +1,239 @@
+#include "sched/scheduler.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/macros.h"
+#include "sched/plan_hash.h"
+
+namespace millrace::sched {
+
+void PlanRecord::clear() {
+  plan.new_slots.clear();
+  plan.blocks.clear();
+  plan.cow.clear();
+  plan.shares.clear();
+  plan.freed_slots.clear();
+  seqs.clear();
+  first_admitted.clear();
+  n_matched.clear();
+  n_decode_seqs = n_preempted = n_prompt_rows = n_recomputed_rows = 0;
+  discarded = false;
+}
+
+uint32_t wanted_rows(const Seq& seq, uint32_t max_len, uint32_t max_ahead) {
+  uint32_t ahead = seq.progress.placeholders;
+  uint32_t target = seq.n_known() + ahead;
+  if (ahead > max_ahead) return 0;
+  if (ahead > 0 && (seq.outputs.size() + ahead >= seq.request->sampling.max_tokens || target >= max_len)) return 0;
+  return target - seq.progress.computed;
+}
+
+void preempt(SeqTable& seqs, cache::KvCache& cache, Seq& seq, Tick now) {
+  seqs.preempt(seq, now);
+  cache.release(seq.kv);
+}
+
+// One call of plan(): the walk along the list.
+class Scheduler::Run {
+ public:
+  Run(Scheduler& sched, SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out)
+      : sched_(sched), options_(sched.options_), seqs_(seqs), cache_(cache), now_(now), out_(out),
+        order_(sched.order_list_), n_candidates_(order_.size()) {
+    edits_ = {.blocks = &out.plan.blocks, .copies = &out.plan.cow};
+    uint32_t n_decoding = 0;
+    for (SeqId id : order_) n_decoding += is_decoding(seqs_.at(id)) ? 1u : 0u;
+    uint32_t left = options_.tok_cap - n_decoding;
+    uint32_t rows = sched.budget_->compute(seqs, now).rows;
+    uint32_t wished = rows > n_decoding ? rows - n_decoding : 0;
+    prefill_left_ = std::min(std::max(wished, options_.c_min), left);
+  }
+
+  void consider(size_t place) {
+    Seq& seq = seqs_.at(order_[place]);
+    if (seq.parked) return;
+    if (seq.state == SeqState::kLive) {
+      consider_live(seq, place);
+    } else if (admit_open_ && seqs_.n_free_slots() > 0 && prefill_left_ > 0 && seq.progress.in_flight == 0) {
+      consider_waiting(seq, place);
+    }
+  }
+
+ private:
+  bool is_decoding(const Seq& seq) const {
+    return seq.state == SeqState::kLive && !seq.parked && wanted_rows(seq, sched_.max_len_, options_.depth - 1) == 1;
+  }
+
+  void consider_live(Seq& seq, size_t place) {
+    uint32_t want = wanted_rows(seq, sched_.max_len_, options_.depth - 1);
+    if (want == 0) return;
+    bool decoding = want == 1;
+    uint32_t n = decoding ? 1 : std::min(want, prefill_left_);
+    if (n == 0) return;
+    cache_.slide(seq.kv, seq.progress.computed, out_.plan.blocks);
+    bool head = std::exchange(head_, false);
+    if (!find_memory(seq, place, seq.progress.computed, n, head)) return;
+    commit(seq, seq.progress.computed, n);
+    if (!decoding) prefill_left_ -= n;
+  }
+
+  void consider_waiting(Seq& seq, size_t place) {
+    bool head = std::exchange(head_, false);
+    if (seq.source != kNoSeq && try_admit(seq, place, share_prompt(seq), head)) return;
+    seq.source = kNoSeq;
+    if (try_admit(seq, place, match(seq), head)) return;
+    ++seq.rank.n_bypassed;
+    if (is_barrier(seq, now_, options_)) admit_open_ = false;
+  }
+
+  // All of the prompt but its last token, from the first fork; 0 when that has no slot any more, or computes its prompt
+  // (again) in this very plan: copies run before rows.
+  uint32_t share_prompt(Seq& seq) {
+    const Seq& source = seqs_.at(seq.source);
+    uint32_t n_tokens = seq.n_prompt() - 1;
+    bool planned = source.kv.last_step == out_.plan.step;
+    uint32_t computed = planned ? source.progress.last_ctx : source.progress.computed;
+    bool usable = source.state == SeqState::kLive && source.request == seq.request && seq.outputs.empty() &&
+                  computed > n_tokens;
+    return usable && n_tokens > 0 && cache_.fork(seq.kv, source.kv, n_tokens) ? n_tokens : 0;
+  }
+
+  uint32_t match(Seq& seq) {
+    uint32_t most = seq.request->use_prefix_cache || seq.rank.seniority != 0 ? UINT32_MAX : 0;
+    if (seq.wants_prompt_logprobs()) most = std::min(most, seq.progress.n_prompt_logprobs);
+    return cache_.match(seq.kv, seq.tokens(), most);
+  }
+
+  // `computed` tokens are in its table. Leaves the sequence waiting and without blocks when it cannot start.
+  bool try_admit(Seq& seq, size_t place, uint32_t computed, bool head) {
+    uint32_t n = std::min(seq.n_known() - computed, prefill_left_);
+    AdmitView view{.seqs = seqs_, .cache = cache_, .n_takeable = takeable_behind(seq, place), .head = head};
+    if (!sched_.admit_->ok(view, seq, computed) || !find_memory(seq, place, computed, n, head)) {
+      cache_.release(seq.kv);
+      return false;
+    }
+    start(seq, computed);
+    commit(seq, computed, n);
+    prefill_left_ -= n;
+    return true;
+  }
+
+  uint32_t takeable_behind(const Seq& asker, size_t place) {
+    uint32_t n = 0;
+    cache_.begin_count();
+    for (size_t i = place + 1; i < n_candidates_; ++i) {
+      const Seq& seq = seqs_.at(order_[i]);
+      if (seq.state == SeqState::kLive && sched_.victim_->may(seq, asker, now_, false)) n += cache_.would_free(seq.kv);
+    }
+    return n;
+  }
+
+  // Blocks for n rows, taking victims from the tail of the list if need be; all or nothing.
+  bool find_memory(const Seq& seq, size_t place, uint32_t computed, uint32_t n, bool head) {
+    uint32_t need = cache_.blocks_needed(seq.kv, computed, n);
+    uint32_t got = cache_.available();
+    if (got >= need) return true;
+    std::vector<SeqId>& victims = sched_.victims_;
+    victims.clear();
+    cache_.begin_count();
+    size_t last = n_candidates_;
+    for (; got < need && last > place + 1; --last) {
+      Seq& victim = seqs_.at(order_[last - 1]);
+      if (victim.state != SeqState::kLive || !sched_.victim_->may(victim, seq, now_, head)) continue;
+      victims.push_back(victim.id);
+      got += cache_.would_free(victim.kv);
+    }
+    if (got < need) return false;
+    for (SeqId id : victims) take_from(seqs_.at(id), head);
+    n_candidates_ = last;
+    admit_open_ = false;  // nobody starts in a plan that stopped somebody
+    return true;
+  }
+
+  void take_from(Seq& victim, bool head) {
+    flow::SlotId slot = victim.kv.slot;
+    std::erase_if(out_.plan.blocks, [slot](const flow::BlockDelta& delta) { return delta.slot == slot; });
+    preempt(seqs_, cache_, victim, now_);
+    if (!head) ++victim.rank.n_preempted_by_others;
+    ++out_.n_preempted;
+  }
+
+  void start(Seq& seq, uint32_t computed) {
+    if (seq.rank.seniority == 0) {
+      out_.first_admitted.push_back(seq.id);
+      out_.n_matched.push_back(computed);
+    }
+    seqs_.admit(seq);
+    cache_.reserve(seq.kv, std::min(seq.n_prompt() + seq.request->sampling.max_tokens, sched_.max_len_));
+    cache_.announce(seq.kv, out_.plan.blocks);
+    flow::SlotInit init{.slot = seq.kv.slot, .input_len = seq.n_prompt(), .fork = seq.fork,
+                        .sampling = &seq.request->sampling, .tokens = seq.request->prompt};
+    init.tokens.insert(init.tokens.end(), seq.outputs.begin(), seq.outputs.end());
+    out_.plan.new_slots.push_back(std::move(init));
+  }
+
+  void commit(Seq& seq, uint32_t computed, uint32_t n) {
+    cache_.extend(seq.kv, computed, n, out_.plan.step, edits_);
+    uint32_t end = computed + n;
+    SeqProgress& progress = seq.progress;
+    uint32_t n_prompt = seq.n_prompt();
+    bool sample = end == seq.n_known() + progress.placeholders && seq.request->sampling.max_tokens > 0;
+    bool logprobs = seq.wants_prompt_logprobs() && computed + 1 < n_prompt && end > progress.n_prompt_logprobs;
+    out_.plan.shares.push_back({.slot = seq.kv.slot, .ctx = computed, .q_len = n, .epoch = seq.epoch, .sample = sample,
+                                .prompt_logprobs = logprobs});
+    out_.seqs.push_back(seq.id);
+    if (n == 1 && computed >= n_prompt) ++out_.n_decode_seqs;
+    out_.n_prompt_rows += std::min(end, n_prompt) - std::min(computed, n_prompt);
+    out_.n_recomputed_rows += std::min(end, progress.high_water) - std::min(computed, progress.high_water);
+    progress.last_ctx = computed;
+    progress.computed = end;
+    progress.high_water = std::max(progress.high_water, end);
+    ++progress.in_flight;
+    if (sample) ++progress.placeholders;
+    cache_.publish(seq.kv, seq.tokens(), std::min(end, seq.n_known()));
+  }
+
+  Scheduler& sched_;
+  const SchedOptions& options_;
+  SeqTable& seqs_;
+  cache::KvCache& cache_;
+  Tick now_;
+  PlanRecord& out_;
+  const std::vector<SeqId>& order_;
+  size_t n_candidates_;                // places from here on hold no victims any more
+  cache::PlanEdits edits_;
+  uint32_t prefill_left_ = 0;          // prefill rows still to give
+  bool admit_open_ = true;
+  bool head_ = true;                   // nobody asked yet
+};
+
+Scheduler::Scheduler(const SchedOptions& options, const flow::KvGeometry& kv)
+    : options_(options),
+      order_(make_order(options)),
+      admit_(make_admit(options)),
+      budget_(make_budget(options)),
+      victim_(make_victim(options, *order_)),
+      max_len_(kv.max_len) {}
+
+bool Scheduler::plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out) {
+  out.clear();
+  out.planned_at = now;
+  out.plan.step = next_step_;
+  out.plan.blocks.swap(cache.carried());
+  order_->place(seqs, now, seqs.n_free_slots() > 0 && !seqs.waiting().empty(), order_list_);
+  Run run(*this, seqs, cache, now, out);
+  for (size_t place = 0; place < order_list_.size(); ++place) run.consider(place);
+  cache.settle();
+  if (out.plan.shares.empty()) {
+    std::vector<flow::BlockDelta>& carried = cache.carried();
+    carried.insert(carried.begin(), out.plan.blocks.begin(), out.plan.blocks.end());
+    out.plan.blocks.clear();
+    return false;
+  }
+  seqs.take_freed_slots(out.plan.freed_slots);
+  out.plan.state_hash = hash_plan(out.plan);
+  ++next_step_;
+  return true;
+}
+
+}  // namespace millrace::sched

@@ -1,0 +1,102 @@
+// Seq: one sequence (one fork of a request) as the scheduler sees it. SeqTable: all of them, and the slots.
+//  1. A sequence holds a slot exactly while it is Live.
+//  2. An ended sequence stays (Draining) until no step in flight names it; then its id may be used again.
+//  3. computed counts planned rows; placeholders counts sampled tokens that are planned and not known yet.
+// Thread: engine; lent to Scheduler::plan for one call.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "cache/kv_cache.h"
+#include "flow/generate_request.h"
+#include "sched/sched_options.h"
+
+namespace millrace::sched {
+
+using SeqId = uint32_t;  // index into SeqTable
+constexpr SeqId kNoSeq = 0xFFFFFFFF;
+
+enum class SeqState : uint8_t { kUnused, kWaiting, kLive, kDraining };
+
+// What decides a sequence's place in the one list.
+struct SeqRank {
+  uint64_t number = 0;                 // order of submission; forks of a request share it
+  uint64_t seniority = 0;              // order of first admission, survives preemption; 0 = never admitted
+  Tick waiting_since = 0;
+  uint32_t n_bypassed = 0;             // plans that passed over it while it waited
+  uint32_t n_preempted = 0;            // all preemptions
+  uint32_t n_preempted_by_others = 0;  // those not asked by the head of the list
+};
+
+struct SeqProgress {
+  uint32_t computed = 0;               // tokens with KV, planned ones included
+  uint32_t last_ctx = 0;               // `computed` before the latest share
+  uint32_t placeholders = 0;
+  uint32_t in_flight = 0;              // shares planned and not retired
+  uint32_t high_water = 0;             // most tokens ever computed: rows below it are recomputation
+  uint32_t n_prompt_logprobs = 0;      // prompt logprobs collected so far
+};
+
+struct Seq {
+  SeqId id = kNoSeq;
+  SeqState state = SeqState::kUnused;
+  bool parked = false;                 // its reader is slow: left out of plans
+  bool lagged = false;                 // was parked or rolled back: its neighbours may have grown into its reservation
+  uint16_t epoch = 0;                  // counts preemptions
+  uint32_t fork = 0;
+  SeqId source = kNoSeq;               // fork 0, while its prompt can be shared
+  const flow::GenerateRequest* request = nullptr;
+  std::vector<TokenId> outputs;
+  cache::SeqBlocks kv;                 // kv.slot is the slot
+  SeqProgress progress;
+  SeqRank rank;
+
+  uint32_t n_prompt() const { return static_cast<uint32_t>(request->prompt.size()); }
+  uint32_t n_known() const { return n_prompt() + static_cast<uint32_t>(outputs.size()); }
+  cache::TokenView tokens() const { return {request->prompt, outputs}; }
+  // Some of the n_prompt - 1 prompt logprobs are still to be collected.
+  bool wants_prompt_logprobs() const {
+    return fork == 0 && request->sampling.n_prompt_logprobs >= 0 && progress.n_prompt_logprobs + 1 < n_prompt();
+  }
+};
+
+class SeqTable {
+ public:
+  explicit SeqTable(uint32_t max_live);
+
+  Seq& create(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
+  Seq& at(SeqId id) { return seqs_[id]; }
+  const Seq& at(SeqId id) const { return seqs_[id]; }
+  const std::vector<SeqId>& live() const { return live_; }        // no particular order
+  const std::vector<SeqId>& waiting() const { return waiting_; }
+
+  uint32_t n_free_slots() const { return static_cast<uint32_t>(free_slots_.size()); }
+  // Waiting -> Live with a slot.
+  void admit(Seq& seq);
+  // Live -> Waiting; its blocks must be released after this (release() forgets the slot).
+  void preempt(Seq& seq, Tick now);
+  // Waiting or Live -> Draining.
+  void end(Seq& seq);
+  // Draining with nothing in flight -> unused.
+  void destroy(Seq& seq);
+
+  // Slots given back since the last call and not in use again.
+  void take_freed_slots(std::vector<flow::SlotId>& out);
+
+ private:
+  void leave_slot(Seq& seq);
+  static void drop(std::vector<SeqId>& list, SeqId id);
+
+  std::deque<Seq> seqs_;
+  std::vector<SeqId> unused_;
+  std::vector<SeqId> live_;
+  std::vector<SeqId> waiting_;
+  std::vector<flow::SlotId> free_slots_;   // stack
+  std::vector<bool> slot_used_;            // [max_live]
+  std::vector<flow::SlotId> freed_slots_;
+  uint64_t next_seniority_ = 1;
+};
+
+}  // namespace millrace::sched
