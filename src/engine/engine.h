@@ -1,5 +1,6 @@
 // Engine: takes requests in, plans, submits, commits, emits. Sole owner of all request and cache state; no compute
-// behind it but flow::Backend. step() is the five verbs apply, retire, plan, submit, emit (docs/contracts/threads.md).
+// behind it but flow::Backend. step() is five verbs: apply, plan, submit, retire, emit (docs/contracts/threads.md); in
+// this order a step that submit() computed at once (depth 1) is retired and emitted by the same call.
 //  1. After a successful submit() every fork 0 .. n-1 of the request ends with exactly one finishing TokenEvent.
 //  2. Messages (submit, cancel, park, resume, reset, drain, stop) are applied at one point, the start of step().
 //  3. The same messages at the same ticks and the same outputs give the same plans (StepPlan.state_hash).
@@ -45,7 +46,7 @@ struct EngineStats {
   // totals
   uint64_t n_requests = 0;                   // accepted by submit()
   uint64_t n_refused = 0;                    // refused by submit()
-  uint64_t prompt_tokens = 0;                // prompt rows computed plus cached, first admission of each fork
+  uint64_t prompt_tokens = 0;                // of requests that started, once per request
   uint64_t prompt_tokens_computed = 0;       // prompt rows that went through a step (recomputation included)
   uint64_t generated_tokens = 0;
   uint64_t prefix_query_tokens = 0;          // prompt tokens looked up at admission
@@ -56,7 +57,6 @@ struct EngineStats {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;                       // tokens through the model
   uint64_t n_failed_steps = 0;
-  uint64_t n_integrity_errors = 0;           // accounting faults found and quarantined; 0 unless there is a bug
   uint64_t n_finished_eos = 0;               // finished forks by reason
   uint64_t n_finished_stop_token = 0;
   uint64_t n_finished_length = 0;
@@ -105,7 +105,7 @@ class Engine {
 
   // Thread: any. Accepts the request (its events go to the sink) or refuses it: kQueueFull, kDraining,
   // kContextLengthExceeded (prompt + 1 beyond max_len, or one fork can never fit the pool: message with the numbers),
-  // kEmptyPrompt, kInvalidValue (n = 0 or an id in use). `arrival` 0 is replaced by the clock's now.
+  // kEmptyPrompt, kInvalidValue (n = 0). The id must be new in this process. `arrival` 0 is replaced by the clock's now.
   Result<void> submit(flow::GenerateRequest request);
   // Thread: any. All forks end with kCancelled; unknown or finished ids are ignored.
   void cancel(flow::RequestId id);
@@ -126,7 +126,7 @@ class Engine {
 
   // Thread: engine. One turn of the loop; false when there was nothing to do.
   bool step();
-  // Thread: engine. Sleeps until a message, wake() or the next deadline; returns at once when a step could be planned.
+  // Thread: engine, after step() returned false. Sleeps until a message, wake() or the next deadline.
   void wait_for_work();
   // Thread: engine. while (!stopped()) { if (!step()) wait_for_work(); }
   void run();
@@ -135,6 +135,8 @@ class Engine {
 
   // Thread: any. Short lock.
   EngineStats stats() const;
+  // Thread: any. Longest sequence, prompt and output: kv.max_len, or less when the pool is too small for that.
+  uint32_t max_len() const;
 
   // Thread: engine; tests. Empty, or what is wrong with the accounting of blocks and sequences.
   std::string check_integrity() const;

@@ -1,0 +1,147 @@
+// The first verb: messages of other threads and timers change the state, at one point of the loop.
+#include <algorithm>
+#include <utility>
+
+#include "base/macros.h"
+#include "engine/engine_state.h"
+
+namespace millrace::engine {
+
+bool Engine::State::apply(Tick now) {
+  inbox.drain(messages);
+  for (Message& message : messages) handle(message, now);
+  bool busy = !messages.empty();
+  messages.clear();
+  return run_timers(now) || busy;
+}
+
+void Engine::State::handle(Message& message, Tick now) {
+  Request* request = message.id == 0 ? nullptr : find(message.id);
+  switch (message.kind) {
+    case MessageKind::kSubmit:
+      add_request(std::move(*message.request), now);
+      return;
+    case MessageKind::kCancel:
+      if (request != nullptr) end_request(*request, flow::FinishReason::kCancelled, {}, now);
+      return;
+    case MessageKind::kCancelFork:
+      if (request != nullptr && message.fork < request->forks.size() && !request->forks[message.fork].ended) {
+        end_fork(*request, message.fork, flow::FinishReason::kCancelled, {}, now);
+      }
+      return;
+    case MessageKind::kPark:
+      if (request != nullptr) park(*request, now);
+      return;
+    case MessageKind::kResume:
+      if (request != nullptr) resume(*request);
+      return;
+    case MessageKind::kResetPrefixCache:
+      cache.reset();
+      heal_all();
+      return;
+    case MessageKind::kBeginDrain:
+      end_queued(now);
+      return;
+    case MessageKind::kStop:
+      stopping = true;
+      for (Request* each : in_order) {
+        end_request(*each, flow::FinishReason::kError, {ErrorCode::kDraining, "the server stopped", ""}, now);
+      }
+      return;
+  }
+}
+
+void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
+  flow::RequestId id = ask.id;
+  auto owned = std::make_unique<Request>();
+  Request& request = *owned;
+  request.ask = std::move(ask);
+  request.forks.resize(request.ask.n);
+  request.number = next_number++;
+  request.spawned = request.ask.n == 1;
+  bool is_new = requests.emplace(id, std::move(owned)).second;
+  CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
+  in_order.push_back(&request);
+  sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
+  request.forks[0].seq = seq.id;
+  ++request.n_seqs;
+  if (request.ask.deadline != 0 && (next_timer == 0 || request.ask.deadline < next_timer)) {
+    next_timer = request.ask.deadline;
+  }
+}
+
+// Forks share the prompt's KV: they start when fork 0 has computed it, or without it when fork 0 is gone.
+void Engine::State::spawn_forks(Request& request, Tick now) {
+  if (request.spawned || request.ask.sampling.max_tokens == 0) return;
+  request.spawned = true;
+  for (uint32_t k = 1; k < request.forks.size(); ++k) {
+    if (request.forks[k].ended) continue;
+    sched::Seq& seq = seqs.create(request.ask, k, request.number, now);
+    seq.source = request.forks[0].seq;
+    seq.parked = seq.lagged = request.parked_until != 0;
+    request.forks[k].seq = seq.id;
+    ++request.n_seqs;
+  }
+}
+
+void Engine::State::park(Request& request, Tick now) {
+  if (request.parked_until != 0) return;
+  request.parked_until = now + options.park_limit;
+  if (next_timer == 0 || request.parked_until < next_timer) next_timer = request.parked_until;
+  for (const Fork& fork : request.forks) {
+    if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = seqs.at(fork.seq).lagged = true;
+  }
+}
+
+void Engine::State::resume(Request& request) {
+  request.parked_until = 0;
+  for (const Fork& fork : request.forks) {
+    if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = false;
+  }
+}
+
+void Engine::State::end_queued(Tick now) {
+  for (Request* request : in_order) {
+    if (!request->queued) continue;
+    end_request(*request, flow::FinishReason::kError,
+                {ErrorCode::kDraining, "the server is shutting down; the request had not started", ""}, now);
+  }
+}
+
+bool Engine::State::run_timers(Tick now) {
+  if (next_timer == 0 || now < next_timer) return false;
+  for (Request* request : in_order) {
+    if (request->ask.deadline != 0 && now >= request->ask.deadline) {
+      end_request(*request, flow::FinishReason::kError,
+                  {ErrorCode::kDeadlineExceeded, "the request passed its deadline", ""}, now);
+    } else if (request->parked_until != 0 && now >= request->parked_until) {
+      end_request(*request, flow::FinishReason::kError,
+                  {ErrorCode::kSlowReader, "the client did not read its stream for too long", ""}, now);
+    }
+  }
+  find_next_timer();
+  return true;
+}
+
+void Engine::State::find_next_timer() {
+  next_timer = 0;
+  for (const Request* request : in_order) {
+    if (request->n_ended == request->forks.size()) continue;
+    for (Tick at : {request->ask.deadline, request->parked_until}) {
+      if (at != 0 && (next_timer == 0 || at < next_timer)) next_timer = at;
+    }
+  }
+}
+
+Request* Engine::State::find(flow::RequestId id) {
+  auto found = requests.find(id);
+  return found == requests.end() ? nullptr : found->second.get();
+}
+
+Request& Engine::State::request_of(const sched::Seq& seq) {
+  Request* request = find(seq.request->id);
+  CHECK(request != nullptr, "sequence {} has no request", seq.id);
+  return *request;
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,129 @@
+// How sequences and requests end: the one place that turns an outcome into the finishing event of a fork.
+#include <algorithm>
+#include <utility>
+
+#include "base/macros.h"
+#include "engine/engine_state.h"
+
+namespace millrace::engine {
+
+void Engine::State::end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now) {
+  flow::TokenEvent event;
+  event.finish = reason;
+  event.error = std::move(error);
+  bool complete = fork == 0 && request.prompt_logprobs.size() + 1 == request.ask.prompt.size();
+  if (reason == flow::FinishReason::kLength && complete) event.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
+  end_fork(request, fork, std::move(event), now);
+}
+
+// Releases what the fork holds; nothing is emitted for it after this event.
+void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenEvent&& event, Tick now) {
+  Fork& fork = request.forks[fork_index];
+  CHECK(!fork.ended, "request {} fork {} ended twice", request.ask.id, fork_index);
+  fork.ended = true;
+  ++request.n_ended;
+  event.request = request.ask.id;
+  event.fork = fork_index;
+  event.when = now;
+  event.n_prompt = static_cast<uint32_t>(request.ask.prompt.size());
+  event.n_cached = fork.n_cached;
+  event.times = {.arrival = request.ask.arrival,
+                 .first_scheduled = fork.first_scheduled,
+                 .first_token = fork.first_token,
+                 .finished = now};
+  if (fork.seq != sched::kNoSeq) {
+    sched::Seq& seq = seqs.at(std::exchange(fork.seq, sched::kNoSeq));
+    event.n_output = static_cast<uint32_t>(seq.outputs.size());
+    event.n_preempted = seq.rank.n_preempted;
+    seqs.end(seq);
+    cache.release(seq.kv);
+    destroy_if_idle(seq);
+  }
+  ++totals.n_finished[static_cast<size_t>(event.finish)];
+  events.push_back(std::move(event));
+  if (request.n_ended == request.forks.size()) {
+    if (request.queued) leave_queue(request);
+  } else if (fork_index == 0) {
+    spawn_forks(request, now);
+  }
+}
+
+void Engine::State::end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now) {
+  request.spawned = true;
+  for (uint32_t k = 0; k < request.forks.size(); ++k) {
+    if (!request.forks[k].ended) end_fork(request, k, reason, error, now);
+  }
+}
+
+// The memory of a sequence and its request stays while a step in flight names them.
+void Engine::State::destroy_if_idle(sched::Seq& seq) {
+  if (seq.progress.in_flight > 0) return;
+  Request& request = request_of(seq);
+  seqs.destroy(seq);
+  CHECK(request.n_seqs > 0, "request {} lost a sequence", request.ask.id);
+  --request.n_seqs;
+  any_done = true;
+}
+
+void Engine::State::leave_queue(Request& request) {
+  request.queued = false;
+  inbox.leave_queue(request.ask.prompt.size());
+}
+
+void Engine::State::sweep() {
+  if (!any_done) return;
+  any_done = false;
+  std::erase_if(in_order, [&](Request* request) {
+    if (request->n_ended < request->forks.size() || request->n_seqs > 0) return false;
+    requests.erase(flow::RequestId{request->ask.id});
+    return true;
+  });
+}
+
+void Engine::State::publish_stats() {
+  EngineStats stats;
+  stats.n_running = static_cast<uint32_t>(seqs.live().size());
+  stats.n_waiting = static_cast<uint32_t>(seqs.waiting().size());
+  for (const std::vector<sched::SeqId>* list : {&seqs.live(), &seqs.waiting()}) {
+    for (sched::SeqId id : *list) stats.n_parked += seqs.at(id).parked ? 1u : 0u;
+  }
+  for (const Request* request : in_order) {
+    if (!request->spawned) stats.n_waiting += static_cast<uint32_t>(request->forks.size()) - 1;
+  }
+  const cache::PoolCounts& pool = cache.pool().counts();
+  stats.kv_blocks_total = cache.pool().size();
+  stats.kv_blocks_free = pool.free;
+  stats.kv_blocks_cached = pool.cached;
+  stats.kv_blocks_active = pool.active;
+  stats.kv_blocks_cooling = pool.cooling;
+  CHECK(pool.free + pool.cached + pool.active + pool.cooling == cache.pool().size(), "KV blocks were lost");
+  stats.prompt_tokens = totals.prompt_tokens;
+  stats.prompt_tokens_computed = totals.prompt_tokens_computed;
+  stats.generated_tokens = totals.generated_tokens;
+  stats.prefix_query_tokens = totals.prefix_query_tokens;
+  stats.prefix_hit_tokens = totals.prefix_hit_tokens;
+  stats.n_preemptions = totals.n_preemptions;
+  stats.recomputed_tokens = totals.recomputed_tokens;
+  stats.n_evictions = cache.totals().n_evictions;
+  stats.n_steps = totals.n_steps;
+  stats.n_rows = totals.n_rows;
+  stats.n_failed_steps = totals.n_failed_steps;
+  auto finished = [&](flow::FinishReason reason) { return totals.n_finished[static_cast<size_t>(reason)]; };
+  stats.n_finished_eos = finished(flow::FinishReason::kEos);
+  stats.n_finished_stop_token = finished(flow::FinishReason::kStopToken);
+  stats.n_finished_length = finished(flow::FinishReason::kLength);
+  stats.n_finished_cancelled = finished(flow::FinishReason::kCancelled);
+  stats.n_finished_error = finished(flow::FinishReason::kError);
+  stats.heartbeat = heartbeat;
+  stats.last_step_at = last_step_at;
+  stats.has_work = !in_order.empty();
+  {
+    std::lock_guard lock(published.mutex);
+    published.stats = stats;
+  }
+  bool idle = in_order.empty() && in_flight.empty();
+  published.stopped.store(stopping && idle, std::memory_order_release);
+  published.drained.store(idle && inbox.counts().draining && inbox.empty(), std::memory_order_release);
+}
+
+}  // namespace millrace::engine

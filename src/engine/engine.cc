@@ -1,0 +1,227 @@
+#include "engine/engine.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/macros.h"
+#include "engine/engine_state.h"
+
+namespace millrace::engine {
+namespace {
+
+EngineOptions with_pool_limit(EngineOptions options) {
+  options.kv.max_len = cache::longest_sequence(options.kv, sched::max_chunk(options.sched));
+  return options;
+}
+
+Error usage(std::string message) { return {ErrorCode::kUsage, std::move(message), ""}; }
+
+}  // namespace
+
+Result<void> Engine::validate(const EngineOptions& options) {
+  const flow::KvGeometry& kv = options.kv;
+  const sched::SchedOptions& sched = options.sched;
+  if (kv.groups.empty() || kv.groups.size() > flow::kMaxKvGroups) {
+    return usage(fmt::format("{} KV groups: want 1..{}", kv.groups.size(), flow::kMaxKvGroups));
+  }
+  for (const flow::KvGroup& group : kv.groups) {
+    if (group.kind == flow::KvGroupKind::kWindow && group.window_tokens == 0) return usage("a KV window of 0 tokens");
+  }
+  if (kv.block_tokens == 0) return usage("KV blocks of 0 tokens");
+  if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
+  if (sched.max_live == 0 || sched.depth == 0 || sched.c_min == 0) {
+    return usage(fmt::format("max_live {}, depth {}, c_min {}: want at least 1", sched.max_live, sched.depth, sched.c_min));
+  }
+  if (sched.tok_cap < sched.max_live || sched.tok_cap - sched.max_live < sched.c_min) {
+    return usage(fmt::format("a step of {} rows: want at least {} sequences + {}", sched.tok_cap, sched.max_live, sched.c_min));
+  }
+  if (cache::longest_sequence(kv, sched::max_chunk(sched)) < 2) {
+    return Error{ErrorCode::kResource,
+                 fmt::format("{} KV blocks of {} tokens cannot hold a sequence of 2 tokens", kv.n_blocks, kv.block_tokens),
+                 ""};
+  }
+  return {};
+}
+
+Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::EventSink& sink_in, const Clock& clock_in,
+                     StepObserver* observer_in)
+    : options(with_pool_limit(std::move(options_in))),
+      backend(backend_in),
+      sink(sink_in),
+      clock(clock_in),
+      observer(observer_in),
+      inbox(options.max_queued_requests, options.max_queued_tokens),
+      cache(options.kv, {.match_prefixes = options.prefix_cache,
+                         .hash_secret = options.hash_secret,
+                         .hash_bits = options.trie_hash_bits}),
+      seqs(options.sched.max_live),
+      scheduler(options.sched, options.kv),
+      in_flight(options.sched.depth),
+      last_step_at(clock.now()) {
+  events.reserve(options.sched.max_live);
+}
+
+Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& sink, const Clock& clock,
+               StepObserver* observer) {
+  Result<void> valid = validate(options);
+  CHECK(valid.ok(), "{}", valid.error().message);
+  state_ = std::make_unique<State>(std::move(options), backend, sink, clock, observer);
+  state_->publish_stats();
+}
+
+Engine::~Engine() = default;
+
+Result<void> Engine::submit(flow::GenerateRequest request) {
+  uint64_t n_prompt = request.prompt.size();
+  uint32_t longest = state_->options.kv.max_len;
+  Error error;
+  if (n_prompt == 0) {
+    error = {ErrorCode::kEmptyPrompt, "the prompt has no tokens", "prompt"};
+  } else if (request.n == 0) {
+    error = {ErrorCode::kInvalidValue, "n is 0: want at least 1", "n"};
+  } else if (n_prompt + (request.sampling.max_tokens > 0 ? 1 : 0) > longest) {
+    error = {ErrorCode::kContextLengthExceeded,
+             fmt::format("the prompt has {} tokens; prompt and output together can be at most {} tokens long", n_prompt,
+                         longest),
+             "prompt"};
+  } else {
+    if (request.arrival == 0) request.arrival = state_->clock.now();
+    return state_->inbox.push_request(std::move(request));
+  }
+  state_->inbox.count_refusal();
+  return error;
+}
+
+void Engine::cancel(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kCancel, .id = id}); }
+void Engine::cancel_fork(flow::RequestId id, uint32_t fork) {
+  state_->inbox.push({.kind = MessageKind::kCancelFork, .id = id, .fork = fork});
+}
+void Engine::park(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kPark, .id = id}); }
+void Engine::resume(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kResume, .id = id}); }
+void Engine::reset_prefix_cache() { state_->inbox.push({.kind = MessageKind::kResetPrefixCache}); }
+void Engine::begin_drain() { state_->inbox.push({.kind = MessageKind::kBeginDrain}); }
+void Engine::stop() { state_->inbox.push({.kind = MessageKind::kStop}); }
+void Engine::wake() { state_->inbox.wake(); }
+bool Engine::drained() const { return state_->published.drained.load(std::memory_order_acquire); }
+bool Engine::stopped() const { return state_->published.stopped.load(std::memory_order_acquire); }
+uint32_t Engine::max_len() const { return state_->options.kv.max_len; }
+
+bool Engine::step() {
+  State& s = *state_;
+  ++s.heartbeat;
+  Tick now = s.clock.now();
+  bool busy = s.apply(now);
+  if (s.plan(now)) {
+    busy = true;
+    s.submit();
+  }
+  busy |= s.retire();
+  busy |= s.emit();
+  s.sweep();
+  s.publish_stats();
+  return busy;
+}
+
+void Engine::wait_for_work() {
+  State& s = *state_;
+  constexpr Tick kPollBackend = kMillisecond;  // for a backend that computes aside and does not call wake()
+  Tick timeout = s.in_flight.empty() ? -1 : kPollBackend;
+  if (s.next_timer != 0) {
+    Tick left = std::max<Tick>(s.next_timer - s.clock.now(), 0);
+    timeout = timeout < 0 ? left : std::min(timeout, left);
+  }
+  s.inbox.wait(timeout);
+}
+
+void Engine::run() {
+  while (!stopped()) {
+    if (!step() && !stopped()) wait_for_work();
+  }
+}
+
+bool Engine::State::plan(Tick now) {
+  if (in_flight.full()) return false;
+  sched::PlanRecord& record = in_flight.next();
+  if (!scheduler.plan(seqs, cache, now, record)) return false;
+  for (size_t i = 0; i < record.first_admitted.size(); ++i) {
+    sched::Seq& seq = seqs.at(record.first_admitted[i]);
+    Request& request = request_of(seq);
+    Fork& fork = request.forks[seq.fork];
+    fork.first_scheduled = now;
+    fork.n_cached = record.n_matched[i];
+    seq.outputs.reserve(std::min(seq.request->sampling.max_tokens, options.kv.max_len - seq.n_prompt()));
+    if (request.queued) {
+      leave_queue(request);
+      totals.prompt_tokens += seq.n_prompt();
+      totals.prefix_query_tokens += seq.n_prompt();
+      totals.prefix_hit_tokens += record.n_matched[i];
+    }
+  }
+  for (sched::SeqId id : record.seqs) {
+    sched::Seq& seq = seqs.at(id);
+    if (seq.fork != 0 || seq.request->n == 1 || seq.progress.computed < seq.n_prompt()) continue;
+    spawn_forks(request_of(seq), now);
+  }
+  totals.n_preemptions += record.n_preempted;
+  totals.recomputed_tokens += record.n_recomputed_rows;
+  totals.prompt_tokens_computed += record.n_prompt_rows;
+  return true;
+}
+
+void Engine::State::submit() {
+  sched::PlanRecord& record = in_flight.next();
+  in_flight.push();
+  backend.submit(record.plan);
+}
+
+bool Engine::State::emit() {
+  if (events.empty()) return false;
+  sink.deliver(events);
+  events.clear();
+  return true;
+}
+
+EngineStats Engine::stats() const {
+  InboxCounts counts = state_->inbox.counts();
+  EngineStats stats;
+  {
+    std::lock_guard lock(state_->published.mutex);
+    stats = state_->published.stats;
+  }
+  stats.n_waiting += static_cast<uint32_t>(counts.n_forks_pending);
+  stats.queued_tokens = counts.n_tokens;
+  stats.n_requests = counts.n_accepted;
+  stats.n_refused = counts.n_refused;
+  stats.draining = counts.draining;
+  stats.has_work = stats.has_work || counts.n_forks_pending > 0;
+  return stats;
+}
+
+std::string Engine::check_integrity() const {
+  const State& s = *state_;
+  std::vector<const cache::SeqBlocks*> holders;
+  for (sched::SeqId id : s.seqs.live()) holders.push_back(&s.seqs.at(id).kv);
+  if (std::string fault = s.cache.check_integrity(holders); !fault.empty()) return fault;
+  for (sched::SeqId id : s.seqs.waiting()) {
+    const sched::Seq& seq = s.seqs.at(id);
+    if (!seq.kv.table[0].empty() || seq.kv.slot != cache::kNoSlot) return fmt::format("waiting sequence {} holds memory", id);
+  }
+  for (sched::SeqId id : s.seqs.live()) {
+    const sched::Seq& seq = s.seqs.at(id);
+    uint32_t n_blocks = cache::ceil_div(seq.progress.computed, s.options.kv.block_tokens);
+    for (size_t g = 0; g < s.options.kv.groups.size(); ++g) {
+      if (seq.kv.table[g].size() != n_blocks) {
+        return fmt::format("sequence {}: {} entries for {} computed tokens", id, seq.kv.table[g].size(), seq.progress.computed);
+      }
+    }
+    if (seq.progress.computed > seq.n_known() + seq.progress.placeholders) {
+      return fmt::format("sequence {}: {} tokens computed, {} known", id, seq.progress.computed, seq.n_known());
+    }
+  }
+  if (s.seqs.live().size() + s.seqs.n_free_slots() != s.options.sched.max_live) return "slots were lost";
+  return {};
+}
+
+}  // namespace millrace::engine

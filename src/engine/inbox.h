@@ -1,0 +1,65 @@
+// Inbox: the messages of other threads to the engine thread, in order, with the bounds of the queue. Requests are
+// bounded by count and tokens; every other message names an accepted request or switches the whole engine, so their
+// number is bounded by what the server sends per request. Thread: any; drain() and wait(): engine.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "flow/generate_request.h"
+
+namespace millrace::engine {
+
+enum class MessageKind : uint8_t { kSubmit, kCancel, kCancelFork, kPark, kResume, kResetPrefixCache, kBeginDrain, kStop };
+
+struct Message {
+  MessageKind kind = MessageKind::kSubmit;
+  flow::RequestId id = 0;
+  uint32_t fork = 0;
+  std::optional<flow::GenerateRequest> request;  // with kSubmit
+};
+
+struct InboxCounts {
+  uint32_t n_requests = 0;             // accepted and not yet started
+  uint64_t n_tokens = 0;               // their prompt tokens
+  uint64_t n_accepted = 0;             // totals
+  uint64_t n_refused = 0;
+  uint64_t n_forks_pending = 0;        // forks of requests that drain() has not handed over yet
+  bool draining = false;
+};
+
+class Inbox {
+ public:
+  Inbox(uint32_t max_requests, uint64_t max_tokens) : max_requests_(max_requests), max_tokens_(max_tokens) {}
+
+  // kQueueFull or kDraining when the request cannot be taken.
+  Result<void> push_request(flow::GenerateRequest&& request);
+  void push(Message&& message);
+  void count_refusal();
+  void wake();
+
+  // Moves all messages to `out` (which is cleared first, keeping its memory).
+  void drain(std::vector<Message>& out);
+  // A request started or ended: its place in the queue is free.
+  void leave_queue(uint64_t prompt_tokens);
+  // Sleeps until there is a message, wake() was called, or timeout_ns passed (negative: no limit).
+  void wait(int64_t timeout_ns);
+
+  InboxCounts counts() const;
+  bool empty() const;
+
+ private:
+  const uint32_t max_requests_;
+  const uint64_t max_tokens_;
+  mutable std::mutex mutex_;
+  std::condition_variable ready_;
+  std::vector<Message> messages_;      // guarded by mutex_
+  InboxCounts counts_;                 // guarded by mutex_
+  bool woken_ = false;                 // guarded by mutex_
+};
+
+}  // namespace millrace::engine
