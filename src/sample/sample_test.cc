@@ -91,7 +91,7 @@ std::vector<double> expected(const SamplingParams& p, const std::vector<float>& 
 }
 
 void expect_distribution(const SamplingParams& params) {
-  constexpr uint32_t kDraws = 12'000;
+  constexpr uint32_t kDraws = 4'000;
   std::vector<float> logits = test_logits();
   std::vector<double> want = expected(params, logits);
   std::vector<uint32_t> seen(kVocab);
