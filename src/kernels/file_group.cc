@@ -140,6 +140,7 @@ void read_iq4_xs(FileGroup& out, const uint8_t* b) {
 
 void read_file_group(FileGroup& out, Format format, const uint8_t* bytes) {
   out.m = 0;
+  std::memset(out.mn, 0, sizeof(out.mn));
   switch (format) {
     case Format::kF32:
     case Format::kF16:
