@@ -104,6 +104,9 @@ class Instance {
 
   const InstanceFacts& facts() const { return parts_.facts; }
   const Limits& limits() const { return text_->parts().limits; }
+  uint32_t block_tokens() const { return parts_.engine.kv.block_tokens; }
+  bool prefix_cache() const { return parts_.engine.prefix_cache; }
+  const api::SamplingDefaults& defaults() const { return text_->parts().defaults; }
   api::ParseContext parse_context() const;
   std::vector<api::ModelCard> model_cards() const;
   TextSide& text() { return *text_; }

@@ -1,0 +1,319 @@
+#include "server/connection.h"
+
+#include <fmt/core.h>
+
+#include <boost/asio/buffer.hpp>
+#include <chrono>
+#include <utility>
+
+#include "base/macros.h"
+#include "server/generation.h"
+#include "server/handlers.h"
+#include "server/head_check.h"
+
+namespace millrace::server {
+namespace asio = boost::asio;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+namespace {
+
+constexpr size_t kReadAhead = 64 * 1024;         // bytes of further requests taken while one is answered
+constexpr int kSendBuffer = 16 * 1024;           // the kernel doubles it: 32 KiB high water (limit of ROBUSTNESS.md 3)
+constexpr auto kLinger = std::chrono::seconds(2);
+constexpr size_t kMinBodyRate = 1024;            // bytes per second, averaged after 10 s
+constexpr auto kBodyRateGrace = std::chrono::seconds(10);
+
+size_t count_heads(std::string_view bytes) {
+  size_t n = 0;
+  for (size_t at = bytes.find("\r\n\r\n"); at != std::string_view::npos; at = bytes.find("\r\n\r\n", at + 4)) ++n;
+  return n;
+}
+
+}  // namespace
+
+Connection::Connection(ServerContext& context, IoThread& io, asio::ip::tcp::socket socket)
+    : context_(&context), io_(&io), socket_(std::move(socket)), event_(socket_.get_executor()) {
+  boost::system::error_code ignored;
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  socket_.set_option(asio::socket_base::send_buffer_size(kSendBuffer), ignored);
+  socket_.non_blocking(true, ignored);
+  io_->add(*this);
+}
+
+Connection::~Connection() { io_->remove(*this); }
+
+size_t Connection::read_ahead_limit() const {
+  if (!handling_) return SIZE_MAX;
+  return count_heads(in_) >= static_cast<size_t>(context_->options.limits[LimitId::kPipelined]) ? 0 : kReadAhead;
+}
+
+void Connection::listen() {
+  if (reading_ || gone_ || in_.size() >= read_ahead_limit()) return;
+  reading_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read, [this](boost::system::error_code error) {
+    reading_ = false;
+    if (error) {
+      gone_ = true;
+    } else {
+      on_readable();
+    }
+    event_.set();
+  });
+}
+
+void Connection::on_readable() {
+  auto& scratch = io_->scratch();
+  boost::system::error_code error;
+  size_t n = socket_.read_some(asio::buffer(scratch), error);
+  if (error == asio::error::would_block || error == asio::error::try_again) return;
+  if (error || n == 0) {
+    gone_ = true;
+    return;
+  }
+  in_.append(scratch.data(), n);
+}
+
+void Connection::send(std::string bytes) {
+  if (out_.empty()) {
+    out_ = std::move(bytes);
+  } else {
+    out_ += bytes;
+  }
+  if (writing_ || gone_ || out_.empty()) return;
+  flight_.swap(out_);
+  out_.clear();
+  sent_ = 0;
+  progress_ = steady_clock::now();
+  writing_ = true;
+  write_more();
+}
+
+void Connection::write_more() {
+  socket_.async_write_some(asio::buffer(flight_.data() + sent_, flight_.size() - sent_),
+                           [this](boost::system::error_code error, size_t n) {
+                             sent_ += n;
+                             progress_ = steady_clock::now();
+                             if (error) gone_ = true;
+                             if (!error && sent_ < flight_.size()) {
+                               write_more();
+                               return;
+                             }
+                             writing_ = false;
+                             flight_.clear();
+                             sent_ = 0;
+                             if (!error && !out_.empty()) send({});
+                             event_.set();
+                           });
+}
+
+TimePoint Connection::stall_deadline() const {
+  return writing_ ? progress_ + seconds(context_->options.limits[LimitId::kSendStallSeconds]) : TimePoint::max();
+}
+
+bool Connection::stalled() const { return writing_ && steady_clock::now() >= stall_deadline(); }
+
+Headers Connection::common_headers(const HttpRequest& request) const {
+  Headers headers;
+  const std::string* id = request.header("x-request-id");
+  if (id != nullptr && is_visible_id(*id)) headers.emplace_back("X-Request-Id", *id);
+  const std::string* origin = request.header("origin");
+  if (origin != nullptr) {
+    for (const std::string& allowed : context_->options.allowed_origins) {
+      if (allowed != "*" && allowed != *origin) continue;
+      headers.emplace_back("Access-Control-Allow-Origin", allowed == "*" ? "*" : *origin);
+      if (allowed != "*") headers.emplace_back("Vary", "Origin");
+      break;
+    }
+  }
+  return headers;
+}
+
+void Connection::send_reply(const HttpRequest& request, HttpReply reply) {
+  if (!context_->serving()) reply.close = true;
+  if (reply.close) keep_ = false;
+  Headers headers = common_headers(request);
+  for (auto& header : reply.headers) {
+    if (header.first == "X-Request-Id") std::erase_if(headers, [](const auto& old) { return old.first == "X-Request-Id"; });
+  }
+  headers.insert(headers.end(), reply.headers.begin(), reply.headers.end());
+  reply.headers = std::move(headers);
+  constexpr int kFirstServerError = 500;
+  context_->metrics.add(MetricId::kHttpReplies, 1, reply.status < 400 ? 0u : reply.status < kFirstServerError ? 1u : 2u);
+  std::string bytes = reply_head(reply, keep_, request.http_1_1);
+  if (request.method != "HEAD") bytes += reply.body;
+  send(std::move(bytes));
+}
+
+// The framing is broken: there is no request to answer to, and the connection cannot go on.
+void Connection::refuse_bytes(const Error& error) {
+  linger_ = true;
+  HttpReply reply = context_->error_reply({error});
+  reply.close = true;
+  HttpRequest nobody;
+  send_reply(nobody, std::move(reply));
+}
+
+// The size of the head at the start of in_; 0 = the connection ends.
+asio::awaitable<size_t> Connection::read_head() {
+  const Limits& limits = context_->options.limits;
+  TimePoint begin = steady_clock::now();
+  bool first = n_requests_ == 0;
+  TimePoint idle_end = begin + seconds(limits[first ? LimitId::kHeaderSeconds : LimitId::kKeepaliveIdleSeconds]);
+  TimePoint head_end = in_.empty() && !first ? TimePoint::max() : begin + seconds(limits[LimitId::kHeaderSeconds]);
+  size_t looked_at = 0;
+  while (true) {
+    Result<std::optional<size_t>> found = find_head(in_, looked_at, limits);
+    if (!found.ok()) {
+      refuse_bytes(found.error());
+      co_return 0;
+    }
+    if (found->has_value()) co_return **found;
+    looked_at = in_.size();
+    if (gone_ || (in_.empty() && !context_->serving() && n_requests_ > 0)) co_return 0;
+    if (context_->lifecycle.load() == Lifecycle::kStopping) co_return 0;
+    TimePoint now = steady_clock::now();
+    if (in_.empty() && now >= idle_end) co_return 0;
+    if (!in_.empty() && now >= head_end) {
+      refuse_bytes({ErrorCode::kRequestTimeout, fmt::format("no complete request head after {} s", limits[LimitId::kHeaderSeconds]), ""});
+      co_return 0;
+    }
+    listen();
+    co_await event_.wait_until(in_.empty() ? idle_end : head_end);
+    if (!in_.empty() && head_end == TimePoint::max()) head_end = steady_clock::now() + seconds(limits[LimitId::kHeaderSeconds]);
+  }
+}
+
+// True when the body is complete.
+asio::awaitable<bool> Connection::read_body(HttpParser& parser, const HttpRequest& head) {
+  const Limits& limits = context_->options.limits;
+  TimePoint begin = steady_clock::now();
+  TimePoint last = begin;
+  size_t total = 0;
+  if (head.expects_continue && in_.empty() && !parser.done()) send("HTTP/1.1 100 Continue\r\n\r\n");
+  while (!parser.done()) {
+    Result<size_t> used = parser.put_body(in_);
+    if (!used.ok()) {
+      refuse_bytes(used.error());
+      co_return false;
+    }
+    in_.erase(0, *used);
+    total += *used;
+    TimePoint now = steady_clock::now();
+    if (*used > 0) last = now;
+    if (parser.done()) break;
+    if (gone_) co_return false;
+    TimePoint idle_end = last + seconds(limits[LimitId::kBodyIdleSeconds]);
+    auto elapsed = std::chrono::duration_cast<seconds>(now - begin);
+    bool too_slow = elapsed >= kBodyRateGrace && total / static_cast<size_t>(elapsed.count()) < kMinBodyRate;
+    if (now >= idle_end || too_slow) {
+      refuse_bytes({ErrorCode::kRequestTimeout, fmt::format("the request body stopped after {} bytes", total), ""});
+      co_return false;
+    }
+    if (context_->lifecycle.load() == Lifecycle::kStopping) co_return false;
+    listen();
+    TimePoint rate_end = elapsed < kBodyRateGrace ? begin + kBodyRateGrace : now + seconds(1);
+    co_await event_.wait_until(std::min(idle_end, rate_end));
+  }
+  co_return true;
+}
+
+// What can be said from the head alone.
+std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Route*& route, Principal& who) {
+  std::string_view path = request.path;
+  const std::string& root = context_->options.root_path;
+  if (!root.empty() && path.starts_with(root)) path.remove_prefix(root.size());
+  route = find_route(path);
+  if (route == nullptr) {
+    return context_->error_reply({Error{ErrorCode::kRouteNotFound, "no such route: " + quote_for_message(path), ""}});
+  }
+  bool preflight = request.method == "OPTIONS" && !context_->options.allowed_origins.empty();
+  if (preflight) return preflight_reply(request);
+  if (!allows(*route, request.method)) {
+    HttpReply reply = context_->error_reply({Error{
+        ErrorCode::kMethodNotAllowed,
+        fmt::format("{} is not a method of this route", quote_for_message(request.method)), ""}});
+    reply.headers.emplace_back("Allow", allowed_methods(*route));
+    return reply;
+  }
+  Result<Principal> checked = context_->keys.check(request, route->auth);
+  if (!checked.ok()) return context_->error_reply({checked.error()});
+  who = *checked;
+  return check_body_headers(*context_, request, *route);
+}
+
+asio::awaitable<bool> Connection::serve_one() {
+  handling_ = false;
+  size_t head_size = co_await read_head();
+  if (head_size == 0) co_return false;
+  ++n_requests_;
+  HttpParser parser(context_->options.limits);
+  std::string head = in_.substr(0, head_size);
+  in_.erase(0, head_size);
+  Result<void> accepted = check_head(head, context_->options.limits);
+  if (accepted.ok()) accepted = parser.put_head(head);
+  if (!accepted.ok()) {
+    refuse_bytes(accepted.error());
+    co_return false;
+  }
+  const HttpRequest& request = parser.request();
+  keep_ = request.keep_alive;
+  const Route* route = nullptr;
+  Principal who;
+  std::optional<HttpReply> refusal = refuse(request, route, who);
+  if (refusal) {
+    bool body_pending = !parser.done();
+    if (body_pending) {
+      refusal->close = true;
+      linger_ = true;
+    }
+    send_reply(request, std::move(*refusal));
+    co_return keep_;
+  }
+  bool complete = co_await read_body(parser, request);
+  if (!complete) co_return false;
+  handling_ = true;
+  co_await handle(parser.take(), *route, who);
+  handling_ = false;
+  co_return keep_ && !gone_;
+}
+
+asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route, Principal who) {
+  if (route.id == RouteId::kChat || route.id == RouteId::kCompletions) {
+    co_await serve_generation(*this, request, route.id, who);
+    co_return;
+  }
+  HttpReply reply = answer(*context_, request, route);
+  add_load_header(*context_, request, reply.headers);
+  send_reply(request, std::move(reply));
+  // A client that does not read its replies is not read from either.
+  while (unsent() > kReadAhead && !gone_ && !stalled()) {
+    listen();
+    co_await event_.wait_until(stall_deadline());
+  }
+}
+
+asio::awaitable<void> Connection::finish() {
+  while (unsent() > 0 && !gone_ && !stalled()) {
+    if (!linger_) listen();
+    co_await event_.wait_until(stall_deadline());
+  }
+  boost::system::error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  TimePoint linger_end = steady_clock::now() + kLinger;
+  while (linger_ && !gone_ && steady_clock::now() < linger_end) {
+    in_.clear();
+    listen();
+    co_await event_.wait_until(linger_end);
+  }
+  gone_ = true;
+  socket_.close(ignored);
+  while (reading_ || writing_) co_await event_.wait_until(TimePoint::max());
+}
+
+asio::awaitable<void> Connection::run() {
+  bool more = true;
+  while (more) more = co_await serve_one();
+  co_await finish();
+}
+
+}  // namespace millrace::server

@@ -1,0 +1,85 @@
+#include "server/context.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <utility>
+
+namespace millrace::server {
+namespace {
+
+constexpr double kMinRetry = 1.0;   // API.md 5.2
+constexpr double kMaxRetry = 60.0;
+constexpr double kJitter = 0.2;     // so that refused clients do not come back together
+
+double jitter() {
+  thread_local std::minstd_rand generator{std::random_device{}()};
+  return std::uniform_real_distribution<double>(1.0 - kJitter, 1.0 + kJitter)(generator);
+}
+
+}  // namespace
+
+ServerContext::ServerContext(ServerOptions all, bool loopback)
+    : options(std::move(all)),
+      keys(options.api_keys, options.admin_keys, options.metrics_auth, !loopback && !options.allow_open) {}
+
+Result<instance::Instance*> ServerContext::usable_instance() {
+  if (!serving()) return Error{ErrorCode::kDraining, "the server is shutting down", ""};
+  instance::Instance* loaded = instance.load(std::memory_order_acquire);
+  if (loaded == nullptr) return Error{ErrorCode::kLoading, "Loading model", ""};
+  if (loaded->state() == instance::InstanceState::kDead) {
+    return Error{ErrorCode::kEngineDead, "the engine has stopped", ""};
+  }
+  return loaded;
+}
+
+double ServerContext::retry_after_s() {
+  instance::Instance* loaded = instance.load(std::memory_order_acquire);
+  double wait = kMinRetry;
+  if (loaded != nullptr) {
+    wait = loaded->estimate().drain_s(loaded->stats().queued_tokens);
+  } else {
+    double fraction = load_fraction.load(std::memory_order_relaxed);
+    double elapsed = static_cast<double>(clock.now() - started) / static_cast<double>(kSecond);
+    wait = fraction > 0.0 ? elapsed * (1.0 - fraction) / fraction : elapsed;
+  }
+  return std::clamp(std::ceil(wait) * jitter(), kMinRetry, kMaxRetry);
+}
+
+HttpReply ServerContext::error_reply(const api::ApiError& error) {
+  const api::ErrorRow& row = api::error_row(error.error.code);
+  HttpReply reply = json_reply(api::error_body(error, options.error_style));
+  reply.status = row.status;
+  switch (row.retry) {
+    case api::RetryPolicy::kNone:
+    case api::RetryPolicy::kRetry: break;
+    case api::RetryPolicy::kRetryAfter: {
+      double wait = retry_after_s();
+      reply.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<int>(std::lround(wait))));
+      reply.headers.emplace_back("retry-after-ms", fmt::format("{}", static_cast<int>(wait * 1000.0)));
+      break;
+    }
+    case api::RetryPolicy::kDoNotRetry: reply.headers.emplace_back("x-should-retry", "false"); break;
+  }
+  if (row.status == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
+  if (error.error.code == ErrorCode::kDraining) reply.close = true;
+  return reply;
+}
+
+bool ServerContext::enter_address(const std::string& address) {
+  std::lock_guard lock(addresses_mutex_);
+  int64_t& count = addresses_[address];
+  if (count >= options.limits[LimitId::kConnectionsPerIp]) return false;
+  ++count;
+  return true;
+}
+
+void ServerContext::leave_address(const std::string& address) {
+  std::lock_guard lock(addresses_mutex_);
+  auto found = addresses_.find(address);
+  if (found != addresses_.end() && --found->second <= 0) addresses_.erase(found);
+}
+
+}  // namespace millrace::server

@@ -1,0 +1,58 @@
+// ServerContext: what all connections share. Thread: any (atomics, and parts that are themselves safe from any thread).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "api/errors.h"
+#include "base/clock.h"
+#include "instance/instance.h"
+#include "server/auth.h"
+#include "server/http_message.h"
+#include "server/metrics.h"
+#include "server/server_options.h"
+
+namespace millrace::server {
+
+enum class Lifecycle : uint8_t {
+  kServing,    // loading or ready: see `instance`
+  kDraining,   // no new requests; running ones go on
+  kStopping,   // connections end as soon as their last bytes are out
+};
+
+class ServerContext {
+ public:
+  ServerContext(ServerOptions options, bool loopback);
+
+  const ServerOptions options;
+  const Keys keys;
+  Metrics metrics;
+  SystemClock clock;
+  std::atomic<instance::Instance*> instance{nullptr};  // null while loading
+  std::atomic<Lifecycle> lifecycle{Lifecycle::kServing};
+  std::atomic<double> load_fraction{0.0};
+  std::atomic<uint32_t> n_connections{0};
+  std::atomic<uint32_t> n_generations{0};               // generation requests not answered in full
+  const Tick started = clock.now();
+
+  bool serving() const { return lifecycle.load(std::memory_order_acquire) == Lifecycle::kServing; }
+  // The instance, or why a request cannot be taken: kLoading, kDraining, kEngineDead.
+  Result<instance::Instance*> usable_instance();
+  // Retry-After in seconds, 1..60.
+  double retry_after_s();
+  // The envelope of this server's error style, with the retry headers of its code.
+  HttpReply error_reply(const api::ApiError& error);
+
+  // Connections of one address; false when it has too many.
+  bool enter_address(const std::string& address);
+  void leave_address(const std::string& address);
+
+ private:
+  std::mutex addresses_mutex_;
+  std::map<std::string, int64_t> addresses_;            // guarded by addresses_mutex_
+};
+
+}  // namespace millrace::server

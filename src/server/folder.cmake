@@ -1,0 +1,8 @@
+# Boost.Asio and Beast are compiled once, in asio_impl.cc and beast_impl.cc.
+find_package(Boost 1.81 REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
+target_link_libraries(${FOLDER_TARGET} ${FOLDER_KIND} Boost::headers prometheus-cpp::core)
+target_compile_definitions(${FOLDER_TARGET} ${FOLDER_KIND}
+  BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
+# g++ 12 sees through the frame allocation of asio coroutines and misjudges it.
+target_compile_options(${FOLDER_TARGET} ${FOLDER_KIND} $<$<CXX_COMPILER_ID:GNU>:-Wno-mismatched-new-delete>)

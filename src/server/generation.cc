@@ -1,0 +1,371 @@
+#include "server/generation.h"
+
+#include <fmt/core.h>
+
+#include <charconv>
+#include <chrono>
+#include <ctime>
+#include <random>
+#include <utility>
+
+#include "api/chat.h"
+#include "api/completions.h"
+#include "api/output.h"
+#include "base/macros.h"
+#include "server/connection.h"
+#include "server/handlers.h"
+#include "server/stream_writer.h"
+
+namespace millrace::server {
+namespace asio = boost::asio;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+namespace {
+
+constexpr auto kSlowReaderGrace = milliseconds(500);  // for the error event to leave
+
+uint64_t random_word() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+// X-Request-Timeout-Ms; the smaller of header and field wins.
+Result<void> apply_timeout_header(const HttpRequest& request, const Limits& limits, api::CallerParams& caller) {
+  const std::string* text = request.header("x-request-timeout-ms");
+  if (text == nullptr) return {};
+  constexpr double kMsPerSecond = 1000.0;
+  int64_t ms = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), ms);
+  int64_t max_s = limits[LimitId::kRequestTimeoutSeconds];
+  if (error != std::errc() || end != text->data() + text->size() || ms < 1 || ms > max_s * 1000) {
+    return Error{ErrorCode::kInvalidValue, fmt::format("X-Request-Timeout-Ms must be an integer in 1..{}", max_s * 1000), ""};
+  }
+  double seconds = static_cast<double>(ms) / kMsPerSecond;
+  if (!caller.timeout_s || seconds < *caller.timeout_s) caller.timeout_s = seconds;
+  return {};
+}
+
+// A request on its way: what both kinds of answer need.
+struct Call {
+  Connection& connection;
+  const HttpRequest& request;
+  instance::Instance& instance;
+  instance::Session session;
+  api::ReplyHead head;
+  Headers headers;
+
+  Call(Connection& on, const HttpRequest& from, instance::Instance& with, instance::Job job)
+      : connection(on),
+        request(from),
+        instance(with),
+        session(with, on.io(), std::move(job), &on.context().metrics) {
+    connection.io().add_waiter(session.key(), connection.event());
+    connection.context().n_generations.fetch_add(1);
+  }
+  ~Call() {
+    connection.io().remove_waiter(session.key());
+    connection.context().n_generations.fetch_sub(1);
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  const api::CommonParams& params() const { return session.job().params(); }
+  Metrics& metrics() { return connection.context().metrics; }
+};
+
+Result<instance::Job> read_job(ServerContext& context, instance::Instance& instance, const HttpRequest& request,
+                               RouteId route) {
+  Json body = TRY(parse_body(request, context.options.limits));
+  api::ParseContext parse = parse_context(context, instance);
+  instance::Job job;
+  if (route == RouteId::kChat) {
+    job.body = TRY(api::parse_chat(body, parse));
+  } else {
+    job.body = TRY(api::parse_completion(body, parse));
+  }
+  const std::string* id = request.header("x-request-id");
+  if (id != nullptr && is_visible_id(*id)) job.params().caller.request_id = *id;
+  TRY(apply_timeout_header(request, context.options.limits, job.params().caller));
+  job.arrival = instance.clock().now();
+  return job;
+}
+
+void fill_head(Call& call) {
+  ServerContext& context = call.connection.context();
+  std::string prefix = call.session.job().is_chat() ? "chatcmpl-" : "cmpl-";
+  const std::string& wanted = call.params().caller.request_id;
+  call.head.id = wanted.empty() ? api::make_reply_id(prefix, random_word(), random_word()) : prefix + wanted;
+  call.head.created = static_cast<int64_t>(std::time(nullptr));
+  call.head.model = call.params().model;
+  call.head.system_fingerprint = call.instance.facts().system_fingerprint;
+  call.headers.emplace_back("X-Request-Id", wanted.empty() ? call.head.id.substr(prefix.size()) : wanted);
+  const api::IgnoredFields& ignored = call.params().ignored;
+  if (ignored.count > 0) {
+    context.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count));
+    std::string names;
+    for (const std::string& name : ignored.names) {
+      if (!is_visible_id(name)) continue;  // cannot stand in a header
+      names += names.empty() ? name : "," + name;
+    }
+    call.headers.emplace_back("X-Millrace-Ignored-Fields", names);
+  }
+  add_load_header(context, call.request, call.headers);
+}
+
+void reply_error(Call& call, const api::ApiError& error) {
+  ServerContext& context = call.connection.context();
+  context.metrics.count_refusal(error.error.code);
+  HttpReply reply = context.error_reply(error);
+  reply.headers.insert(reply.headers.end(), call.headers.begin(), call.headers.end());
+  if (error.error.code == ErrorCode::kDeadlineUnreachable) {
+    reply.headers.emplace_back("X-Millrace-Predicted-TTFT-Ms", fmt::format("{}", call.session.predicted_ttft_ms()));
+  }
+  if (error.error.code == ErrorCode::kDeadlineExceeded) call.metrics().add(MetricId::kDeadlineMissed, 1, 0);
+  call.connection.send_reply(call.request, std::move(reply));
+}
+
+void count_disconnect(Call& call) {
+  bool running = call.session.usage().completion_tokens > 0;
+  call.metrics().add(MetricId::kDisconnects, 1, running ? 1u : 0u);
+}
+
+bool is_over(const instance::Session& session) {
+  return session.phase() == instance::SessionPhase::kDone || session.phase() == instance::SessionPhase::kFailed;
+}
+
+void reply_whole(Call& call, std::vector<api::ChoiceOutput>& choices) {
+  api::Timings timings = call.session.timings();
+  api::ReplyParts parts{.head = call.head,
+                        .params = call.params(),
+                        .prompts = call.session.prompts(),
+                        .choices = choices,
+                        .usage = call.session.usage(),
+                        .timings = call.connection.context().options.timings ? &timings : nullptr};
+  HttpReply reply = json_reply(call.session.job().is_chat() ? api::chat_reply(parts) : api::completion_reply(parts));
+  reply.headers = call.headers;
+  call.connection.send_reply(call.request, std::move(reply));
+}
+
+asio::awaitable<void> answer_whole(Call& call) {
+  Connection& connection = call.connection;
+  std::vector<instance::ChoiceDelta> deltas;
+  std::vector<api::ChoiceOutput> choices;
+  while (true) {
+    call.session.pump(deltas);
+    instance::collect(call.session, deltas, choices);
+    if (is_over(call.session)) break;
+    if (connection.gone()) {
+      count_disconnect(call);
+      co_return;  // the session's destructor cancels
+    }
+    connection.listen();
+    co_await connection.event().wait_until(TimePoint::max());
+  }
+  if (call.session.phase() == instance::SessionPhase::kFailed) {
+    reply_error(call, call.session.error());
+  } else {
+    reply_whole(call, choices);
+  }
+  while (connection.unsent() > 0 && !connection.gone() && !connection.stalled()) {
+    connection.listen();
+    co_await connection.event().wait_until(connection.stall_deadline());
+  }
+}
+
+// The stream of one call: when its head goes out, how its events are framed, and what a slow reader causes.
+class Stream {
+ public:
+  explicit Stream(Call& call)
+      : call_(call),
+        options_(call.connection.context().options),
+        writer_(call.session, call.head,
+                {.error_style = options_.error_style,
+                 .force_include_usage = options_.force_include_usage,
+                 .timings = options_.timings}),
+        head_deadline_(steady_clock::now() + milliseconds(options_.sse_header_delay_ms)),
+        last_bytes_(steady_clock::now()) {
+    call_.metrics().add(MetricId::kStreamsOpen, 1);
+  }
+  ~Stream() {
+    set_parked(false);
+    call_.metrics().add(MetricId::kStreamsOpen, -1);
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  asio::awaitable<void> run();
+
+ private:
+  void pump();
+  void send_events();
+  std::string take_head();
+  void check_clocks(TimePoint now);
+  void set_parked(bool parked);
+  bool over() const { return ended_ && writer_.n_bytes() == 0 && call_.connection.unsent() == 0; }
+  size_t ring_bytes() const { return writer_.n_bytes() + call_.connection.unsent(); }
+  TimePoint next_deadline() const;
+
+  Call& call_;
+  const ServerOptions& options_;
+  StreamWriter writer_;
+  std::vector<instance::ChoiceDelta> deltas_;
+  TimePoint head_deadline_;
+  TimePoint last_bytes_;
+  TimePoint parked_since_;
+  TimePoint give_up_ = TimePoint::max();
+  uint32_t tokens_in_flight_ = 0;
+  bool head_sent_ = false;
+  bool ended_ = false;
+  bool parked_ = false;
+  bool refused_ = false;       // answered with a status of its own: no stream
+};
+
+void Stream::set_parked(bool parked) {
+  if (parked == parked_) return;
+  parked_ = parked;
+  parked_since_ = steady_clock::now();
+  call_.metrics().add(MetricId::kStreamsParked, parked ? 1 : -1);
+  if (parked) {
+    call_.session.park();
+  } else {
+    call_.session.resume();
+  }
+}
+
+// Reads the session's mail unless the reader is behind; then the engine is told to leave this request out.
+void Stream::pump() {
+  if (call_.connection.unsent() == 0) tokens_in_flight_ = 0;
+  auto ring_limit = static_cast<size_t>(options_.limits[LimitId::kSseRingBytes]);
+  auto credits = static_cast<uint32_t>(options_.limits[LimitId::kStreamCredits]);
+  uint32_t tokens = tokens_in_flight_ + writer_.n_tokens();
+  bool full = ring_bytes() >= ring_limit || (tokens >= credits && call_.connection.unsent() > 0);
+  bool half_empty = ring_bytes() <= ring_limit / 2 && tokens <= credits / 2;
+  if (full) set_parked(true);
+  if (parked_ && half_empty) set_parked(false);
+  if (parked_ || ended_) return;
+  call_.session.pump(deltas_);
+  writer_.write(deltas_);
+  deltas_.clear();
+  if (call_.session.phase() == instance::SessionPhase::kDone) {
+    writer_.finish();
+    ended_ = true;
+  } else if (call_.session.phase() == instance::SessionPhase::kFailed) {
+    ended_ = true;
+    if (!head_sent_ && writer_.n_bytes() == 0) {
+      refused_ = true;
+      reply_error(call_, call_.session.error());
+    } else {
+      call_.metrics().count_refusal(call_.session.error().error.code);
+      if (call_.session.error().error.code == ErrorCode::kDeadlineExceeded) {
+        call_.metrics().add(MetricId::kDeadlineMissed, 1, 1);
+      }
+      writer_.fail(call_.session.error());
+    }
+  }
+}
+
+std::string Stream::take_head() {
+  head_sent_ = true;
+  Connection& connection = call_.connection;
+  ServerContext& context = connection.context();
+  if (!call_.request.http_1_1 || !context.serving()) connection.close_after_this();
+  Headers headers = connection.common_headers(call_.request);
+  std::erase_if(headers, [](const auto& header) { return header.first == "X-Request-Id"; });
+  headers.insert(headers.end(), call_.headers.begin(), call_.headers.end());
+  context.metrics.add(MetricId::kHttpReplies, 1, 0);
+  return stream_head(headers, connection.keeps_alive(), call_.request.http_1_1);
+}
+
+// What is buffered leaves as one chunk, once the previous one has left.
+void Stream::send_events() {
+  Connection& connection = call_.connection;
+  if (refused_ || connection.gone()) return;
+  std::string bytes;
+  bool due = writer_.n_bytes() > 0 || steady_clock::now() >= head_deadline_;
+  if (!head_sent_ && due) bytes = take_head();
+  if (writer_.n_bytes() > 0 && (connection.unsent() == 0 || give_up_ != TimePoint::max())) {
+    tokens_in_flight_ = writer_.n_tokens();
+    std::string events = writer_.take();
+    last_bytes_ = steady_clock::now();
+    if (call_.request.http_1_1) bytes += fmt::format("{:x}\r\n", events.size());
+    bytes += events;
+    if (call_.request.http_1_1) bytes += ended_ ? "\r\n0\r\n\r\n" : "\r\n";
+  }
+  if (!bytes.empty()) connection.send(std::move(bytes));
+}
+
+void Stream::check_clocks(TimePoint now) {
+  auto park_limit = std::chrono::seconds(options_.limits[LimitId::kParkSeconds]);
+  if (parked_ && !ended_ && now >= parked_since_ + park_limit) {
+    call_.metrics().add(MetricId::kSlowReaderCancels, 1);
+    Error error{ErrorCode::kSlowReader, fmt::format("the stream was not read for {} s", park_limit.count()), ""};
+    writer_.fail({error});
+    call_.session.cancel();
+    ended_ = true;
+    call_.connection.close_after_this();
+    give_up_ = now + kSlowReaderGrace;
+  }
+  auto keep_alive = milliseconds(options_.sse_keep_alive_ms);
+  bool silent = head_sent_ && !ended_ && ring_bytes() == 0 && options_.sse_keep_alive_ms > 0;
+  if (silent && now >= last_bytes_ + keep_alive) writer_.keep_alive();
+}
+
+TimePoint Stream::next_deadline() const {
+  TimePoint deadline = std::min(give_up_, call_.connection.stall_deadline());
+  if (!head_sent_) deadline = std::min(deadline, head_deadline_);
+  if (parked_) deadline = std::min(deadline, parked_since_ + std::chrono::seconds(options_.limits[LimitId::kParkSeconds]));
+  if (head_sent_ && !ended_ && options_.sse_keep_alive_ms > 0 && ring_bytes() == 0) {
+    deadline = std::min(deadline, last_bytes_ + milliseconds(options_.sse_keep_alive_ms));
+  }
+  return deadline;
+}
+
+asio::awaitable<void> Stream::run() {
+  Connection& connection = call_.connection;
+  while (true) {
+    pump();
+    check_clocks(steady_clock::now());
+    send_events();
+    if (over()) co_return;
+    bool dead = connection.gone() || steady_clock::now() >= give_up_ || (connection.stalled() && (ended_ || !parked_));
+    if (dead) {
+      if (!ended_) count_disconnect(call_);
+      connection.close_after_this();
+      co_return;  // the session's destructor cancels
+    }
+    connection.listen();
+    co_await connection.event().wait_until(next_deadline());
+  }
+}
+
+}  // namespace
+
+asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, RouteId route, Principal who) {
+  ServerContext& context = connection.context();
+  Result<instance::Instance*> usable = context.usable_instance();
+  if (!usable.ok()) {
+    context.metrics.count_refusal(usable.error().code);
+    connection.send_reply(request, context.error_reply({usable.error()}));
+    co_return;
+  }
+  instance::Instance& instance = **usable;
+  Result<instance::Job> job = read_job(context, instance, request, route);
+  if (!job.ok()) {
+    connection.send_reply(request, context.error_reply({job.error()}));
+    co_return;
+  }
+  job->tenant = who.tenant;
+  bool stream = job->params().stream.stream;
+  request.body = {};  // parsed; no need to hold it while the answer is made
+  Call call(connection, request, instance, std::move(job).value());
+  fill_head(call);
+  call.session.start();
+  if (stream) {
+    Stream run(call);
+    co_await run.run();
+  } else {
+    co_await answer_whole(call);
+  }
+}
+
+}  // namespace millrace::server

@@ -1,0 +1,31 @@
+// The routes that answer at once: probes, metrics, models, tokens. Thread: IO.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "server/context.h"
+#include "server/http_message.h"
+#include "server/routes.h"
+
+namespace millrace::server {
+
+// The whole reply of any route but the generating ones.
+HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route);
+
+// Refusals that need no body: 411, 413, 415.
+std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRequest& request, const Route& route);
+HttpReply preflight_reply(const HttpRequest& request);
+
+// ORCA: endpoint-load-metrics, when the request asks for it.
+void add_load_header(ServerContext& context, const HttpRequest& request, Headers& headers);
+
+// 1..128 characters of 0x21..0x7E.
+bool is_visible_id(std::string_view id);
+
+// The body as a JSON object, or 400 invalid_json.
+Result<Json> parse_body(const HttpRequest& request, const Limits& limits);
+// parse_context() of the instance with the server's switches.
+api::ParseContext parse_context(const ServerContext& context, const instance::Instance& instance);
+
+}  // namespace millrace::server

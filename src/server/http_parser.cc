@@ -1,0 +1,97 @@
+#include "server/http_parser.h"
+
+#include <fmt/core.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <limits>
+#include <utility>
+
+namespace millrace::server {
+namespace http = boost::beast::http;
+namespace {
+
+// A chunk header with its extensions, or all trailers: what Beast must see whole before it takes a byte.
+constexpr size_t kMaxChunkHeader = 16 * 1024;
+
+std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+Error too_large(const Limits& limits) {
+  return {ErrorCode::kRequestTooLarge, fmt::format("request body is larger than {} bytes", limits[LimitId::kBodyBytes]), ""};
+}
+
+}  // namespace
+
+struct HttpParser::State {
+  explicit State(const Limits& all) : limits(all) {}
+  Limits limits;
+  http::request_parser<http::string_body> parser;
+};
+
+HttpParser::HttpParser(const Limits& limits) : state_(std::make_unique<State>(limits)) {
+  state_->parser.header_limit(std::numeric_limits<uint32_t>::max());  // checked by find_head and check_head
+  state_->parser.body_limit(static_cast<uint64_t>(limits[LimitId::kBodyBytes]));
+}
+
+HttpParser::~HttpParser() = default;
+
+bool HttpParser::done() const { return state_->parser.is_done(); }
+
+Result<void> HttpParser::put_head(std::string_view head) {
+  auto& parser = state_->parser;
+  boost::system::error_code error;
+  size_t used = parser.put(boost::asio::buffer(head.data(), head.size()), error);
+  if (error == http::error::body_limit) return too_large(state_->limits);
+  if (error && error != http::error::need_more) return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
+  if (used != head.size() || !parser.is_header_done()) return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
+  const auto& message = parser.get();
+  request_.method = view(message.method_string());
+  std::string_view target = view(message.target());
+  size_t mark = target.find('?');
+  request_.path = target.substr(0, mark);
+  if (mark != std::string_view::npos) request_.query = target.substr(mark + 1);
+  request_.http_1_1 = message.version() == 11;
+  request_.keep_alive = parser.keep_alive();
+  request_.has_body_framing = parser.chunked() || parser.content_length().has_value();
+  if (parser.content_length()) request_.content_length = *parser.content_length();
+  for (const auto& field : message) {
+    request_.headers.emplace_back(to_lower(view(field.name_string())), std::string(view(field.value())));
+  }
+  const std::string* expect = request_.header("expect");
+  if (expect != nullptr) {
+    if (to_lower(*expect) != "100-continue") {
+      return Error{ErrorCode::kExpectationFailed, "the only expectation met is 100-continue", ""};
+    }
+    request_.expects_continue = true;
+  }
+  return {};
+}
+
+Result<size_t> HttpParser::put_body(std::string_view bytes) {
+  auto& parser = state_->parser;
+  size_t total = 0;
+  while (total < bytes.size() && !parser.is_done()) {
+    boost::system::error_code error;
+    size_t used = parser.put(boost::asio::buffer(bytes.data() + total, bytes.size() - total), error);
+    total += used;
+    if (error == http::error::body_limit) return too_large(state_->limits);
+    if (error == http::error::need_more) {
+      if (bytes.size() - total > kMaxChunkHeader) {
+        return Error{ErrorCode::kInvalidValue, fmt::format("chunk header or trailers over {} bytes", kMaxChunkHeader), ""};
+      }
+      break;
+    }
+    if (error) return Error{ErrorCode::kInvalidValue, "malformed chunked body", ""};
+    if (used == 0) break;
+  }
+  return total;
+}
+
+HttpRequest HttpParser::take() {
+  HttpRequest out = std::move(request_);
+  out.body = std::move(state_->parser.get().body());
+  return out;
+}
+
+}  // namespace millrace::server

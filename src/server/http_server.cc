@@ -1,0 +1,332 @@
+#include "server/http_server.h"
+
+#include <fmt/core.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/macros.h"
+#include "server/connection.h"
+#include "server/context.h"
+#include "server/io_thread.h"
+
+namespace millrace::server {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+namespace {
+
+constexpr auto kTick = milliseconds(20);              // how often the life cycle is looked at
+constexpr auto kSecondSignal = milliseconds(1500);    // a second signal ends the process within 2 s
+constexpr auto kLastBytes = std::chrono::seconds(2);  // for error events to leave after the drain limit
+constexpr int kBacklog = 1024;
+constexpr int kExitDead = 5;
+
+using WorkGuard = asio::executor_work_guard<asio::io_context::executor_type>;
+
+bool is_loopback(const std::string& host) {
+  boost::system::error_code error;
+  auto address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
+  return !error && address.is_loopback();
+}
+
+struct LoadJob {
+  std::thread thread;
+  std::atomic<bool> done{false};
+  std::atomic<bool> give_up{false};
+  std::optional<Result<std::unique_ptr<instance::Instance>>> result;  // once done
+};
+
+}  // namespace
+
+struct HttpServer::State {
+  State(ServerOptions options, bool loopback) : context(std::move(options), loopback) {}
+
+  ServerContext context;
+  std::vector<std::unique_ptr<IoThread>> io;
+  std::vector<std::thread> threads;
+  std::vector<WorkGuard> guards;
+  std::optional<tcp::acceptor> acceptor;
+  std::optional<asio::signal_set> signals;
+  std::unique_ptr<instance::Instance> instance;
+  uint16_t port = 0;
+  std::atomic<int> n_signals{0};
+  size_t next_io = 0;
+
+  asio::awaitable<void> accept_loop();
+  void start_connection(tcp::socket socket, std::string address);
+  void wait_for_signal();
+  void start_threads();
+  void stop_threads();
+  void wake_all();
+  Result<void> load(const InstanceProvider& provider);
+  int serve_until_done();
+  bool drain(steady_clock::time_point deadline);
+};
+
+namespace {
+
+asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, tcp::socket socket, std::string address) {
+  {
+    Connection connection(context, io, std::move(socket));
+    co_await connection.run();
+  }
+  context.leave_address(address);
+  context.n_connections.fetch_sub(1);
+  context.metrics.add(MetricId::kConnectionsOpen, -1);
+}
+
+// One write without waiting, for connections that are refused at once.
+void refuse_socket(ServerContext& context, tcp::socket socket, const Error& error) {
+  HttpReply reply = context.error_reply({error});
+  std::string bytes = reply_head(reply, false, true) + reply.body;
+  boost::system::error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(asio::buffer(bytes), ignored);
+  socket.shutdown(tcp::socket::shutdown_both, ignored);
+}
+
+}  // namespace
+
+void HttpServer::State::start_connection(tcp::socket socket, std::string address) {
+  const Limits& limits = context.options.limits;
+  if (context.n_connections.load() >= static_cast<uint32_t>(limits[LimitId::kConnections])) {
+    refuse_socket(context, std::move(socket), {ErrorCode::kQueueFull, "too many connections", ""});
+    return;
+  }
+  if (!context.enter_address(address)) {
+    refuse_socket(context, std::move(socket),
+                  {ErrorCode::kRateLimitExceeded,
+                   fmt::format("more than {} connections from one address", limits[LimitId::kConnectionsPerIp]), ""});
+    return;
+  }
+  context.n_connections.fetch_add(1);
+  context.metrics.add(MetricId::kConnectionsOpen, 1);
+  IoThread& thread = *io[next_io++ % io.size()];
+  if (&thread.context() == &io.front()->context()) {
+    asio::co_spawn(thread.context(), run_connection(context, thread, std::move(socket), std::move(address)), asio::detached);
+    return;
+  }
+  // Another loop takes it over, so that all of its handlers run there.
+  auto protocol = socket.local_endpoint().protocol();
+  tcp::socket moved(thread.context(), protocol, socket.release());
+  asio::co_spawn(thread.context(), run_connection(context, thread, std::move(moved), std::move(address)), asio::detached);
+}
+
+asio::awaitable<void> HttpServer::State::accept_loop() {
+  while (acceptor->is_open()) {
+    auto [error, socket] = co_await acceptor->async_accept(asio::as_tuple(asio::use_awaitable));
+    if (error == asio::error::operation_aborted) co_return;
+    if (error) {
+      // Out of descriptors: what is open goes on, and closes some.
+      asio::steady_timer pause(io.front()->context(), milliseconds(50));
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
+    boost::system::error_code gone;
+    auto peer = socket.remote_endpoint(gone);
+    if (gone) continue;
+    start_connection(std::move(socket), peer.address().to_string());
+  }
+}
+
+void HttpServer::State::wait_for_signal() {
+  signals->async_wait([this](boost::system::error_code error, int) {
+    if (error) return;
+    n_signals.fetch_add(1);
+    wait_for_signal();
+  });
+}
+
+void HttpServer::State::start_threads() {
+  asio::co_spawn(io.front()->context(), accept_loop(), asio::detached);
+  for (auto& one : io) {
+    guards.emplace_back(one->context().get_executor());
+    threads.emplace_back([&loop = one->context()] { loop.run(); });
+  }
+}
+
+void HttpServer::State::wake_all() {
+  for (auto& one : io) asio::post(one->context(), [thread = one.get()] { thread->wake_all(); });
+}
+
+// Ends every connection, then the loops.
+void HttpServer::State::stop_threads() {
+  context.lifecycle.store(Lifecycle::kStopping);
+  asio::post(io.front()->context(), [this] {
+    boost::system::error_code ignored;
+    acceptor->close(ignored);
+    if (signals) signals->cancel(ignored);
+  });
+  auto deadline = steady_clock::now() + kLastBytes;
+  while (context.n_connections.load() > 0 && steady_clock::now() < deadline) {
+    wake_all();
+    std::this_thread::sleep_for(kTick);
+  }
+  guards.clear();
+  for (auto& one : io) one->context().stop();
+  for (std::thread& thread : threads) thread.join();
+  threads.clear();
+}
+
+// Waits for the load, or for a signal that ends it.
+Result<void> HttpServer::State::load(const InstanceProvider& provider) {
+  auto job = std::make_shared<LoadJob>();
+  job->thread = std::thread([this, job, provider] {
+    job->result = provider([this, &job](const instance::LoadProgress& progress) {
+      context.load_fraction.store(progress.fraction);
+      return !job->give_up.load();
+    });
+    job->done.store(true);
+  });
+  while (!job->done.load() && n_signals.load() == 0) std::this_thread::sleep_for(kTick);
+  if (!job->done.load()) {
+    job->give_up.store(true);
+    context.lifecycle.store(Lifecycle::kDraining);
+    auto deadline = steady_clock::now() + kSecondSignal;
+    while (!job->done.load() && steady_clock::now() < deadline) std::this_thread::sleep_for(kTick);
+  }
+  if (!job->done.load()) {
+    job->thread.detach();  // stuck in a system call; the process ends now anyway
+    return Error{ErrorCode::kCancelled, "interrupted while loading", ""};
+  }
+  job->thread.join();
+  if (!job->result->ok()) return job->result->error();
+  instance = std::move(**job->result);
+  instance->set_step_observer(&context.metrics);
+  context.instance.store(instance.get(), std::memory_order_release);
+  return {};
+}
+
+// True when everything accepted has been answered before the deadline or a further signal.
+bool HttpServer::State::drain(steady_clock::time_point deadline) {
+  int n_before = n_signals.load();
+  while (steady_clock::now() < deadline && n_signals.load() == n_before) {
+    if (instance->engine().drained() && context.n_generations.load() == 0) return true;
+    if (instance->state() == instance::InstanceState::kDead) return false;
+    std::this_thread::sleep_for(kTick);
+  }
+  return false;
+}
+
+int HttpServer::State::serve_until_done() {
+  auto status_every = std::chrono::seconds(context.options.status_line_s);
+  auto next_status = steady_clock::now() + status_every;
+  engine::EngineStats last;
+  while (n_signals.load() == 0) {
+    std::this_thread::sleep_for(kTick);
+    if (instance->state() == instance::InstanceState::kDead) return kExitDead;
+    if (context.options.status_line_s == 0 || steady_clock::now() < next_status) continue;
+    next_status += status_every;
+    engine::EngineStats now = instance->stats();
+    if (now.n_steps == last.n_steps) continue;
+    auto rate = [&](uint64_t to, uint64_t from) { return static_cast<double>(to - from) / context.options.status_line_s; };
+    double hits = now.prefix_query_tokens == 0 ? 0.0 : 100.0 * static_cast<double>(now.prefix_hit_tokens) / static_cast<double>(now.prefix_query_tokens);
+    double kv = now.kv_blocks_total == 0 ? 0.0 : 100.0 * now.kv_blocks_active / now.kv_blocks_total;
+    LOG(LogLevel::kInfo,
+        "prompt {:.1f} tok/s, generation {:.1f} tok/s, running {}, waiting {}, KV {:.1f}%, prefix hits {:.1f}%",
+        rate(now.prompt_tokens, last.prompt_tokens), rate(now.generated_tokens, last.generated_tokens), now.n_running,
+        now.n_waiting, kv, hits);
+    last = now;
+  }
+  context.lifecycle.store(Lifecycle::kDraining);
+  LOG(LogLevel::kInfo, "draining: running requests may take {} s", context.options.limits[LimitId::kDrainSeconds]);
+  instance->begin_drain();
+  wake_all();
+  bool all = n_signals.load() == 1 &&
+             drain(steady_clock::now() + std::chrono::seconds(context.options.limits[LimitId::kDrainSeconds]));
+  if (!all) {
+    instance->engine().stop();
+    drain(steady_clock::now() + kSecondSignal / 2);
+  }
+  return instance->state() == instance::InstanceState::kDead ? kExitDead : 0;
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
+  bool loopback = is_loopback(options.host);
+  if (!loopback && options.api_keys.empty() && !options.allow_open) {
+    return Error{ErrorCode::kUsage,
+                 fmt::format("--host {} is open to the network and no key is set: give --api-key, or --allow-open",
+                             quote_for_message(options.host)),
+                 "--host"};
+  }
+  auto state = std::make_unique<State>(std::move(options), loopback);
+  const ServerOptions& all = state->context.options;
+  for (uint32_t i = 0; i < std::max(1u, all.n_io_threads); ++i) state->io.push_back(std::make_unique<IoThread>());
+  asio::io_context& loop = state->io.front()->context();
+  auto cannot = [&](const boost::system::error_code& error) {
+    return Error{ErrorCode::kResource, fmt::format("cannot bind {}:{}: {}", all.host, all.port, error.message()), "--port"};
+  };
+  boost::system::error_code error;
+  auto address = asio::ip::make_address(all.host == "localhost" ? "127.0.0.1" : all.host, error);
+  if (error) return cannot(error);
+  tcp::endpoint endpoint(address, all.port);
+  tcp::acceptor acceptor(loop);
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(kBacklog, error);
+  if (error) return cannot(error);
+  state->port = acceptor.local_endpoint().port();
+  state->acceptor.emplace(std::move(acceptor));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
+}
+
+HttpServer::HttpServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HttpServer::~HttpServer() = default;
+
+uint16_t HttpServer::port() const { return state_->port; }
+
+std::string HttpServer::url() const { return fmt::format("http://{}:{}", state_->context.options.host, state_->port); }
+
+ServerContext& HttpServer::context() { return state_->context; }
+
+void HttpServer::shut_down() { state_->n_signals.fetch_add(1); }
+
+Result<int> HttpServer::run(const InstanceProvider& provider) {
+  state_->start_threads();
+  Result<void> loaded = state_->load(provider);
+  Result<int> exit_code = 0;
+  if (loaded.ok()) {
+    LOG(LogLevel::kInfo, "ready: {}", url());
+    exit_code = state_->serve_until_done();
+  } else if (loaded.error().code != ErrorCode::kCancelled) {
+    exit_code = loaded.take_error();
+  }
+  state_->stop_threads();
+  state_->context.instance.store(nullptr);
+  bool dead = state_->instance != nullptr && state_->instance->state() == instance::InstanceState::kDead;
+  if (dead) {
+    (void)state_->instance.release();  // its engine thread hangs: it cannot be joined, the process ends now
+  }
+  state_->instance.reset();
+  return exit_code;
+}
+
+Result<int> HttpServer::run_with_signals(const InstanceProvider& provider) {
+  state_->signals.emplace(state_->io.front()->context(), SIGTERM, SIGINT);
+  state_->wait_for_signal();
+  std::signal(SIGPIPE, SIG_IGN);
+  return run(provider);
+}
+
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider) {
+  Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
+  if (!server.ok()) return server.take_error();
+  return (*server)->run_with_signals(provider);
+}
+
+}  // namespace millrace::server

@@ -1,0 +1,52 @@
+// HttpServer: the listening socket, the IO threads and the life of the process: bind, load, serve, drain, stop.
+//  1. The port is bound before the model loads; until it is there every route but the probes answers 503 loading.
+//  2. The first SIGTERM or SIGINT drains, the second ends the process within 2 s.
+// Thread: run() by the caller's; the rest any.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "instance/instance.h"
+#include "server/server_options.h"
+
+namespace millrace::server {
+
+class ServerContext;
+
+// Makes the instance; called once on a thread of its own. The progress function returns false when the load should be
+// given up.
+using InstanceProvider = std::function<Result<std::unique_ptr<instance::Instance>>(const instance::ProgressFn&)>;
+
+class HttpServer {
+ public:
+  // kResource: cannot bind; kUsage: an open bind beyond loopback without a key.
+  static Result<std::unique_ptr<HttpServer>> bind(ServerOptions options);
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  uint16_t port() const;
+  std::string url() const;
+  ServerContext& context();
+
+  // Loads and serves until drained or dead. The exit code: 0 drained, 5 engine dead; or the load's error.
+  Result<int> run(const InstanceProvider& provider);
+  // The same, with SIGTERM and SIGINT taken as shut_down().
+  Result<int> run_with_signals(const InstanceProvider& provider);
+  // As a first, or second, SIGTERM would.
+  void shut_down();
+
+ private:
+  struct State;
+  explicit HttpServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// bind() and run() with signals handled; logs one line with the URL once the model is ready.
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider);
+
+}  // namespace millrace::server

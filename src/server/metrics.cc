@@ -1,0 +1,275 @@
+#include "server/metrics.h"
+
+#include <fmt/core.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <sstream>
+#include <utility>
+
+#include "base/macros.h"
+#include "instance/instance.h"
+
+namespace millrace::server {
+namespace {
+
+constexpr Tick kSnapshotAge = 25 * kMillisecond;  // routers scrape about every 50 ms (API.md 7.1)
+constexpr uint64_t kPredictedPrompts[] = {128, 512, 2048, 8192};
+
+double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
+
+using Labels = std::vector<prometheus::ClientMetric::Label>;
+
+prometheus::MetricType type_of(MetricKind kind) {
+  switch (kind) {
+    case MetricKind::kGauge: return prometheus::MetricType::Gauge;
+    case MetricKind::kCounter: return prometheus::MetricType::Counter;
+    case MetricKind::kHistogram: return prometheus::MetricType::Histogram;
+  }
+  return prometheus::MetricType::Untyped;
+}
+
+prometheus::MetricFamily info_family(std::string name, std::string help, Labels labels) {
+  prometheus::MetricFamily family;
+  family.name = std::move(name);
+  family.help = std::move(help);
+  family.type = prometheus::MetricType::Gauge;
+  family.metric.emplace_back();
+  family.metric.back().label = std::move(labels);
+  family.metric.back().gauge.value = 1.0;
+  return family;
+}
+
+Labels cache_labels(const instance::Instance& instance, const engine::EngineStats& stats) {
+  const instance::InstanceFacts& facts = instance.facts();
+  return {{"block_size", fmt::format("{}", instance.block_tokens())},
+          {"cache_dtype", facts.kv_dtype},
+          {"enable_prefix_caching", instance.prefix_cache() ? "True" : "False"},
+          {"engine", "0"},
+          {"kv_cache_memory_bytes", fmt::format("{}", facts.kv_bytes)},
+          {"max_model_len", fmt::format("{}", facts.max_len)},
+          {"num_cpu_blocks", "0"},
+          {"num_gpu_blocks", fmt::format("{}", stats.kv_blocks_total)}};
+}
+
+}  // namespace
+
+struct Metrics::Series {
+  std::atomic<double> value{0.0};            // of a counter or gauge; sum of a histogram
+  std::vector<std::atomic<uint64_t>> counts; // of a histogram: one per bucket and one beyond
+};
+
+size_t bucket_of(std::span<const double> bounds, double value) {
+  return static_cast<size_t>(std::lower_bound(bounds.begin(), bounds.end(), value) - bounds.begin());
+}
+
+std::vector<std::string_view> split_values(std::string_view values) {
+  std::vector<std::string_view> out;
+  while (true) {
+    size_t bar = values.find('|');
+    out.push_back(values.substr(0, bar));
+    if (bar == std::string_view::npos) return out;
+    values.remove_prefix(bar + 1);
+  }
+}
+
+Metrics::Metrics() {
+  for (const MetricRow& row : metric_table()) {
+    auto& row_series = rows_.emplace_back();
+    for (size_t i = 0; i < split_values(row.label_values).size(); ++i) {
+      auto one = std::make_unique<Series>();
+      if (row.kind == MetricKind::kHistogram) {
+        one->counts = std::vector<std::atomic<uint64_t>>(metric_buckets(row.buckets).size() + 1);
+      }
+      row_series.push_back(std::move(one));
+    }
+  }
+}
+
+Metrics::~Metrics() = default;
+
+Metrics::Series& Metrics::series(MetricId id, size_t label_idx) const {
+  return *rows_[static_cast<size_t>(id)][label_idx];
+}
+
+void Metrics::add(MetricId id, double value, size_t label_idx) {
+  series(id, label_idx).value.fetch_add(value, std::memory_order_relaxed);
+}
+
+void Metrics::set(MetricId id, double value, size_t label_idx) {
+  series(id, label_idx).value.store(value, std::memory_order_relaxed);
+}
+
+void Metrics::raise_to(MetricId id, double value, size_t label_idx) {
+  Series& one = series(id, label_idx);
+  if (value > one.value.load(std::memory_order_relaxed)) one.value.store(value, std::memory_order_relaxed);
+}
+
+double Metrics::value(MetricId id, size_t label_idx) const {
+  return series(id, label_idx).value.load(std::memory_order_relaxed);
+}
+
+void Metrics::observe(MetricId id, double value, size_t label_idx) {
+  Series& one = series(id, label_idx);
+  const MetricRow& row = metric_table()[static_cast<size_t>(id)];
+  one.counts[bucket_of(metric_buckets(row.buckets), value)].fetch_add(1, std::memory_order_relaxed);
+  one.value.fetch_add(value, std::memory_order_relaxed);
+}
+
+void Metrics::count_refusal(ErrorCode code) {
+  // Places in the label lists of kAdmissionRejections and kRequestsShed.
+  if (code == ErrorCode::kQueueFull) {
+    add(MetricId::kAdmissionRejections, 1, 0);
+    add(MetricId::kRequestsShed, 1, 0);
+  } else if (code == ErrorCode::kDeadlineUnreachable) {
+    add(MetricId::kAdmissionRejections, 1, 2);
+    add(MetricId::kRequestsShed, 1, 3);
+  } else if (code == ErrorCode::kKvExhausted) {
+    add(MetricId::kRequestsShed, 1, 4);
+  } else if (code == ErrorCode::kDraining) {
+    add(MetricId::kAdmissionRejections, 1, 3);
+    add(MetricId::kRequestsShed, 1, 6);
+  } else if (code == ErrorCode::kRateLimitExceeded) {
+    add(MetricId::kRequestsShed, 1, 7);
+  }
+}
+
+void Metrics::on_first_token(Tick since_arrival) { observe(MetricId::kTtft, seconds(since_arrival)); }
+
+void Metrics::on_token_gap(Tick gap) {
+  observe(MetricId::kItl, seconds(gap));
+  observe(MetricId::kItlFine, seconds(gap));
+}
+
+void Metrics::on_admitted(uint32_t n, double) { observe(MetricId::kParamsN, n); }
+
+void Metrics::on_ttft_ratio(double predicted_over_actual) { observe(MetricId::kTtftRatio, predicted_over_actual); }
+
+void Metrics::on_choice(const instance::ChoiceStats& stats) {
+  add(MetricId::kRequestSuccess, 1, static_cast<size_t>(stats.outcome));
+  if (stats.outcome == instance::ChoiceOutcome::kAbort || stats.outcome == instance::ChoiceOutcome::kError) return;
+  const flow::RequestTimes& times = stats.times;
+  observe(MetricId::kE2e, seconds(times.finished - times.arrival));
+  observe(MetricId::kQueueTime, seconds(times.first_scheduled - times.arrival));
+  observe(MetricId::kRequestPromptTokens, stats.n_prompt);
+  observe(MetricId::kRequestGenerationTokens, stats.n_output);
+  observe(MetricId::kMaxGenerationTokens, stats.n_output);
+  observe(MetricId::kParamsMaxTokens, stats.max_tokens);
+  observe(MetricId::kPrefillComputed, stats.n_prompt - std::min(stats.n_cached, stats.n_prompt));
+  observe(MetricId::kRequestPreemptions, stats.n_preempted);
+  if (stats.last_token == 0) return;
+  double decode_s = seconds(stats.last_token - times.first_token);
+  observe(MetricId::kInferenceTime, seconds(stats.last_token - times.first_scheduled));
+  observe(MetricId::kPrefillTime, seconds(times.first_token - times.first_scheduled));
+  observe(MetricId::kDecodeTime, decode_s);
+  if (stats.n_output > 1) observe(MetricId::kTimePerOutputToken, decode_s / (stats.n_output - 1));
+}
+
+void Metrics::on_step(const engine::StepRecord& record) {
+  observe(MetricId::kIterationTokens, record.n_rows);
+  size_t kind = record.n_prefill_rows == 0 ? 1u : record.n_decode_rows == 0 ? 0u : 2u;  // prefill|decode|mixed
+  observe(MetricId::kStepTime, seconds(record.took), kind);
+}
+
+void Metrics::take_engine_numbers(instance::Instance& instance) {
+  engine::EngineStats stats = instance.stats();
+  const instance::LoadEstimate& estimate = instance.estimate();
+  const instance::InstanceFacts& facts = instance.facts();
+  auto number = [](uint64_t value) { return static_cast<double>(value); };
+  set(MetricId::kRequestsRunning, stats.n_running);
+  set(MetricId::kRequestsWaiting, stats.n_waiting);
+  set(MetricId::kWaitingByReason, stats.n_waiting, 0);
+  uint32_t used = stats.kv_blocks_active + stats.kv_blocks_cooling;
+  set(MetricId::kKvUsage, stats.kv_blocks_total == 0 ? 0.0 : number(used) / number(stats.kv_blocks_total));
+  raise_to(MetricId::kPromptTokens, number(stats.prompt_tokens));
+  raise_to(MetricId::kGenerationTokens, number(stats.generated_tokens));
+  raise_to(MetricId::kPreemptions, number(stats.n_preemptions));
+  raise_to(MetricId::kPrefixQueries, number(stats.prefix_query_tokens));
+  raise_to(MetricId::kPrefixHits, number(stats.prefix_hit_tokens));
+  raise_to(MetricId::kPromptTokensBySource, number(stats.prompt_tokens - std::min(stats.prefix_hit_tokens, stats.prompt_tokens)), 0);
+  raise_to(MetricId::kPromptTokensBySource, number(stats.prefix_hit_tokens), 1);
+  raise_to(MetricId::kPromptTokensCached, number(stats.prefix_hit_tokens));
+  raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
+  raise_to(MetricId::kRecomputedTokens, number(stats.recomputed_tokens));
+  raise_to(MetricId::kKvEvictions, number(stats.n_evictions));
+  for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
+    set(MetricId::kPredictedTtft, estimate.ttft_s(stats.queued_tokens, kPredictedPrompts[i]), i);
+  }
+  set(MetricId::kPredictedItl, estimate.itl_s());
+  set(MetricId::kPredictedDrain, estimate.drain_s(stats.queued_tokens));
+  set(MetricId::kQueuedPromptTokens, number(stats.queued_tokens));
+  set(MetricId::kPrefillSpeed, estimate.prefill_tokens_per_s());
+  set(MetricId::kDecodeSpeed, estimate.decode_tokens_per_s());
+  set(MetricId::kKvBlocks, stats.kv_blocks_free, 0);
+  set(MetricId::kKvBlocks, stats.kv_blocks_cached, 1);
+  set(MetricId::kKvBlocks, stats.kv_blocks_active, 2);
+  set(MetricId::kKvBlocks, stats.kv_blocks_cooling, 3);
+  set(MetricId::kMemoryBytes, number(facts.weight_bytes), 0);
+  set(MetricId::kMemoryBytes, number(facts.kv_bytes), 1);
+  set(MetricId::kMemoryBytes, number(facts.scratch_bytes), 2);
+  set(MetricId::kHeartbeatAge, seconds(instance.stall_age()));
+}
+
+prometheus::MetricFamily Metrics::family_of(const MetricRow& row, const std::string& model, double max_len) const {
+  prometheus::MetricFamily family;
+  family.name = row.name;
+  family.help = row.help;
+  family.type = type_of(row.kind);
+  auto values = split_values(row.label_values);
+  std::span<const double> bounds = metric_buckets(row.buckets);
+  if (row.buckets == BucketSet::kTokens) bounds = bounds.first(std::min(bounds.size(), bucket_of(bounds, max_len) + 1));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Series& one = series(row.id, i);
+    prometheus::ClientMetric metric;
+    if (row.base == BaseLabels::kModelAndEngine) metric.label.push_back({"engine", "0"});
+    metric.label.push_back({"model_name", model});
+    if (!row.label.empty()) metric.label.push_back({std::string(row.label), std::string(values[i])});
+    double value = one.value.load(std::memory_order_relaxed);
+    metric.counter.value = metric.gauge.value = metric.histogram.sample_sum = value;
+    uint64_t total = 0;
+    for (size_t b = 0; b < one.counts.size(); ++b) {
+      total += one.counts[b].load(std::memory_order_relaxed);
+      if (b < bounds.size()) metric.histogram.bucket.push_back({total, bounds[b]});
+    }
+    metric.histogram.sample_count = total;
+    family.metric.push_back(std::move(metric));
+  }
+  return family;
+}
+
+std::string Metrics::render(instance::Instance* instance, const std::string& version) {
+  if (instance != nullptr) take_engine_numbers(*instance);
+  auto state = static_cast<size_t>(instance == nullptr ? instance::InstanceState::kLoading : instance->state());
+  for (size_t i = 0; i < rows_[static_cast<size_t>(MetricId::kEngineState)].size(); ++i) {
+    set(MetricId::kEngineState, i == state ? 1.0 : 0.0, i);
+  }
+  std::string model = instance == nullptr ? "" : instance->facts().served_names.front();
+  double max_len = instance == nullptr ? 0.0 : static_cast<double>(instance->facts().max_len);
+  std::vector<prometheus::MetricFamily> families;
+  for (const MetricRow& row : metric_table()) families.push_back(family_of(row, model, max_len));
+  if (instance != nullptr) {
+    const instance::InstanceFacts& facts = instance->facts();
+    families.push_back(info_family("vllm:cache_config_info", "Settings of the KV cache.",
+                                   cache_labels(*instance, instance->stats())));
+    families.push_back(info_family("millrace:build_info", "What runs here.",
+                                   {{"device", facts.device}, {"engine", "0"}, {"isa", facts.isa}, {"model_name", model},
+                                    {"version", version}}));
+  }
+  std::ostringstream out;
+  prometheus::TextSerializer().Serialize(out, families);
+  return std::move(out).str();
+}
+
+std::string Metrics::text(instance::Instance* instance, const std::string& version) {
+  std::lock_guard lock(snapshot_mutex_);
+  Tick now = clock_.now();
+  bool loaded = instance != nullptr;
+  if (snapshot_.empty() || now - snapshot_at_ >= kSnapshotAge || loaded != snapshot_loaded_) {
+    snapshot_ = render(instance, version);
+    snapshot_at_ = now;
+    snapshot_loaded_ = loaded;
+  }
+  return snapshot_;
+}
+
+}  // namespace millrace::server

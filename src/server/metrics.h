@@ -1,0 +1,78 @@
+// Metrics: the numbers behind /metrics. Writers add to atomics and never wait; the text is rendered at most every 25 ms
+// from those and from one copy of the engine's statistics.
+//  1. Counters never fall. 2. Every row of metric_table() is always present, zero until something happens.
+// Thread: any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "engine/engine.h"
+#include "instance/session.h"
+#include "server/metric_table.h"
+
+namespace prometheus {
+struct MetricFamily;
+}
+namespace millrace::instance {
+class Instance;
+}
+
+namespace millrace::server {
+
+class Metrics final : public instance::SessionObserver, public engine::StepObserver {
+ public:
+  Metrics();
+  ~Metrics() override;
+
+  // label_idx: place in the row's label_values; 0 for rows without a label.
+  void add(MetricId id, double value, size_t label_idx = 0);   // counters; gauges that go up and down
+  void observe(MetricId id, double value, size_t label_idx = 0);
+  double value(MetricId id, size_t label_idx = 0) const;       // counters and gauges
+
+  // A request that was refused or failed with this code.
+  void count_refusal(ErrorCode code);
+
+  // instance::SessionObserver
+  void on_first_token(Tick since_arrival) override;
+  void on_token_gap(Tick gap) override;
+  void on_choice(const instance::ChoiceStats& stats) override;
+  void on_admitted(uint32_t n, double predicted_ttft_s) override;
+  void on_ttft_ratio(double predicted_over_actual) override;
+  // engine::StepObserver; thread: engine.
+  void on_step(const engine::StepRecord& record) override;
+
+  // The text exposition (version 0.0.4). `instance` is null while loading.
+  std::string text(instance::Instance* instance, const std::string& version);
+
+ private:
+  struct Series;
+  std::string render(instance::Instance* instance, const std::string& version);
+  prometheus::MetricFamily family_of(const MetricRow& row, const std::string& model, double max_len) const;
+  void take_engine_numbers(instance::Instance& instance);
+  void set(MetricId id, double value, size_t label_idx = 0);
+  void raise_to(MetricId id, double value, size_t label_idx = 0);  // a counter kept elsewhere
+  Series& series(MetricId id, size_t label_idx) const;
+
+  std::vector<std::vector<std::unique_ptr<Series>>> rows_;  // [MetricId][label value]
+  SystemClock clock_;
+  std::mutex snapshot_mutex_;
+  std::string snapshot_;                                    // guarded by snapshot_mutex_
+  Tick snapshot_at_ = 0;                                    // guarded by snapshot_mutex_
+  bool snapshot_loaded_ = false;                            // guarded by snapshot_mutex_
+};
+
+// The bucket of a value: the first upper bound that is not below it; bounds.size() beyond all.
+size_t bucket_of(std::span<const double> bounds, double value);
+// Values of a "|" list.
+std::vector<std::string_view> split_values(std::string_view values);
+
+}  // namespace millrace::server

@@ -1,0 +1,124 @@
+// EchoBackend: a flow::Backend that answers a prompt with itself. Output token i is prompt token i; after the whole
+// prompt comes the end token (unless the request ignores it: then the prompt again). Steps take a chosen time, can be
+// held, and can fail, so that servers are tested without a model.
+// Thread: submit() by the engine; the switches by any.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "flow/backend.h"
+
+namespace millrace::testing {
+
+class EchoBackend final : public flow::Backend {
+ public:
+  explicit EchoBackend(TokenId eos) : eos_(eos) {}
+
+  // Switches.
+  std::atomic<int> step_us{0};                 // time of each step
+  std::atomic<TokenId> failing_token{kNoToken};  // a sequence that would say this fails instead
+  void hold() { set_held(true); }
+  void release() { set_held(false); }
+  std::atomic<uint64_t> n_steps{0};
+  std::atomic<uint64_t> n_rows{0};
+
+  void submit(const flow::StepPlan& plan) override {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return !held_; });
+    }
+    auto begin = std::chrono::steady_clock::now();
+    if (step_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(step_us));
+    for (const flow::SlotInit& init : plan.new_slots) slots_[init.slot] = {init.tokens, init.input_len, init.sampling};
+    flow::StepOutput output;
+    output.step = plan.step;
+    for (const flow::Share& share : plan.shares) output.shares.push_back(run_share(share));
+    for (flow::SlotId slot : plan.freed_slots) slots_.erase(slot);
+    auto took = std::chrono::steady_clock::now() - begin;
+    output.took = std::max<Tick>(1, std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
+    ++n_steps;
+    n_rows += plan.n_rows();
+    done_.push_back(std::move(output));
+  }
+  bool done(uint64_t step) override {
+    for (const flow::StepOutput& output : done_) {
+      if (output.step == step) return true;
+    }
+    return false;
+  }
+  flow::StepOutput take_output(uint64_t step) override {
+    auto found = std::find_if(done_.begin(), done_.end(), [&](const auto& output) { return output.step == step; });
+    flow::StepOutput output = std::move(*found);
+    done_.erase(found);
+    return output;
+  }
+
+ private:
+  struct Slot {
+    std::vector<TokenId> tokens;
+    uint32_t input_len = 0;
+    const flow::SamplingParams* sampling = nullptr;
+  };
+  void set_held(bool held) {
+    {
+      std::lock_guard lock(mutex_);
+      held_ = held;
+    }
+    changed_.notify_all();
+  }
+  static flow::PositionLogprobs logprobs_of(TokenId token, int32_t n_top) {
+    flow::PositionLogprobs out;
+    out.chosen = {token, -0.5f, 1};
+    for (int32_t k = 0; k < n_top; ++k) out.top.push_back({(token + k) % 256, -0.5f - static_cast<float>(k), k + 1});
+    return out;
+  }
+  TokenId next_token(const Slot& slot) const {
+    size_t n_output = slot.tokens.size() - slot.input_len;
+    bool may_end = !slot.sampling->ignore_eos && n_output >= slot.sampling->min_tokens;
+    if (n_output >= slot.input_len && may_end) return eos_;
+    return slot.tokens[n_output % slot.input_len];
+  }
+  flow::ShareResult run_share(const flow::Share& share) {
+    Slot& slot = slots_[share.slot];
+    flow::ShareResult result;
+    result.slot = share.slot;
+    result.epoch = share.epoch;
+    if (share.prompt_logprobs) {
+      for (uint32_t pos = share.ctx; pos < share.ctx + share.q_len && pos + 1 < slot.input_len; ++pos) {
+        result.prompt_logprobs.push_back(logprobs_of(slot.tokens[pos + 1], slot.sampling->n_prompt_logprobs));
+      }
+    }
+    if (!share.sample) return result;
+    TokenId token = next_token(slot);
+    if (token == failing_token.load()) {
+      result.failed = true;
+      result.error = {ErrorCode::kNoTokenAllowed, "no token is allowed", ""};
+      return result;
+    }
+    result.token = token;
+    slot.tokens.push_back(token);
+    if (slot.sampling->n_logprobs >= 0) {
+      result.logprobs = std::make_unique<flow::PositionLogprobs>(logprobs_of(token, slot.sampling->n_logprobs));
+    }
+    return result;
+  }
+
+  TokenId eos_;
+  std::map<flow::SlotId, Slot> slots_;
+  std::deque<flow::StepOutput> done_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;  // guarded by mutex_
+};
+
+}  // namespace millrace::testing

@@ -1,0 +1,125 @@
+// An Instance without a model: the real session, engine and text code over an EchoBackend and a vocabulary of one token
+// per byte plus <end>, <user> and <bot>. Chat turns are rendered as <user>content<end>...<bot>.
+// Thread: any.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/macros.h"
+#include "instance/instance.h"
+#include "tests/support/echo_backend.h"
+#include "text/byte_alphabet.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace millrace::testing {
+
+constexpr TokenId kByteTokens = 256;
+constexpr TokenId kEndToken = 256;
+constexpr TokenId kUserToken = 257;
+constexpr TokenId kBotToken = 258;
+
+inline text::TokenizerSpec byte_tokenizer_spec() {
+  text::TokenizerSpec spec;
+  spec.kind = text::TokenizerKind::kByteBpe;
+  for (int byte = 0; byte < kByteTokens; ++byte) {
+    char c = static_cast<char>(byte);
+    spec.tokens.push_back(text::to_byte_alphabet({&c, 1}));
+    spec.types.push_back(text::TokenType::kNormal);
+  }
+  for (const char* name : {"<end>", "<user>", "<bot>"}) {
+    auto id = static_cast<TokenId>(spec.tokens.size());
+    spec.tokens.emplace_back(name);
+    spec.types.push_back(text::TokenType::kControl);
+    text::AddedToken added;
+    added.content = name;
+    added.id = id;
+    added.special = true;
+    spec.added.push_back(std::move(added));
+  }
+  text::PreTokenizerStep split;
+  split.kind = text::PreTokenizerKind::kByteLevel;
+  spec.pre_tokenizers.push_back(split);
+  text::DecoderStep decoder;
+  decoder.kind = text::DecoderKind::kByteLevel;
+  spec.decoders.push_back(decoder);
+  spec.eos = kEndToken;
+  spec.eog = {kEndToken};
+  return spec;
+}
+
+struct EchoOptions {
+  uint32_t max_len = 2048;                 // tokens
+  uint32_t n_blocks = 256;                 // of 32 tokens
+  uint32_t max_queued_requests = 512;
+  uint32_t max_live = 64;
+  bool chat = true;
+  Limits limits;
+};
+
+struct EchoInstance {
+  std::unique_ptr<instance::Instance> instance;
+  EchoBackend* backend = nullptr;          // owned by the instance
+};
+
+inline EchoInstance make_echo(EchoOptions options = {}) {
+  auto backend = std::make_unique<EchoBackend>(kEndToken);
+  EchoInstance out;
+  out.backend = backend.get();
+  auto tokenizer = text::Tokenizer::create(byte_tokenizer_spec());
+  CHECK(tokenizer.ok());
+  std::optional<text::ChatTemplate> chat;
+  if (options.chat) {
+    auto parsed = text::ChatTemplate::parse(
+        "{% for m in messages %}{{ '<user>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}",
+        options.limits);
+    CHECK(parsed.ok());
+    chat = std::move(parsed).value();
+  }
+  instance::InstanceParts parts{
+      .facts = {},
+      .text = {.tokenizer = std::move(tokenizer).value(),
+               .chat_template = std::move(chat),
+               .defaults = {},
+               .eos_token_ids = {kEndToken},
+               .max_len = options.max_len,
+               .block_tokens = 32,
+               .n_blocks = options.n_blocks,
+               .limits = options.limits},
+      .engine = {},
+      .backend = std::move(backend),
+      .release = {},
+  };
+  parts.facts.served_names = {"echo", "echo-alias"};
+  parts.facts.root = "echo-root";
+  parts.facts.isa = "none";
+  parts.facts.system_fingerprint = "fp_echo";
+  parts.facts.vocab_type = "bytes";
+  parts.facts.n_vocab = kByteTokens + 3;
+  parts.facts.max_len = options.max_len;
+  parts.facts.n_ctx_train = options.max_len;
+  parts.facts.d_model = 8;
+  parts.facts.n_params = 1234;
+  parts.facts.file_bytes = 5678;
+  parts.facts.weight_bytes = 1000;
+  parts.facts.kv_bytes = 2000;
+  parts.facts.scratch_bytes = 3000;
+  parts.engine.kv.block_tokens = 32;
+  parts.engine.kv.n_blocks = options.n_blocks;
+  parts.engine.kv.block_bytes = 32;
+  parts.engine.kv.max_len = options.max_len;
+  flow::KvGroup group;
+  group.layers = {0};
+  parts.engine.kv.groups = {group};
+  parts.engine.sched.max_live = options.max_live;
+  parts.engine.max_queued_requests = options.max_queued_requests;
+  auto made = instance::Instance::make(std::move(parts));
+  CHECK(made.ok(), "{}", made.error().message);
+  out.instance = std::move(made).value();
+  return out;
+}
+
+}  // namespace millrace::testing

@@ -1,0 +1,79 @@
+// A running HttpServer on a free port of the loopback with an echo instance behind it. Thread: one at a time.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/macros.h"
+#include "server/context.h"
+#include "server/http_server.h"
+#include "tests/support/echo_instance.h"
+#include "tests/support/http_client.h"
+
+namespace millrace::testing {
+
+inline bool eventually(const std::function<bool()>& condition, int timeout_ms = 5000) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+class TestServer {
+ public:
+  explicit TestServer(server::ServerOptions options = {}, EchoOptions echo = {}) {
+    start(std::move(options), [this, echo](const instance::ProgressFn&) {
+      EchoInstance made = make_echo(echo);
+      backend_ = made.backend;
+      return Result<std::unique_ptr<instance::Instance>>(std::move(made.instance));
+    });
+    CHECK(eventually([&] { return context().instance.load() != nullptr; }));
+  }
+  TestServer(server::ServerOptions options, server::InstanceProvider provider) {
+    start(std::move(options), std::move(provider));
+  }
+  ~TestServer() { stop(); }
+
+  uint16_t port() const { return server_->port(); }
+  EchoBackend& backend() { return *backend_; }
+  server::ServerContext& context() { return server_->context(); }
+  server::HttpServer& server() { return *server_; }
+  instance::Instance& instance() { return *context().instance.load(); }
+  // Drains; the result of run().
+  Result<int> stop() {
+    if (thread_.joinable()) {
+      if (backend_ != nullptr) backend_->release();
+      server_->shut_down();
+      thread_.join();
+    }
+    return *result_;
+  }
+  bool ended() const { return ended_.load(); }
+
+ private:
+  void start(server::ServerOptions options, server::InstanceProvider provider) {
+    set_log_level(LogLevel::kError);
+    options.port = 0;
+    auto bound = server::HttpServer::bind(std::move(options));
+    CHECK(bound.ok(), "{}", bound.error().message);
+    server_ = std::move(bound).value();
+    thread_ = std::thread([this, provider = std::move(provider)] {
+      result_ = server_->run(provider);
+      ended_.store(true);
+    });
+  }
+
+  std::unique_ptr<server::HttpServer> server_;
+  EchoBackend* backend_ = nullptr;
+  std::optional<Result<int>> result_;
+  std::atomic<bool> ended_{false};
+  std::thread thread_;
+};
+
+}  // namespace millrace::testing
