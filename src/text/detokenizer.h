@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/ids.h"
+#include "text/decode_table.h"
 #include "text/tokenizer.h"
 
 namespace millrace::text {
@@ -28,7 +29,7 @@ class Detokenizer {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
-  bool at_start_ = true;   // no token has added text yet
+  DecodeCursor cursor_;
   std::string held_;       // the last, unfinished character (<= 3 bytes)
 };
 

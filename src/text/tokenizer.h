@@ -17,6 +17,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "text/decode_table.h"
 #include "text/tokenizer_spec.h"
 
 namespace millrace::text {
@@ -36,7 +37,8 @@ struct EncodeOptions {
 class Tokenizer {
  public:
   // kBadFile when a pattern cannot be compiled.
-  static Result<Tokenizer> create(TokenizerSpec spec);
+  // match_steps: limit of one regex match (limit match_steps).
+  static Result<Tokenizer> create(TokenizerSpec spec, uint32_t match_steps = 1'000'000);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
@@ -65,9 +67,10 @@ class Tokenizer {
   TokenId pad() const;
   TokenId unk() const;
   const TokenizerSpec& spec() const;
+  // Appends the bytes of one token of a text being decoded; ids outside add nothing.
+  void append_bytes(TokenId id, bool skip_special, DecodeCursor& cursor, std::string& out) const;
 
  private:
-  friend class Detokenizer;
   struct State;
   explicit Tokenizer(std::unique_ptr<const State> state);
   std::unique_ptr<const State> state_;

@@ -98,7 +98,7 @@ struct TokenizerSpec {
   std::string pre_name;                 // GGUF "tokenizer.ggml.pre", or empty
   std::vector<std::string> tokens;      // [n_vocab] pieces as the file writes them (kByteBpe: in the GPT-2 byte alphabet)
   std::vector<TokenType> types;         // [n_vocab]
-  std::vector<float> scores;            // [n_vocab] for kScoreBpe and kUnigram, else empty
+  std::vector<double> scores;           // [n_vocab] for kScoreBpe and kUnigram, else empty
   std::vector<Merge> merges;            // kByteBpe and kBpe
   std::vector<AddedToken> added;        // unique contents, by id
   std::vector<NormalizerStep> normalizers;
@@ -109,8 +109,6 @@ struct TokenizerSpec {
   bool byte_fallback = false;
   bool ignore_merges = false;           // a pre-token that is a token is taken whole
   bool fuse_unk = false;
-  bool add_dummy_prefix = false;        // kScoreBpe and GGUF kUnigram: a space before the text
-  bool collapse_spaces = false;         // GGUF kUnigram: runs of spaces become one, ends are trimmed
   std::string continuing_prefix;        // kWordPiece: "##"
   uint32_t max_word_chars = 100;        // kWordPiece: longer words are unknown
   TokenId bos = kNoToken;

@@ -1,0 +1,181 @@
+// Encoding: added tokens in the raw text, normaliser, added tokens in the normal text, pre-tokenizer, model, in the
+// order of tokenizers' TokenizerImpl::encode.
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+
+#include "base/macros.h"
+#include "text/added_tokens.h"
+#include "text/bpe_model.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+#include "text/unigram_model.h"
+#include "text/utf8.h"
+#include "text/vocabulary.h"
+#include "text/wordpiece_model.h"
+
+namespace millrace::text {
+namespace {
+
+using Model = std::variant<BpeModel, UnigramModel, WordPieceModel>;
+
+Model make_model(const TokenizerSpec& spec, const Vocabulary& vocabulary) {
+  switch (spec.kind) {
+    case TokenizerKind::kByteBpe:
+    case TokenizerKind::kBpe:
+    case TokenizerKind::kScoreBpe: return BpeModel(spec, vocabulary);
+    case TokenizerKind::kUnigram: return UnigramModel(spec, vocabulary);
+    case TokenizerKind::kWordPiece: return WordPieceModel(spec, vocabulary);
+  }
+  return BpeModel(spec, vocabulary);
+}
+
+struct Matchers {
+  AddedTokenMatcher raw;         // added tokens that are matched before normalising
+  AddedTokenMatcher normal;      // the others, in normal form
+  // With literal ranges every special token is matched in the raw text, whose offsets the ranges have.
+  AddedTokenMatcher raw_literal;
+  AddedTokenMatcher normal_literal;
+};
+
+Result<Matchers> make_matchers(const TokenizerSpec& spec, const Normalizer& normalizer) {
+  Matchers out;
+  for (const AddedToken& token : spec.added) {
+    const std::string normal = token.normalized ? TRY(normalizer.apply(token.content)) : token.content;
+    (token.normalized ? out.normal : out.raw).add(token, normal);
+    const bool late = token.normalized && !token.special;
+    (late ? out.normal_literal : out.raw_literal).add(token, late ? std::string_view(normal) : token.content);
+  }
+  return out;
+}
+
+}  // namespace
+
+struct Tokenizer::State {
+  TokenizerSpec spec;
+  Vocabulary vocabulary;
+  DecodeTable decode;
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  Matchers matchers;
+  std::unordered_map<std::string_view, TokenId> contents;  // pieces and added contents, special ones too
+  Model model;
+
+  State(TokenizerSpec from, Normalizer normal, PreTokenizer pre, Matchers match)
+      : spec(std::move(from)),
+        vocabulary(make_vocabulary(spec)),
+        decode(spec),
+        normalizer(std::move(normal)),
+        pre_tokenizer(std::move(pre)),
+        matchers(std::move(match)),
+        model(make_model(spec, vocabulary)) {
+    for (const AddedToken& token : spec.added) contents.emplace(token.content, token.id);
+    for (size_t i = 0; i < spec.tokens.size(); ++i) contents.emplace(spec.tokens[i], static_cast<TokenId>(i));
+  }
+
+  Result<void> encode_plain(std::string text, bool at_start, std::vector<TokenId>& out) const {
+    const PreTokens tokens = TRY(pre_tokenizer.apply(std::move(text), at_start));
+    const std::string_view all = tokens.text;
+    std::visit(
+        [&](const auto& chosen) {
+          for (const TextSpan& piece : tokens.pieces) {
+            chosen.encode(all.substr(piece.begin, piece.end - piece.begin), out);
+          }
+        },
+        model);
+    return {};
+  }
+};
+
+Tokenizer::Tokenizer(std::unique_ptr<const State> state) : state_(std::move(state)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Result<Tokenizer> Tokenizer::create(TokenizerSpec spec, uint32_t match_steps) {
+  CHECK(spec.types.size() == spec.tokens.size(), "types {} tokens {}", spec.types.size(), spec.tokens.size());
+  Normalizer normalizer = TRY(Normalizer::create(spec.normalizers, match_steps));
+  PreTokenizer pre_tokenizer = TRY(PreTokenizer::create(spec.pre_tokenizers, match_steps));
+  Matchers matchers = TRY(make_matchers(spec, normalizer));
+  return Tokenizer(std::make_unique<const State>(std::move(spec), std::move(normalizer), std::move(pre_tokenizer),
+                                                 std::move(matchers)));
+}
+
+Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  const State& state = *state_;
+  if (text.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
+    return Error{ErrorCode::kTokenizerLimit, fmt::format("text of {} bytes, limit 2147483647", text.size()), ""};
+  }
+  std::vector<TokenId> out;
+  out.reserve(text.size() / 3 + 8);
+  if (options.add_special) out.insert(out.end(), state.spec.prefix.begin(), state.spec.prefix.end());
+  const bool literal = !options.literal.empty();
+  const Matchers& matchers = state.matchers;
+  const AddedTokenMatcher& raw = literal ? matchers.raw_literal : matchers.raw;
+  const AddedTokenMatcher& normal = literal ? matchers.normal_literal : matchers.normal;
+  for (const TextSegment& segment : raw.split(text, {options.parse_special, options.literal})) {
+    if (segment.id != kNoToken) {
+      out.push_back(segment.id);
+      continue;
+    }
+    std::string plain(text.substr(segment.span.begin, segment.span.end - segment.span.begin));
+    plain = TRY(state.normalizer.apply(std::move(plain)));
+    if (normal.empty()) {
+      TRY(state.encode_plain(std::move(plain), segment.span.begin == 0, out));
+      continue;
+    }
+    for (const TextSegment& part : normal.split(plain, {options.parse_special, {}})) {
+      if (part.id != kNoToken) {
+        out.push_back(part.id);
+      } else {
+        const bool at_start = segment.span.begin == 0 && part.span.begin == 0;
+        TRY(state.encode_plain(plain.substr(part.span.begin, part.span.end - part.span.begin), at_start, out));
+      }
+    }
+  }
+  if (options.add_special) out.insert(out.end(), state.spec.suffix.begin(), state.spec.suffix.end());
+  return out;
+}
+
+std::string Tokenizer::decode_bytes(std::span<const TokenId> ids, bool skip_special) const {
+  std::string out;
+  DecodeCursor cursor;
+  for (const TokenId id : ids) state_->decode.append(id, skip_special, cursor, out);
+  return out;
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
+  return repair_utf8(decode_bytes(ids, skip_special));
+}
+
+void Tokenizer::append_bytes(TokenId id, bool skip_special, DecodeCursor& cursor, std::string& out) const {
+  state_->decode.append(id, skip_special, cursor, out);
+}
+
+size_t Tokenizer::n_vocab() const { return state_->spec.tokens.size(); }
+std::string_view Tokenizer::token_bytes(TokenId id) const { return state_->decode.middle(id); }
+std::string Tokenizer::token_text(TokenId id) const { return repair_utf8(token_bytes(id)); }
+bool Tokenizer::is_special(TokenId id) const { return state_->decode.is_special(id); }
+
+bool Tokenizer::is_eog(TokenId id) const {
+  return std::binary_search(state_->spec.eog.begin(), state_->spec.eog.end(), id);
+}
+
+std::optional<TokenId> Tokenizer::find(std::string_view content) const {
+  const auto found = state_->contents.find(content);
+  if (found == state_->contents.end()) return std::nullopt;
+  return found->second;
+}
+
+const std::vector<TokenId>& Tokenizer::eog_ids() const { return state_->spec.eog; }
+TokenId Tokenizer::bos() const { return state_->spec.bos; }
+TokenId Tokenizer::eos() const { return state_->spec.eos; }
+TokenId Tokenizer::pad() const { return state_->spec.pad; }
+TokenId Tokenizer::unk() const { return state_->spec.unk; }
+const TokenizerSpec& Tokenizer::spec() const { return state_->spec; }
+
+}  // namespace millrace::text
