@@ -347,12 +347,14 @@ uint32_t KvCache::drop_blocks(NodeId id, bool poison) {
 }
 
 void KvCache::forget_subtree(NodeId id, bool poison) {
+  NodeId parent = trie_.node(id).parent;
   doomed_.clear();
   trie_.subtree(id, doomed_);
   for (size_t i = doomed_.size(); i-- > 0;) {
     drop_blocks(doomed_[i], poison);
     trie_.erase(doomed_[i]);
   }
+  prune(parent);
 }
 
 // Erases nodes that lead nowhere, from `id` upwards.

@@ -72,7 +72,7 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
 
 // Forks share the prompt's KV: they start when fork 0 has computed it, or without it when fork 0 is gone.
 void Engine::State::spawn_forks(Request& request, Tick now) {
-  if (request.spawned || request.ask.sampling.max_tokens == 0) return;
+  if (request.spawned) return;
   request.spawned = true;
   for (uint32_t k = 1; k < request.forks.size(); ++k) {
     if (request.forks[k].ended) continue;

@@ -161,8 +161,8 @@ bool Engine::State::plan(Tick now) {
   }
   for (sched::SeqId id : record.seqs) {
     sched::Seq& seq = seqs.at(id);
-    if (seq.fork != 0 || seq.request->n == 1 || seq.progress.computed < seq.n_prompt()) continue;
-    spawn_forks(request_of(seq), now);
+    bool last_one = seq.request->n == 1 || seq.request->sampling.max_tokens == 0;  // or all end with this one
+    if (seq.fork == 0 && !last_one && seq.progress.computed >= seq.n_prompt()) spawn_forks(request_of(seq), now);
   }
   totals.n_preemptions += record.n_preempted;
   totals.recomputed_tokens += record.n_recomputed_rows;

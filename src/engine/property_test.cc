@@ -1,0 +1,275 @@
+// Random traces through the real engine over FakeWorker: after every step the books balance, and every text is that of
+// the request alone. Rules checked: docs/contracts/cache.md and step.md. A failing seed is printed.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "engine/engine.h"
+#include "tests/support/collect_sink.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/fake_worker.h"
+
+namespace millrace::engine {
+namespace {
+
+using flow::FinishReason;
+using flow::GenerateRequest;
+using flow::KvGroupKind;
+using support::CollectSink;
+using support::FakeClock;
+using support::FakeWorker;
+using support::FakeWorkerOptions;
+
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : engine_(seed) {}
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(engine_() % n); }
+  uint32_t between(uint32_t low, uint32_t high) { return low + below(high - low + 1); }
+  bool chance(uint32_t percent) { return below(100) < percent; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+struct Case {
+  EngineOptions options;
+  FakeWorkerOptions worker;
+  bool calm = false;                   // no parks, failures or resets
+};
+
+flow::KvGeometry random_geometry(Dice& dice) {
+  constexpr uint32_t kBlockTokens[] = {1, 4, 16, 32};
+  flow::KvGeometry kv;
+  kv.block_tokens = kBlockTokens[dice.below(4)];
+  kv.block_bytes = 1;
+  kv.max_len = dice.between(20, 160);
+  uint32_t n_groups = dice.between(1, 3);
+  for (uint32_t g = 0; g < n_groups; ++g) {
+    flow::KvGroup group;
+    if (dice.chance(40)) {
+      group.kind = KvGroupKind::kWindow;
+      group.window_tokens = dice.between(2, 40);
+    }
+    kv.groups.push_back(group);
+  }
+  kv.n_blocks = dice.chance(50) ? dice.between(8, 40) : dice.between(8, 512);
+  return kv;
+}
+
+Case random_case(uint64_t seed) {
+  Dice dice(seed * 7919 + 1);
+  Case c;
+  sched::SchedOptions& sched = c.options.sched;
+  do {
+    c.options.kv = random_geometry(dice);
+    sched.max_live = dice.between(1, 8);
+    sched.c_min = dice.between(1, 6);
+    sched.tok_cap = sched.max_live + sched.c_min + dice.below(64);
+    sched.budget_tokens = dice.between(1, sched.tok_cap);
+  } while (!Engine::validate(c.options).ok());
+  sched.depth = dice.between(1, 2);
+  sched.order = dice.chance(50) ? sched::OrderKind::kFcfs : sched::OrderKind::kPriority;
+  sched.admit = dice.chance(50) ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
+  c.options.trie_hash_bits = dice.chance(30) ? 8 : 64;
+  c.options.prefix_cache = !dice.chance(10);
+  c.options.max_queued_requests = dice.between(4, 20);
+  c.calm = dice.chance(30);
+  c.worker = {.kv = c.options.kv, .tok_cap = sched.tok_cap, .n_vocab = 50, .eos = 0, .eos_per_mille = dice.chance(50) ? 60u : 0u,
+              .delay = sched.depth == 1 ? 0 : dice.below(3)};
+  return c;
+}
+
+class World {
+ public:
+  World(uint64_t seed, const Case& c)
+      : case_(c), dice_(seed), worker_(c.worker), engine_(c.options, worker_, sink_, clock_) {
+    for (auto& stem : stems_) {
+      for (uint32_t i = 0; i < c.options.kv.max_len; ++i) stem.push_back(static_cast<TokenId>(dice_.between(1, 49)));
+    }
+    if (!c.calm) {
+      worker_.fail_step = [this](const flow::StepPlan&) { return failures_on_ && dice_.chance(3); };
+      worker_.fail_share = [this](const flow::Share&) { return failures_on_ && dice_.below(400) == 0; };
+    }
+  }
+
+  void run(uint32_t n_events) {
+    for (uint32_t i = 0; i < n_events && !testing::Test::HasFailure(); ++i) random_event();
+    failures_on_ = false;
+    for (const GenerateRequest& request : requests_) engine_.resume(request.id);
+    uint32_t limit = 200 + 40 * static_cast<uint32_t>(requests_.size()) * case_.options.kv.max_len;
+    while ((step() || engine_.stats().has_work) && !testing::Test::HasFailure()) {
+      ASSERT_GT(--limit, 0u) << "no progress";
+    }
+    check_end();
+  }
+  uint64_t plans_hash() const { return worker_.plans_hash(); }
+  EngineStats stats() const { return engine_.stats(); }
+
+ private:
+  void random_event() {
+    if (dice_.chance(25)) submit();
+    if (!requests_.empty() && dice_.chance(12)) {
+      flow::RequestId id = requests_[dice_.below(static_cast<uint32_t>(requests_.size()))].id;
+      switch (dice_.below(case_.calm ? 2 : 6)) {
+        case 0: engine_.cancel(id); break;
+        case 1: engine_.cancel_fork(id, dice_.below(3)); break;
+        case 2: engine_.park(id); break;
+        case 5:
+          if (dice_.chance(20)) engine_.reset_prefix_cache();
+          break;
+        default: engine_.resume(id); break;
+      }
+    }
+    clock_.advance(dice_.chance(2) && !case_.calm ? 10 * kSecond : kMillisecond);
+    step();
+  }
+
+  void submit() {
+    GenerateRequest request;
+    request.id = next_id_++;
+    request.scope = dice_.below(2);
+    request.band = static_cast<int16_t>(dice_.below(3));
+    uint32_t longest = engine_.max_len();
+    const std::vector<TokenId>& stem = stems_[dice_.below(3)];
+    request.prompt.assign(stem.begin(), stem.begin() + dice_.between(1, longest - 1));
+    for (uint32_t i = dice_.below(6); i > 0; --i) request.prompt.push_back(static_cast<TokenId>(dice_.between(1, 49)));
+    flow::SamplingParams& sampling = request.sampling;
+    sampling.seed = dice_.below(3);
+    sampling.max_tokens = dice_.chance(10) ? 0 : dice_.between(1, 30);
+    sampling.eos_token_ids = {0};
+    sampling.ignore_eos = dice_.chance(20);
+    sampling.min_tokens = dice_.chance(20) ? dice_.below(sampling.max_tokens + 1) : 0;
+    if (dice_.chance(30)) sampling.stop_token_ids = {static_cast<TokenId>(dice_.between(1, 49))};
+    sampling.n_logprobs = dice_.chance(20) ? 0 : -1;
+    sampling.n_prompt_logprobs = dice_.chance(15) ? 0 : -1;
+    request.n = dice_.chance(30) ? dice_.between(2, 3) : 1;
+    request.use_prefix_cache = !dice_.chance(10);
+    if (!case_.calm && dice_.chance(10)) request.deadline = clock_.now() + dice_.below(200) * kMillisecond + 1;
+    GenerateRequest copy = request;
+    Result<void> taken = engine_.submit(std::move(copy));
+    if (taken.ok()) {
+      requests_.push_back(std::move(request));
+    } else if (request.prompt.size() < longest) {
+      EXPECT_EQ(taken.error().code, ErrorCode::kQueueFull);
+    }
+  }
+
+  bool step() {
+    bool busy = engine_.step();
+    std::string fault = engine_.check_integrity();
+    EXPECT_EQ(fault, "");
+    for (const std::string& text : worker_.violations()) ADD_FAILURE() << text;
+    for (const std::string& text : sink_.violations()) ADD_FAILURE() << text;
+    return busy;
+  }
+
+  void check_end() {
+    for (const GenerateRequest& request : requests_) {
+      for (uint32_t k = 0; k < request.n; ++k) check_text(request, k);
+    }
+    EngineStats stats = engine_.stats();
+    EXPECT_FALSE(stats.has_work);
+    EXPECT_EQ(stats.n_running + stats.n_waiting + stats.n_parked, 0u);
+    EXPECT_EQ(stats.queued_tokens, 0u);
+    EXPECT_EQ(stats.kv_blocks_active + stats.kv_blocks_cooling, 0u);
+    if (case_.calm && case_.options.sched.admit == sched::AdmitKind::kNoEvictPeak) {
+      EXPECT_EQ(stats.n_preemptions, 0u);
+    }
+    engine_.reset_prefix_cache();
+    step();
+    EXPECT_EQ(engine_.stats().kv_blocks_free, stats.kv_blocks_total);
+    engine_.begin_drain();
+    step();
+    EXPECT_TRUE(engine_.drained());
+  }
+
+  void check_text(const GenerateRequest& request, uint32_t k) {
+    const support::ForkText& text = sink_.text(request.id, k);
+    ASSERT_NE(text.finish, FinishReason::kNone) << "request " << request.id << " fork " << k << " did not end";
+    support::FakeText alone = support::reference_text(case_.worker, request, k, engine_.max_len());
+    bool cut = text.finish == FinishReason::kCancelled || text.finish == FinishReason::kError;
+    if (cut) {
+      ASSERT_LE(text.tokens.size(), alone.tokens.size());
+      alone.tokens.resize(text.tokens.size());
+    } else {
+      EXPECT_EQ(text.finish, alone.finish);
+    }
+    EXPECT_EQ(text.tokens, alone.tokens) << "request " << request.id << " fork " << k;
+    const flow::TokenEvent& last = text.events.back();
+    EXPECT_EQ(last.n_output, text.tokens.size());
+    EXPECT_EQ(last.n_prompt, request.prompt.size());
+    if (request.sampling.n_prompt_logprobs >= 0 && k == 0 && !cut) {
+      const auto& logprobs = text.events.front().prompt_logprobs;
+      ASSERT_EQ(logprobs.size(), request.prompt.size() - 1);
+      for (size_t i = 0; i < logprobs.size(); ++i) EXPECT_EQ(logprobs[i].chosen.token, request.prompt[i + 1]);
+    }
+    if (request.sampling.n_logprobs >= 0) {
+      for (const flow::TokenEvent& event : text.events) EXPECT_EQ(event.logprobs != nullptr, event.token != kNoToken);
+    }
+  }
+
+  Case case_;
+  Dice dice_;
+  FakeClock clock_;
+  FakeWorker worker_;
+  CollectSink sink_;
+  Engine engine_;
+  std::vector<TokenId> stems_[3];
+  std::vector<GenerateRequest> requests_;
+  flow::RequestId next_id_ = 1;
+  bool failures_on_ = true;
+};
+
+std::string describe(uint64_t seed, const Case& c) {
+  std::string text = fmt::format("seed {}: B {} blocks {} max_len {} live {} cap {} budget {} depth {} admit {} order {} groups", seed,
+                                 c.options.kv.block_tokens, c.options.kv.n_blocks, c.options.kv.max_len,
+                                 c.options.sched.max_live, c.options.sched.tok_cap, c.options.sched.budget_tokens,
+                                 c.options.sched.depth, int(c.options.sched.admit), int(c.options.sched.order));
+  for (const flow::KvGroup& group : c.options.kv.groups) text += fmt::format(" {}", group.window_tokens);
+  return text;
+}
+
+TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
+  constexpr uint64_t kSeeds = 400;
+  uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    Case c = random_case(seed);
+    SCOPED_TRACE(describe(seed, c));
+    World world(seed, c);
+    world.run(120);
+    if (HasFailure()) return;
+    EngineStats stats = world.stats();
+    n_steps += stats.n_steps;
+    n_preemptions += stats.n_preemptions;
+    n_hits += stats.prefix_hit_tokens;
+    n_failed += stats.n_failed_steps;
+    n_evictions += stats.n_evictions;
+  }
+  // the traces reach what they are meant to reach
+  EXPECT_GT(n_steps, kSeeds * 50);
+  EXPECT_GT(n_preemptions, kSeeds / 4);
+  EXPECT_GT(n_hits, kSeeds * 100);
+  EXPECT_GT(n_failed, kSeeds / 4);
+  EXPECT_GT(n_evictions, kSeeds);
+}
+
+TEST(EngineProperty, SameEventsGiveSamePlansWhateverTheHash) {
+  for (uint64_t seed = 1000; seed < 1040; ++seed) {
+    Case c = random_case(seed);
+    SCOPED_TRACE(describe(seed, c));
+    c.options.trie_hash_bits = 64;
+    World first(seed, c);
+    first.run(100);
+    c.options.trie_hash_bits = 8;
+    c.options.hash_secret = 0x1234567890abcdef;
+    World second(seed, c);
+    second.run(100);
+    EXPECT_EQ(first.plans_hash(), second.plans_hash());
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::engine
