@@ -144,6 +144,9 @@ using ExpRow = void (*)(float* out, const float* x, float max, int64_t n);
 // Indices of x[i] >= threshold, ascending, at most `capacity` of them; returns how many there are in all.
 using SelectAbove = int64_t (*)(int32_t* out, const float* x, float threshold, int64_t n, int64_t capacity);
 
+// Runs n_rounds of independent multiply-add chains in registers; gives the number of multiply-adds done (kernels/probe.h).
+using PeakLoop = int64_t (*)(int64_t n_rounds);
+
 struct KernelTable {
   const char* name = nullptr;        // "generic", "avx2", "avx512vnni"
   const char* bf16_family = nullptr; // "f32" or "vdpbf16ps": bf16 weights are bit-equal inside one family
@@ -167,6 +170,8 @@ struct KernelTable {
   ExpSumRow exp_sum = nullptr;
   ExpRow exp = nullptr;
   SelectAbove select_above = nullptr;
+  PeakLoop peak_int8 = nullptr;
+  PeakLoop peak_f32 = nullptr;
 };
 
 // Bytes of one panel (32 rows x k) of a format; k must be a multiple of the format's group.

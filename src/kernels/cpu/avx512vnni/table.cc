@@ -14,6 +14,7 @@ KernelTable make_table(bool has_bf16) {
   if (has_bf16) fill_gemm_bf16(table);
   fill_rows(table);
   fill_attention(table);
+  fill_peak(table);
   return table;
 }
 

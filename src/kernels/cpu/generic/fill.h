@@ -10,6 +10,7 @@ namespace millrace::kernels::generic {
 void fill_gemm(KernelTable& table);       // act_kind, pack, gemm, unpack_row, quantize, bf16_family
 void fill_rows(KernelTable& table);       // rows.cc: norms, RoPE, activations, sampling loops
 void fill_attention(KernelTable& table);  // attention.cc: kv_write, attn_span, attn_merge
+void fill_peak(KernelTable& table);       // rows_peak.cc: the peak loops
 
 const KernelTable& table();
 

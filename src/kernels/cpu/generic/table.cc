@@ -12,6 +12,7 @@ KernelTable make_table() {
   fill_gemm(table);
   fill_rows(table);
   fill_attention(table);
+  fill_peak(table);
   return table;
 }
 
