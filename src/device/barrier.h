@@ -1,5 +1,5 @@
-// Barrier: all threads of a team arrive, then all go on. Sense reversing by epoch: one cache line per thread, on which it
-// arrives, and one release line that thread 0 writes once it has seen everybody.
+// Barrier: all threads of a team arrive, then all go on. Sense reversing by epoch: one cache line per thread, on which
+// it arrives, and one release line that thread 0 writes once it has seen everybody.
 //  1. Between the last arrival and the release the shared tail counter is set to 0, so each phase between two barriers
 //     takes its tail units from 0 (Team::take_next).
 //  2. Waits spin for a bounded time, then sleep; a preempted thread delays the others but never makes them burn CPU.

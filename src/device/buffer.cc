@@ -14,7 +14,8 @@ Result<Buffer> Buffer::allocate(size_t n_bytes, std::string_view what) {
   if (n_bytes == 0) return buffer;
   auto refused = [&](int error) {
     return Error{ErrorCode::kResource,
-                 fmt::format("{}: cannot get {} bytes of memory: {}", what, n_bytes, std::strerror(error)), std::string(what)};
+                 fmt::format("{}: cannot get {} bytes of memory: {}", what, n_bytes, std::strerror(error)),
+                 std::string(what)};
   };
   if (n_bytes > SIZE_MAX - 2 * kHugePageBytes) return refused(ENOMEM);
   size_t wanted = (n_bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;

@@ -1,6 +1,7 @@
 // Where the big bytes live: Buffer owns anonymous huge-page memory; Arena hands out pieces of memory it does not own.
 //  1. A Buffer starts at a multiple of 2 MiB and reads as zero until written (first touch places its pages).
-//  2. An Arena is a cheap value: threads that copy one cursor and make the same sequence of calls get the same addresses,
+//  2. An Arena is a cheap value: threads that copy one cursor and make the same sequence of calls get the same
+//  addresses,
 //     so SPMD code shares scratch without talking.
 //  3. Every piece is 64-byte aligned; running out is our own bug (the plan sized the arena), so it is a CHECK.
 // Thread: a Buffer has one owner; an Arena belongs to the thread that holds the copy.

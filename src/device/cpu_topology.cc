@@ -23,7 +23,8 @@ std::string read_text(const std::string& path) {
   if (fd < 0) return text;
   char piece[4096];
   ssize_t n = 0;
-  while (text.size() < (size_t{1} << 20) && (n = read(fd, piece, sizeof piece)) > 0) text.append(piece, static_cast<size_t>(n));
+  while (text.size() < (size_t{1} << 20) && (n = read(fd, piece, sizeof piece)) > 0)
+    text.append(piece, static_cast<size_t>(n));
   close(fd);
   return text;
 }
@@ -162,7 +163,8 @@ int64_t memory_available_bytes(const std::string& root) {
           field(read_text(dir + "/memory.stat"), "inactive_file "));
   }
   for (const auto& dir : cgroup_dirs(root + "/sys/fs/cgroup/memory", cgroup_path(table, "memory"))) {
-    limit(leading_int(read_text(dir + "/memory.limit_in_bytes")), leading_int(read_text(dir + "/memory.usage_in_bytes")),
+    limit(leading_int(read_text(dir + "/memory.limit_in_bytes")),
+          leading_int(read_text(dir + "/memory.usage_in_bytes")),
           field(read_text(dir + "/memory.stat"), "total_inactive_file "));
   }
   return least;

@@ -10,12 +10,13 @@
 namespace millrace::device {
 
 struct CpuTopology {
-  std::string cpu_name;      // "unknown" when /proc/cpuinfo does not say
-  std::vector<int> cores;    // one logical CPU for each physical core that the affinity mask allows, ascending; never empty
-  int n_logical = 1;         // logical CPUs that the affinity mask allows
-  double quota_cpus = 0;     // CPU time the cgroup grants, in CPUs; 0 = no limit
-  int64_t l2_bytes = 0;      // of one core; default 1 MiB
-  int64_t l3_bytes = 0;      // of one core complex; default 32 MiB
+  std::string cpu_name;  // "unknown" when /proc/cpuinfo does not say
+  std::vector<int>
+      cores;          // one logical CPU for each physical core that the affinity mask allows, ascending; never empty
+  int n_logical = 1;  // logical CPUs that the affinity mask allows
+  double quota_cpus = 0;  // CPU time the cgroup grants, in CPUs; 0 = no limit
+  int64_t l2_bytes = 0;   // of one core; default 1 MiB
+  int64_t l3_bytes = 0;   // of one core complex; default 32 MiB
 };
 
 // root: put before /proc and /sys (tests use a made-up tree). The affinity mask is always the real one.

@@ -148,10 +148,12 @@ TEST(ThreadPoolTest, IdleWorkersSleepAndWakeAgain) {
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-  double cpu_ms = static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 + static_cast<double>(after.tv_nsec - before.tv_nsec) * 1e-6;
+  double cpu_ms = static_cast<double>(after.tv_sec - before.tv_sec) * 1e3 +
+                  static_cast<double>(after.tv_nsec - before.tv_nsec) * 1e-6;
   EXPECT_LT(cpu_ms, 20);  // the sanitizers have threads of their own
   pool.run([](Team& team) {
-    if (team.thread == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the other one parks in the barrier
+    if (team.thread == 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the other one parks in the barrier
     team.sync();
     if (team.thread == 1) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     team.sync();

@@ -1,5 +1,6 @@
 // Gate: one number that a writer advances and others wait for: they spin for a bounded time, then sleep in the kernel.
-//  1. publish() is a sequentially consistent store followed by a look for sleepers; a sleeper registers before it looks at
+//  1. publish() is a sequentially consistent store followed by a look for sleepers; a sleeper registers before it looks
+//  at
 //     the number again. So either the writer sees the sleeper or the sleeper sees the number: no wake-up is lost.
 //  2. No wait spins longer than spin_us: an idle or oversubscribed machine is not burnt (CPU_KERNELS.md section 8).
 // Thread: any; one writer at a time.

@@ -40,7 +40,8 @@ double measure(ThreadPool& pool, const uint64_t* words, int64_t n_words, int n_r
     int64_t read_words = 0;
     uint64_t sum = 0;
     double now = begin;
-    for (int64_t piece = own.begin; now - begin < seconds && !own.empty(); piece = piece + 1 < own.end ? piece + 1 : own.begin) {
+    for (int64_t piece = own.begin; now - begin < seconds && !own.empty();
+         piece = piece + 1 < own.end ? piece + 1 : own.begin) {
       sum += read_all(words + piece * kPieceWords, kPieceWords);
       read_words += kPieceWords;
       now = seconds_now();
@@ -70,8 +71,9 @@ Result<Bandwidth> probe_bandwidth(ThreadPool& pool, const CpuTopology& topology,
   Bandwidth result;
   result.buffer_bytes = bytes;
   result.one_thread_gbps = measure(pool, words, bytes / 8, 1, seconds / 2) * 1e-9;
-  result.all_threads_gbps =
-      pool.n_threads() == 1 ? result.one_thread_gbps : measure(pool, words, bytes / 8, pool.n_threads(), seconds / 2) * 1e-9;
+  result.all_threads_gbps = pool.n_threads() == 1
+                                ? result.one_thread_gbps
+                                : measure(pool, words, bytes / 8, pool.n_threads(), seconds / 2) * 1e-9;
   return result;
 }
 

@@ -12,9 +12,9 @@
 namespace millrace::device {
 
 struct Bandwidth {
-  double one_thread_gbps = 0;   // 1e9 bytes per second
+  double one_thread_gbps = 0;  // 1e9 bytes per second
   double all_threads_gbps = 0;
-  int64_t buffer_bytes = 0;     // 4 x L3, not more than 1/8 of the memory left or 1 GiB
+  int64_t buffer_bytes = 0;  // 4 x L3, not more than 1/8 of the memory left or 1 GiB
 };
 
 // Takes about `seconds` and the time to write the buffer once. kResource when the buffer cannot be had.

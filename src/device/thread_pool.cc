@@ -21,7 +21,8 @@ void pin_current_thread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<size_t>(cpu), &set);
-  if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0) LOG(LogLevel::kWarning, "cannot pin a thread to CPU {}", cpu);
+  if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
+    LOG(LogLevel::kWarning, "cannot pin a thread to CPU {}", cpu);
 }
 
 }  // namespace

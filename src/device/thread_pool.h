@@ -55,7 +55,8 @@ struct Team {
 class ThreadPool {
  public:
   // pin: thread t runs on the t-th physical core this process may use, the caller of the constructor included
-  // (threads it starts later inherit that, so build the pool on the engine thread). Starts fewer threads (with a warning) when the system refuses some. Never spins when there are more threads than CPUs.
+  // (threads it starts later inherit that, so build the pool on the engine thread). Starts fewer threads (with a
+  // warning) when the system refuses some. Never spins when there are more threads than CPUs.
   ThreadPool(int n_threads, bool pin);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -92,8 +93,8 @@ class ThreadPool {
   int n_threads_ = 1;
   int spin_us_ = 0;
   std::unique_ptr<Barrier> barrier_;
-  Gate start_;                     // number = jobs started
-  std::unique_ptr<Gate[]> done_;   // [n_threads]: jobs this worker has finished
+  Gate start_;                         // number = jobs started
+  std::unique_ptr<Gate[]> done_;       // [n_threads]: jobs this worker has finished
   void (*job_)(void*, int) = nullptr;  // null tells the workers to leave
   void* context_ = nullptr;
   int64_t n_syncs_ = 0;
