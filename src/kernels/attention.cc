@@ -1,5 +1,5 @@
-// The sizes of attention that do not depend on the ISA. Layouts: cpu/generic/attention_kv.inl.h and attention_tile.inl.h.
-// Thread: any.
+// The sizes of attention that do not depend on the ISA. Layouts: cpu/generic/attention_kv.inl.h and
+// attention_tile.inl.h. Thread: any.
 #include "kernels/ops.h"
 
 namespace millrace::kernels {

@@ -1,5 +1,5 @@
-// Attention of every table against f64 softmax, and its promises: the same bits in all tables, alone or in a tile, whole or
-// in chunks, whatever lies in free slots and in the rest of a block.
+// Attention of every table against f64 softmax, and its promises: the same bits in all tables, alone or in a tile,
+// whole or in chunks, whatever lies in free slots and in the rest of a block.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -68,7 +68,8 @@ struct Cache {
 };
 
 // Rows [token_begin, token_end) of the case, all spans, merged: [rows, head_dim].
-std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c, Cache& cache, int token_begin, int token_end) {
+std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c, Cache& cache, int token_begin,
+                          int token_end) {
   int n_tokens = token_end - token_begin;
   int n_rows = n_tokens * c.n_group;
   int64_t pos = c.n_context - c.n_tokens + token_begin;
@@ -106,8 +107,8 @@ std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c
   }
   std::vector<float> out(static_cast<size_t>(n_rows * c.head_dim));
   for (int64_t r = 0; r < n_rows; ++r) {
-    table.attn_merge(AttnMergeArgs{max.data() + r, sum.data() + r, o.data() + r * c.head_dim, n_rows, n_spans, c.head_dim,
-                                   out.data() + r * c.head_dim});
+    table.attn_merge(AttnMergeArgs{max.data() + r, sum.data() + r, o.data() + r * c.head_dim, n_rows, n_spans,
+                                   c.head_dim, out.data() + r * c.head_dim});
   }
   return out;
 }
@@ -161,8 +162,8 @@ const Case kCases[] = {
 };
 constexpr KvDType kDTypes[] = {KvDType::kBF16, KvDType::kInt8};
 
-// The error a row may have. eps = 2^-24. A score is a chain of head_dim fused terms, each a rounding relative to the sum of
-// |q k|, then a few roundings of its own; exp and the chain over the n tokens add the same way:
+// The error a row may have. eps = 2^-24. A score is a chain of head_dim fused terms, each a rounding relative to the
+// sum of |q k|, then a few roundings of its own; exp and the chain over the n tokens add the same way:
 //   |out - exact| <= (2 ds + (2 n + 16) eps) * max|v|,  ds = (hd + 8) eps * scale * sum|q k|  (a factor 2 for e^x - 1)
 // int8 adds the quantisation of q (half a unit: amax / 254 per value) to ds and half of 1/32767 of max p' per token.
 double tolerance(KvDType dtype, const Case& c, const ref::AttentionRow& row) {
@@ -208,8 +209,10 @@ TEST(AttentionTest, EveryTableAgreesWithSoftmaxInDoublePrecision) {
           ref::attention(want.data(), row);
           double bound = tolerance(dtype, c, row);
           for (int64_t d = 0; d < c.head_dim; ++d) {
-            ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)], bound)
-                << table->name << " dtype " << static_cast<int>(dtype) << " case " << &c - kCases << " row " << r << " d " << d;
+            ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)],
+                        bound)
+                << table->name << " dtype " << static_cast<int>(dtype) << " case " << &c - kCases << " row " << r
+                << " d " << d;
           }
         }
       }
@@ -217,8 +220,8 @@ TEST(AttentionTest, EveryTableAgreesWithSoftmaxInDoublePrecision) {
   }
 }
 
-// The bound above is for the worst case. On noise the errors of int8 average out: q has steps of about 3 / 127, so a score
-// (standard deviation 1) has an error of about 0.7 %, and the output less than 1.5 % of its size.
+// The bound above is for the worst case. On noise the errors of int8 average out: q has steps of about 3 / 127, so a
+// score (standard deviation 1) has an error of about 0.7 %, and the output less than 1.5 % of its size.
 TEST(AttentionTest, Int8IsCloseOnAverage) {
   Case c{.head_dim = 64, .n_group = 3, .n_context = 400, .n_tokens = 16};
   for (const auto* table : tables()) {
@@ -248,7 +251,8 @@ TEST(AttentionTest, BlocksAndOutputsHaveTheSameBitsInAllTables) {
       auto want = attend(*all[0], dtype, c, first, 0, c.n_tokens);
       for (const auto* table : all) {
         Cache cache(*table, dtype, c);
-        EXPECT_EQ(std::memcmp(cache.base, first.base, static_cast<size_t>(cache.head_bytes * cache.n_blocks)), 0) << table->name;
+        EXPECT_EQ(std::memcmp(cache.base, first.base, static_cast<size_t>(cache.head_bytes * cache.n_blocks)), 0)
+            << table->name;
         EXPECT_TRUE(same_bits(attend(*table, dtype, c, cache, 0, c.n_tokens), want))
             << table->name << " dtype " << static_cast<int>(dtype) << " case " << &c - kCases;
       }
@@ -294,7 +298,8 @@ TEST(AttentionTest, LaterTokensAndGarbageDoNotChangeABit) {
         auto k = noise(1, n_context * 64);
         auto v = noise(2, n_context * 64);
         for (int64_t t = 0; t < n_context; ++t) {
-          table->kv_write[static_cast<int>(dtype)]({nans.block(t / 32), 64, t % 32, k.data() + t * 64, v.data() + t * 64});
+          table->kv_write[static_cast<int>(dtype)](
+              {nans.block(t / 32), 64, t % 32, k.data() + t * 64, v.data() + t * 64});
         }
         EXPECT_TRUE(same_bits(attend(*table, dtype, shorter, nans, 0, 1), want)) << table->name << " " << n_context;
       }
@@ -314,8 +319,12 @@ TEST(AttentionTest, ARowWithoutTokensOfTheSpanIsEmpty) {
       float sum[40];
       std::vector<float> o(40 * 32, 7.0f);
       std::vector<uint8_t> scratch(static_cast<size_t>(attn_scratch_bytes(40, 32)) + 64);
-      AttnSpanArgs args{q.data(), 64, 20, 2, 32, 250, 8, blocks, 256, 1.0f, 0.0f, max, sum, o.data(),
-                        scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64};
+      AttnSpanArgs args{
+          q.data(), 64,       20,
+          2,        32,       250,
+          8,        blocks,   256,
+          1.0f,     0.0f,     max,
+          sum,      o.data(), scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64};
       table->attn_span[static_cast<int>(dtype)](args);
       for (size_t r = 0; r < 40; ++r) {
         bool empty = 250 + r / 2 < 256;
@@ -356,10 +365,11 @@ TEST(AttentionTest, NaNAndInfinityAreNotHidden) {
           std::vector<float> x(32, 0.5f);
           std::vector<float> broken(32, 0.5f);
           broken[9] = bad;
-          table->kv_write[static_cast<int>(dtype)]({cache.base, 32, 4, where == 0 ? broken.data() : x.data(),
-                                                    where == 1 ? broken.data() : x.data()});
+          table->kv_write[static_cast<int>(dtype)](
+              {cache.base, 32, 4, where == 0 ? broken.data() : x.data(), where == 1 ? broken.data() : x.data()});
           auto out = attend(*table, dtype, c, cache, 0, 1);
-          EXPECT_FALSE(std::isfinite(out[9])) << table->name << " dtype " << static_cast<int>(dtype) << " in " << "kv"[where];
+          EXPECT_FALSE(std::isfinite(out[9])) << table->name << " dtype " << static_cast<int>(dtype) << " in "
+                                              << "kv"[where];
         }
       }
     }
@@ -379,9 +389,11 @@ TEST(AttentionTest, Int8ValuesAreWithinHalfAStep) {
         double amax = 0;
         for (float x : *row) amax = std::max(amax, std::abs(static_cast<double>(x)));
         for (int64_t d = 0; d < 64; ++d) {
-          double got = row == &k ? ref::kv_k(KvDType::kInt8, head.data(), 64, 31, d) : ref::kv_v(KvDType::kInt8, head.data(), 64, 31, d);
+          double got = row == &k ? ref::kv_k(KvDType::kInt8, head.data(), 64, 31, d)
+                                 : ref::kv_v(KvDType::kInt8, head.data(), 64, 31, d);
           // half a step, and the f16 rounding of the scale: 2^-11 of amax, 2^-25 where it is subnormal
-          EXPECT_NEAR(got, static_cast<double>((*row)[static_cast<size_t>(d)]), amax / 254 + amax * 0x1p-11 + 128 * 0x1p-25);
+          EXPECT_NEAR(got, static_cast<double>((*row)[static_cast<size_t>(d)]),
+                      amax / 254 + amax * 0x1p-11 + 128 * 0x1p-25);
         }
       }
     }

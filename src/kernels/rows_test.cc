@@ -65,7 +65,8 @@ TEST(RowsTest, RmsNorm) {
   for (int64_t n : kSizes) {
     auto x = noise(1, n, 3);
     auto weight = noise(2, n, 2);
-    auto out = in_all_tables(n, [&](const KernelTable& t, float* o) { t.rms_norm(o, x.data(), weight.data(), 1e-5f, n); });
+    auto out =
+        in_all_tables(n, [&](const KernelTable& t, float* o) { t.rms_norm(o, x.data(), weight.data(), 1e-5f, n); });
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) sum += std::pow(static_cast<double>(x[static_cast<size_t>(i)]), 2);
     double inverse = 1 / std::sqrt(sum / static_cast<double>(n) + static_cast<double>(1e-5f));
@@ -85,13 +86,17 @@ TEST(RowsTest, RopeTurnsEachPairByItsAngle) {
       sin.push_back(std::sin(0.7f * static_cast<float>(i + 1)));
     }
     auto x = noise(99, dims, 1.0f);  // what in_all_tables puts into out
-    auto half = in_all_tables(dims, [&](const KernelTable& t, float* o) { t.rope_half(o, cos.data(), sin.data(), dims); });
-    auto pairs = in_all_tables(dims, [&](const KernelTable& t, float* o) { t.rope_pairs(o, cos.data(), sin.data(), dims); });
+    auto half =
+        in_all_tables(dims, [&](const KernelTable& t, float* o) { t.rope_half(o, cos.data(), sin.data(), dims); });
+    auto pairs =
+        in_all_tables(dims, [&](const KernelTable& t, float* o) { t.rope_pairs(o, cos.data(), sin.data(), dims); });
     auto n = static_cast<size_t>(dims / 2);
     for (size_t i = 0; i < n; ++i) {
       auto turned = [&](size_t a, size_t b) {
-        return std::pair(static_cast<double>(x[a]) * static_cast<double>(cos[i]) - static_cast<double>(x[b]) * static_cast<double>(sin[i]),
-                         static_cast<double>(x[b]) * static_cast<double>(cos[i]) + static_cast<double>(x[a]) * static_cast<double>(sin[i]));
+        return std::pair(static_cast<double>(x[a]) * static_cast<double>(cos[i]) -
+                             static_cast<double>(x[b]) * static_cast<double>(sin[i]),
+                         static_cast<double>(x[b]) * static_cast<double>(cos[i]) +
+                             static_cast<double>(x[a]) * static_cast<double>(sin[i]));
       };
       EXPECT_NEAR(static_cast<double>(half[i]), turned(i, i + n).first, 0x1p-22);
       EXPECT_NEAR(static_cast<double>(half[i + n]), turned(i, i + n).second, 0x1p-22);
@@ -211,7 +216,8 @@ TEST(RowsTest, SelectAboveListsAscendingAndCountsAll) {
         if (x[static_cast<size_t>(i)] >= 0.25f) want.push_back(static_cast<int32_t>(i));
       }
       std::vector<int32_t> got(want.size() + 1, -7);
-      EXPECT_EQ(table->select_above(got.data(), x.data(), 0.25f, n, static_cast<int64_t>(got.size())), static_cast<int64_t>(want.size()));
+      EXPECT_EQ(table->select_above(got.data(), x.data(), 0.25f, n, static_cast<int64_t>(got.size())),
+                static_cast<int64_t>(want.size()));
       EXPECT_TRUE(std::equal(want.begin(), want.end(), got.begin()));
       EXPECT_EQ(got.back(), -7);
       if (want.size() > 1) {

@@ -1,6 +1,5 @@
-// What attention means: softmax over the tokens a row sees, in f64, one row at a time, over plain K and V rows; and what a
-// KV block holds, value by value. Independent of the block kernels and of their spans.
-// Thread: any.
+// What attention means: softmax over the tokens a row sees, in f64, one row at a time, over plain K and V rows; and
+// what a KV block holds, value by value. Independent of the block kernels and of their spans. Thread: any.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +13,10 @@ struct AttentionRow {
   const double* k = nullptr;  // [n_tokens, head_dim]
   const double* v = nullptr;  // [n_tokens, head_dim]
   int64_t head_dim = 0;
-  int64_t pos = 0;            // sees tokens j <= pos and, with a window w > 0, j > pos - w
+  int64_t pos = 0;  // sees tokens j <= pos and, with a window w > 0, j > pos - w
   int64_t window = 0;
   double scale = 1;
-  double softcap = 0;         // 0 = none
+  double softcap = 0;  // 0 = none
 };
 
 // out [head_dim]

@@ -4,7 +4,7 @@
 // Included inside the anonymous namespace of a .cc, after rows_math.inl.h.
 #pragma once
 
-constexpr int kTileRows = 4;      // 4 rows x 1 vector = 8 of 16 ymm, the rest holds operands
+constexpr int kTileRows = 4;  // 4 rows x 1 vector = 8 of 16 ymm, the rest holds operands
 constexpr int kTileVecs = 4;
 constexpr int kQWordBytes = 8;
 

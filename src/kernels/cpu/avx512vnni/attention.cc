@@ -1,7 +1,6 @@
-// Paged attention for the avx512vnni table: the generic/attention*.inl.h files over this folder's vectors. Everything but
-// fill_attention has internal linkage.
-// Thread: any.
-// g++ 12 takes the undefined source operands of its own AVX-512 intrinsics for mistakes (GCC bug 105593).
+// Paged attention for the avx512vnni table: the generic/attention*.inl.h files over this folder's vectors. Everything
+// but fill_attention has internal linkage. Thread: any. g++ 12 takes the undefined source operands of its own AVX-512
+// intrinsics for mistakes (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 

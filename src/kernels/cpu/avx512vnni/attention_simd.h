@@ -1,9 +1,9 @@
 // The attention operands for AVX-512 VNNI: contract in cpu/generic/attention_simd.h, same names, same results.
-// QK is vpdpbusd on the block bytes as they lie; PV is vpdpwssd on V widened by vpmovsxbw, shared by the rows of a tile.
-// Included inside the anonymous namespace of a .cc, after rows_math.inl.h.
+// QK is vpdpbusd on the block bytes as they lie; PV is vpdpwssd on V widened by vpmovsxbw, shared by the rows of a
+// tile. Included inside the anonymous namespace of a .cc, after rows_math.inl.h.
 #pragma once
 
-constexpr int kTileRows = 6;      // 6 rows x 2 vectors: 12 accumulators hide the 4-cycle fma, 4 operands, 1 broadcast
+constexpr int kTileRows = 6;  // 6 rows x 2 vectors: 12 accumulators hide the 4-cycle fma, 4 operands, 1 broadcast
 constexpr int kTileVecs = 12;
 constexpr int kQWordBytes = 4;
 

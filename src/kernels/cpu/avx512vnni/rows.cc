@@ -1,7 +1,6 @@
-// The row operations for the avx512vnni table: cpu/generic/rows.inl.h over this folder's Vec. Everything but fill_rows has
-// internal linkage.
-// Thread: any.
-// g++ 12 takes the undefined source operands of its own AVX-512 intrinsics for mistakes (GCC bug 105593).
+// The row operations for the avx512vnni table: cpu/generic/rows.inl.h over this folder's Vec. Everything but fill_rows
+// has internal linkage. Thread: any. g++ 12 takes the undefined source operands of its own AVX-512 intrinsics for
+// mistakes (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 

@@ -33,9 +33,7 @@ inline Mask lanes(int lo, int hi) { return static_cast<Mask>(first_lanes(hi) & ~
 inline Vec select(Mask m, Vec x, Vec y) { return {_mm512_mask_blend_ps(m, y.v, x.v)}; }
 inline uint32_t bits(Mask m) { return m; }
 
-inline __m256 upper_half(__m512 x) {
-  return _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(x), 1));
-}
+inline __m256 upper_half(__m512 x) { return _mm256_castsi256_ps(_mm512_extracti64x4_epi64(_mm512_castps_si512(x), 1)); }
 inline float reduce_add(Vec x) {
   __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), upper_half(x.v));
   __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

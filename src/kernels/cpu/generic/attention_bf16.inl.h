@@ -1,8 +1,8 @@
-// Attention over bf16 blocks in f32: scores are one fma chain over d ascending per (row, token), outputs one fma chain over
-// the visible tokens ascending per (row, d). bf16 widens to f32 exactly, so every table gives the same bits.
-// V of a token that a row does not see is never read for it: a tile runs the tokens that all its rows see, and each row
-// runs the rest of its own before and after. So neither garbage in free slots nor the other rows can change a bit.
-// Included inside the anonymous namespace of a .cc, after attention_tile.inl.h.
+// Attention over bf16 blocks in f32: scores are one fma chain over d ascending per (row, token), outputs one fma chain
+// over the visible tokens ascending per (row, d). bf16 widens to f32 exactly, so every table gives the same bits. V of
+// a token that a row does not see is never read for it: a tile runs the tokens that all its rows see, and each row runs
+// the rest of its own before and after. So neither garbage in free slots nor the other rows can change a bit. Included
+// inside the anonymous namespace of a .cc, after attention_tile.inl.h.
 #pragma once
 
 // Scores of rows [0, R) against NV vectors of 16 tokens from token t0 (a multiple of 16).
@@ -25,12 +25,15 @@ void bf16_scores(const Tile& tile, int t0) {
     unroll<R>([&](auto r) __attribute__((always_inline)) {
       Vec even = set1(q[r][d]);
       Vec odd = set1(q[r][d + 1]);
-      unroll<NV>([&](auto j) __attribute__((always_inline)) { acc[r * NV + j] = fma(even, pairs[j].even, acc[r * NV + j]); });
-      unroll<NV>([&](auto j) __attribute__((always_inline)) { acc[r * NV + j] = fma(odd, pairs[j].odd, acc[r * NV + j]); });
+      unroll<NV>([&](auto j)
+                     __attribute__((always_inline)) { acc[r * NV + j] = fma(even, pairs[j].even, acc[r * NV + j]); });
+      unroll<NV>([&](auto j)
+                     __attribute__((always_inline)) { acc[r * NV + j] = fma(odd, pairs[j].odd, acc[r * NV + j]); });
     });
   }
   for (int r = 0; d < head_dim && r < R; ++r) {
-    for (int j = 0; j < NV; ++j) acc[r * NV + j] = fma(set1(q[r][d]), load_bf16_pairs(k[j] + d * 16, 16).even, acc[r * NV + j]);
+    for (int j = 0; j < NV; ++j)
+      acc[r * NV + j] = fma(set1(q[r][d]), load_bf16_pairs(k[j] + d * 16, 16).even, acc[r * NV + j]);
   }
   unroll<R * NV>([&](auto i) __attribute__((always_inline)) {
     store(tile.s + (i / NV) * kSpanTokens + t0 + 16 * (i % NV), acc[i]);
@@ -44,7 +47,8 @@ int bf16_scores_while(const Tile& tile, int t, int end) {
   return t;
 }
 
-// o += p V over tokens [t_begin, t_end) for rows [first, first + R) and 16 NV values from d; `valid` of them when NV is 1.
+// o += p V over tokens [t_begin, t_end) for rows [first, first + R) and 16 NV values from d; `valid` of them when NV
+// is 1.
 template <int R, int NV>
 void bf16_values(const Tile& tile, int first, int t_begin, int t_end, int64_t d) {
   int64_t head_dim = tile.args->head_dim;
@@ -69,13 +73,15 @@ void bf16_values(const Tile& tile, int first, int t_begin, int t_end, int64_t d)
       if (with_even) {
         unroll<R>([&](auto r) __attribute__((always_inline)) {
           Vec weight = set1(p[r * kSpanTokens + even]);
-          unroll<NV>([&](auto j) __attribute__((always_inline)) { acc[r * NV + j] = fma(weight, x[j].even, acc[r * NV + j]); });
+          unroll<NV>([&](auto j)
+                         __attribute__((always_inline)) { acc[r * NV + j] = fma(weight, x[j].even, acc[r * NV + j]); });
         });
       }
       if (with_odd) {
         unroll<R>([&](auto r) __attribute__((always_inline)) {
           Vec weight = set1(p[r * kSpanTokens + even + 1]);
-          unroll<NV>([&](auto j) __attribute__((always_inline)) { acc[r * NV + j] = fma(weight, x[j].odd, acc[r * NV + j]); });
+          unroll<NV>([&](auto j)
+                         __attribute__((always_inline)) { acc[r * NV + j] = fma(weight, x[j].odd, acc[r * NV + j]); });
         });
       }
       t = even + 2;

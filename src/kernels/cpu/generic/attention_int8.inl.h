@@ -1,9 +1,10 @@
 // Attention over int8 blocks: exact int32 dot products on both sides of the softmax (CPU_KERNELS.md section 9).
 //   q of a row: int8, one scale; score = float(sum q (k - 128 + 128)) * (q_scale * k_scale[t]), started at -128 sum(q)
-//   p' = p * v_scale[t] as 15-bit integers against the row's max of p' in the span; o = float(sum P v) * (max p' / 32767)
-// The integer sums are exact over a span (32767 * 127 * 256 < 2^31), so tokens a row does not see enter as P = 0 and the
-// order of summation is free. A NaN or infinity in q, k or v reaches the result through its scale.
-// Included inside the anonymous namespace of a .cc, after attention_tile.inl.h.
+//   p' = p * v_scale[t] as 15-bit integers against the row's max of p' in the span; o = float(sum P v) * (max p' /
+//   32767)
+// The integer sums are exact over a span (32767 * 127 * 256 < 2^31), so tokens a row does not see enter as P = 0 and
+// the order of summation is free. A NaN or infinity in q, k or v reaches the result through its scale. Included inside
+// the anonymous namespace of a .cc, after attention_tile.inl.h.
 #pragma once
 
 constexpr float kLeastScale = 1e-30f;  // below it a row counts as zero: 127 / amax must stay finite

@@ -1,6 +1,7 @@
 // The layout of one (layer, KV head) piece of a block of 32 tokens, and the writers of one token into it.
 //   bf16: K [2 halves][hd2][16 tokens][2], V [16 token pairs][hd][2];  hd2 = ceil(hd / 2)
-//   int8: K [hd4][32 tokens][4] u8 (k + 128) + f16 scale[32], V [16 token pairs][hd][2] s8 + f16 scale[32]; hd4 = ceil(hd / 4)
+//   int8: K [hd4][32 tokens][4] u8 (k + 128) + f16 scale[32], V [16 token pairs][hd][2] s8 + f16 scale[32]; hd4 =
+//   ceil(hd / 4)
 // An int8 scale is amax / 127 rounded to f16; a NaN or infinity in k or v makes its scale NaN, so it is not hidden.
 // Included inside the anonymous namespace of a .cc, after attention_simd.h.
 #pragma once
@@ -20,9 +21,9 @@ inline uint16_t bf16_bits(float x) {
 inline uint16_t f16_bits_of_scale(float x) {
   auto b = __builtin_bit_cast(uint32_t, x);
   if (x != x) return 0x7E00;
-  if (b >= 0x477FE000u) return 0x7BFF;                                           // 65504 and more
+  if (b >= 0x477FE000u) return 0x7BFF;  // 65504 and more
   if (b >= 0x38800000u) return static_cast<uint16_t>((b - 0x38000000u + 0xFFFu + (b >> 13 & 1u)) >> 13);
-  float units = x * 0x1p+24f + kRoundMagic;                                      // subnormal: multiples of 2^-24
+  float units = x * 0x1p+24f + kRoundMagic;  // subnormal: multiples of 2^-24
   return static_cast<uint16_t>(__builtin_bit_cast(uint32_t, units) - 0x4B400000u);
 }
 inline float f16_scale_value(uint16_t h) {
@@ -48,7 +49,8 @@ inline void kv_write_bf16(const KvWriteArgs& args) {
   int64_t head_dim = args.head_dim;
   auto* k = reinterpret_cast<uint16_t*>(args.head) + args.token / 16 * ((head_dim + 1) / 2) * 32 + args.token % 16 * 2;
   for (int64_t d = 0; d < head_dim; ++d) k[d / 2 * 32 + d % 2] = bf16_bits(args.k[d]);
-  auto* v = reinterpret_cast<uint16_t*>(args.head + bf16_k_bytes(head_dim)) + args.token / 2 * head_dim * 2 + args.token % 2;
+  auto* v =
+      reinterpret_cast<uint16_t*>(args.head + bf16_k_bytes(head_dim)) + args.token / 2 * head_dim * 2 + args.token % 2;
   for (int64_t d = 0; d < head_dim; ++d) v[2 * d] = bf16_bits(args.v[d]);
 }
 
@@ -62,9 +64,11 @@ inline float write_scale(uint16_t* scale, const float* x, int64_t n) {
 inline void kv_write_int8(const KvWriteArgs& args) {
   int64_t head_dim = args.head_dim;
   uint8_t* k = args.head + args.token * 4;
-  auto* v = reinterpret_cast<int8_t*>(args.head + int8_k_bytes(head_dim) + 64) + args.token / 2 * head_dim * 2 + args.token % 2;
+  auto* v = reinterpret_cast<int8_t*>(args.head + int8_k_bytes(head_dim) + 64) + args.token / 2 * head_dim * 2 +
+            args.token % 2;
   auto* k_scale = reinterpret_cast<uint16_t*>(args.head + int8_k_bytes(head_dim)) + args.token;
-  auto* v_scale = reinterpret_cast<uint16_t*>(args.head + int8_k_bytes(head_dim) + 64 + int8_v_bytes(head_dim)) + args.token;
+  auto* v_scale =
+      reinterpret_cast<uint16_t*>(args.head + int8_k_bytes(head_dim) + 64 + int8_v_bytes(head_dim)) + args.token;
   Vec k_inverse = set1(write_scale(k_scale, args.k, head_dim));
   Vec v_inverse = set1(write_scale(v_scale, args.v, head_dim));
   auto clamped = [](Vec x) { return min(set1(127.0f), max(set1(-127.0f), x)); };

@@ -1,13 +1,14 @@
 // What attention needs beyond Vec: 16 int32 lanes, the two operand forms of KV blocks, and 16-bit float loads, here in
 // plain C++. cpu/<isa>/attention_simd.h has the same names for other ISAs. Integer results are exact, so all agree.
-//  1. A K operand is 16 tokens x 4 consecutive head values (u8 = k + 128); a V operand is 16 head values x 2 tokens (s8).
+//  1. A K operand is 16 tokens x 4 consecutive head values (u8 = k + 128); a V operand is 16 head values x 2 tokens
+//  (s8).
 //  2. Rounding to integers is to nearest, ties to even. NaN gives an arbitrary integer; its scale is NaN as well.
 // Included inside the anonymous namespace of a .cc, after rows_math.inl.h.
 #pragma once
 
-constexpr int kTileRows = 4;      // query rows of the largest tile
-constexpr int kTileVecs = 4;      // accumulators of one tile: rows x vectors
-constexpr int kQWordBytes = 4;    // bytes of 4 packed values of q
+constexpr int kTileRows = 4;    // query rows of the largest tile
+constexpr int kTileVecs = 4;    // accumulators of one tile: rows x vectors
+constexpr int kQWordBytes = 4;  // bytes of 4 packed values of q
 
 struct IVec {
   int32_t lane[16];

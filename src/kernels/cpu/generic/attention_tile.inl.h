@@ -26,16 +26,16 @@ struct TileRow {
   float* o;        // [head_dim]
   int lo;          // tokens of the span it sees: [lo, hi), empty when lo >= hi
   int hi;
-  float q_scale;   // int8 only: value of one unit of its dot product
-  int32_t q_sum;   // int8 only
+  float q_scale;  // int8 only: value of one unit of its dot product
+  int32_t q_sum;  // int8 only
 };
 
 struct Tile {
   const AttnSpanArgs* args;
   TileRow row[kMaxTileRows];
-  int lo_min;      // union of what the rows see
+  int lo_min;  // union of what the rows see
   int hi_max;
-  int lo_max;      // intersection; empty when lo_max >= hi_min
+  int lo_max;  // intersection; empty when lo_max >= hi_min
   int hi_min;
   float* s;        // [kMaxTileRows, 256] scores, then p
   int16_t* p16;    // [kMaxTileRows, 256] int8 only
@@ -124,7 +124,8 @@ inline void attn_merge(const AttnMergeArgs& args) {
   }
 }
 
-// Runs one item as tiles of at most kTileRows rows; a rest is cut into parts of equal size (8 = 4 + 4 where 6 is the most).
+// Runs one item as tiles of at most kTileRows rows; a rest is cut into parts of equal size (8 = 4 + 4 where 6 is the
+// most).
 template <template <int> class Kernel>
 void for_tiles(const AttnSpanArgs& args) {
   int left = args.n_tokens * args.n_group;
@@ -133,12 +134,24 @@ void for_tiles(const AttnSpanArgs& args) {
     int n_tiles = (left + kTileRows - 1) / kTileRows;
     int rows = (left + n_tiles - 1) / n_tiles;
     switch (rows) {
-      case 1: Kernel<1>::run(args, first); break;
-      case 2: Kernel<2>::run(args, first); break;
-      case 3: Kernel<3>::run(args, first); break;
-      case 4: Kernel<4>::run(args, first); break;
-      case 5: Kernel<(kTileRows >= 5 ? 5 : 1)>::run(args, first); break;
-      default: Kernel<(kTileRows >= 6 ? 6 : 1)>::run(args, first); break;
+      case 1:
+        Kernel<1>::run(args, first);
+        break;
+      case 2:
+        Kernel<2>::run(args, first);
+        break;
+      case 3:
+        Kernel<3>::run(args, first);
+        break;
+      case 4:
+        Kernel<4>::run(args, first);
+        break;
+      case 5:
+        Kernel<(kTileRows >= 5 ? 5 : 1)>::run(args, first);
+        break;
+      default:
+        Kernel<(kTileRows >= 6 ? 6 : 1)>::run(args, first);
+        break;
     }
     first += rows;
     left -= rows;

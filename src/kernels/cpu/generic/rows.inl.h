@@ -63,7 +63,8 @@ void silu_mul(float* out, const float* gate, const float* up, int64_t n) {
   });
 }
 
-// 0.5 g (1 + tanh(w)) u = g / (1 + e^-2w) u, w = sqrt(2/pi) (g + 0.044715 g^3)  (Hendrycks and Gimpel, arXiv 1606.08415)
+// 0.5 g (1 + tanh(w)) u = g / (1 + e^-2w) u, w = sqrt(2/pi) (g + 0.044715 g^3)  (Hendrycks and Gimpel, arXiv
+// 1606.08415)
 void gelu_mul(float* out, const float* gate, const float* up, int64_t n) {
   Vec one = set1(1.0f);
   for_vectors(n, [&](int64_t i, int64_t valid) {
@@ -75,9 +76,8 @@ void gelu_mul(float* out, const float* gate, const float* up, int64_t n) {
 }
 
 void add_row(float* out, const float* x, int64_t n) {
-  for_vectors(n, [&](int64_t i, int64_t valid) {
-    store_n(out + i, add(load_n(out + i, valid), load_n(x + i, valid)), valid);
-  });
+  for_vectors(
+      n, [&](int64_t i, int64_t valid) { store_n(out + i, add(load_n(out + i, valid), load_n(x + i, valid)), valid); });
 }
 
 void scale_row(float* x, float factor, int64_t n) {
@@ -87,9 +87,8 @@ void scale_row(float* x, float factor, int64_t n) {
 
 void softcap_row(float* x, float cap, int64_t n) {
   Vec c = set1(cap);
-  for_vectors(n, [&](int64_t i, int64_t valid) {
-    store_n(x + i, mul(c, tanh_vec(div(load_n(x + i, valid), c))), valid);
-  });
+  for_vectors(n,
+              [&](int64_t i, int64_t valid) { store_n(x + i, mul(c, tanh_vec(div(load_n(x + i, valid), c))), valid); });
 }
 
 ArgMax argmax_row(const float* x, int64_t n) {
@@ -128,9 +127,8 @@ float exp_sum_row(const float* x, float max_value, int64_t n) {
 
 void exp_row(float* out, const float* x, float max_value, int64_t n) {
   Vec offset = set1(max_value);
-  for_vectors(n, [&](int64_t i, int64_t valid) {
-    store_n(out + i, exp_vec(sub(load_n(x + i, valid), offset)), valid);
-  });
+  for_vectors(n,
+              [&](int64_t i, int64_t valid) { store_n(out + i, exp_vec(sub(load_n(x + i, valid), offset)), valid); });
 }
 
 int64_t select_above(int32_t* out, const float* x, float threshold, int64_t n, int64_t capacity) {

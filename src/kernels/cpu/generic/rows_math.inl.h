@@ -28,7 +28,7 @@ inline Vec exp_vec(Vec x) {
   x = min(set1(89.0f), max(set1(-105.0f), x));
   Vec t = fma(x, set1(kLog2E), set1(kRoundMagic));
   Vec n = sub(t, set1(kRoundMagic));
-  Vec r = fma(n, set1(-0x1.62e430p-1f), x);   // ln 2 in two parts
+  Vec r = fma(n, set1(-0x1.62e430p-1f), x);  // ln 2 in two parts
   r = fma(n, set1(0x1.05c610p-29f), r);
   Vec q = set1(0x1.6a23ccp-10f);
   q = fma(q, r, set1(0x1.123a20p-7f));
