@@ -175,7 +175,9 @@ class GgufDescBuilder {
 
   Result<void> read_tokens() {
     desc_.bos_id = TRY(get_token("tokenizer.ggml.bos_token_id"));
-    desc_.pad_id = TRY(get_token("tokenizer.ggml.padding_token_id"));
+    // Fine-tuned files carry padding ids behind the vocabulary; padding is never fed to the model, so that is no error.
+    auto pad = TRY(file_.get_int("tokenizer.ggml.padding_token_id", {0, UINT32_MAX}, kNoToken));
+    desc_.pad_id = pad < desc_.n_vocab ? static_cast<TokenId>(pad) : kNoToken;
     for (std::string_view end :
          {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
       TokenId id = TRY(get_token(end));

@@ -272,7 +272,9 @@ class HfDescBuilder {
   Result<void> read_tokens() {
     const ConfigReader& owner = text_.has("eos_token_id") || text_.has("bos_token_id") ? text_ : root_;
     desc_.bos_id = TRY(get_token(owner, "bos_token_id"));
-    desc_.pad_id = TRY(get_token(owner, "pad_token_id"));
+    // Fine-tuned files carry padding ids behind the vocabulary; padding is never fed to the model, so that is no error.
+    auto pad = TRY(owner.get_int("pad_token_id", {kNoToken, UINT32_MAX}, kNoToken));
+    desc_.pad_id = pad < desc_.n_vocab ? static_cast<TokenId>(pad) : kNoToken;
     TRY(read_eos(root_));
     TRY(read_eos(text_));
     if (configs_.generation_config != nullptr) {
