@@ -172,7 +172,7 @@ TEST(HttpParser, BodyLimits) {
   HttpParser chunked(limits);
   ASSERT_TRUE(chunked.put_head(with("Transfer-Encoding: chunked")).ok());
   EXPECT_EQ(chunked.put_body("b\r\n01234567890\r\n").error().code, ErrorCode::kRequestTooLarge);
-  for (const char* bad : {"FFFFFFFFFFFFFFFF\r\nabc", "xyz\r\n", "-1\r\n", "5\r\nabcdeX\r\n"}) {
+  for (const char* bad : {"FFFFFFFFFFFFFFFF\r\nabc", "xyz\r\n", "-1\r\n", "5\r\nabcdeX\r\n0\r\n\r\n"}) {
     HttpParser parser(limits);
     ASSERT_TRUE(parser.put_head(with("Transfer-Encoding: chunked")).ok());
     EXPECT_FALSE(parser.put_body(bad).ok()) << bad;

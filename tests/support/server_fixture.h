@@ -38,7 +38,7 @@ class TestServer {
   TestServer(server::ServerOptions options, server::InstanceProvider provider) {
     start(std::move(options), std::move(provider));
   }
-  ~TestServer() { stop(); }
+  ~TestServer() { (void)stop(); }
 
   uint16_t port() const { return server_->port(); }
   EchoBackend& backend() { return *backend_; }

@@ -1,0 +1,201 @@
+// Binding, loading, draining, stopping.
+#include "server/http_server.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "server/health.h"
+#include "tests/support/server_fixture.h"
+
+namespace millrace::server {
+namespace {
+
+using testing::eventually;
+using testing::HttpClient;
+using testing::TestServer;
+
+TEST(HttpServer, PortIsBoundBeforeTheModelLoads) {
+  std::atomic<bool> go{false};
+  TestServer server({}, [&](const instance::ProgressFn& progress) -> Result<std::unique_ptr<instance::Instance>> {
+    while (!go.load()) {
+      progress({"weights", 0.5});
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return std::move(testing::make_echo().instance);
+  });
+  HttpClient client(server.port());
+  auto health = client.get("/health");
+  EXPECT_EQ(health.status, 503);
+  EXPECT_EQ(health.json().find("state")->as_string(), "loading");
+  EXPECT_EQ(health.json().find("error")->find("message")->as_string(), "Loading model");
+  EXPECT_EQ(client.get("/health/live").status, 200);
+  EXPECT_EQ(client.get("/health/ready").status, 503);
+  EXPECT_EQ(client.get("/metrics").status, 200);
+  for (const char* path : {"/v1/chat/completions", "/v1/completions", "/tokenize"}) {
+    auto reply = client.post(path, "{}");
+    EXPECT_EQ(reply.status, 503) << path;
+    EXPECT_EQ(reply.json().find("error")->find("code")->as_string(), "loading");
+    EXPECT_TRUE(reply.header("Retry-After"));
+  }
+  go.store(true);
+  EXPECT_TRUE(eventually([&] { return client.get("/ready").status == 200; }));
+  EXPECT_EQ(client.get("/health").json().find("status")->as_string(), "ok");
+}
+
+TEST(HttpServer, AFailedLoadIsItsError) {
+  TestServer server({}, [](const instance::ProgressFn&) -> Result<std::unique_ptr<instance::Instance>> {
+    return Error{ErrorCode::kBadFile, "x.gguf: not a model file", ""};
+  });
+  ASSERT_TRUE(eventually([&] { return server.ended(); }));
+  Result<int> result = server.stop();
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, ErrorCode::kBadFile);
+}
+
+TEST(HttpServer, ASignalEndsALoad) {
+  TestServer server({}, [](const instance::ProgressFn& progress) -> Result<std::unique_ptr<instance::Instance>> {
+    while (progress({"weights", 0.1})) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return Error{ErrorCode::kCancelled, "given up", ""};
+  });
+  server.server().shut_down();
+  ASSERT_TRUE(eventually([&] { return server.ended(); }));
+  Result<int> result = server.stop();
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(*result, 0);
+}
+
+TEST(HttpServer, BindRefusals) {
+  TestServer server;
+  ServerOptions options;
+  options.port = server.port();
+  auto taken = HttpServer::bind(options);
+  ASSERT_FALSE(taken.ok());
+  EXPECT_EQ(taken.error().code, ErrorCode::kResource);
+  EXPECT_TRUE(taken.error().message.starts_with("cannot bind 127.0.0.1:"));
+  ServerOptions open;
+  open.host = "0.0.0.0";
+  open.port = 0;
+  auto refused = HttpServer::bind(open);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUsage);
+  EXPECT_NE(refused.error().message.find("--allow-open"), std::string::npos);
+  open.allow_open = true;
+  EXPECT_TRUE(HttpServer::bind(open).ok());
+  ServerOptions bad;
+  bad.host = "no.such.host.";
+  EXPECT_EQ(HttpServer::bind(bad).error().code, ErrorCode::kResource);
+}
+
+TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
+  testing::EchoOptions echo;
+  echo.max_live = 2;
+  TestServer server({}, echo);
+  server.backend().step_us = 3000;
+  std::string body = R"({"prompt":"abcdefghij","max_tokens":60,"ignore_eos":true,"stream":true})";
+  std::vector<std::unique_ptr<HttpClient>> clients;
+  for (int i = 0; i < 5; ++i) {
+    clients.push_back(std::make_unique<HttpClient>(server.port()));
+    clients.back()->send(HttpClient::post_bytes("/v1/completions", body));
+  }
+  HttpClient idle(server.port());
+  EXPECT_EQ(idle.get("/version").status, 200);
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 2 && server.instance().stats().n_waiting == 3; }));
+  server.server().shut_down();
+  EXPECT_TRUE(eventually([&] { return !server.context().serving(); }, 200));
+  HttpClient late(server.port());
+  auto refused = late.post("/v1/completions", body);
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.header("Connection"), "close");
+  EXPECT_TRUE(refused.header("Retry-After"));
+  HttpClient probe(server.port());
+  EXPECT_EQ(probe.get("/health/live").status, 200);
+  HttpClient ready(server.port());
+  EXPECT_EQ(ready.get("/health/ready").status, 503);
+  EXPECT_TRUE(idle.wait_closed());
+  int finished = 0;
+  int turned_away = 0;
+  for (auto& client : clients) {
+    auto reply = client->read_reply();
+    if (reply.status == 503) {
+      EXPECT_EQ(reply.json().find("error")->find("code")->as_string(), "draining");
+      ++turned_away;
+    } else {
+      EXPECT_EQ(reply.status, 200);
+      EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+      EXPECT_EQ(reply.body.find("\"error\""), std::string::npos);
+      ++finished;
+    }
+  }
+  EXPECT_EQ(finished, 2);
+  EXPECT_EQ(turned_away, 3);
+  ASSERT_TRUE(eventually([&] { return server.ended(); }));
+  EXPECT_EQ(*server.stop(), 0);
+}
+
+TEST(HttpServer, DrainLimitEndsStreamsWithAnErrorEvent) {
+  ServerOptions options;
+  CHECK(options.limits.set(LimitId::kDrainSeconds, 1).ok());
+  TestServer server(options);
+  server.backend().step_us = 5000;
+  HttpClient client(server.port());
+  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 1; }));
+  server.server().shut_down();
+  auto reply = client.read_reply();
+  EXPECT_TRUE(reply.complete);
+  EXPECT_NE(reply.body.find("\"code\":\"draining\""), std::string::npos);
+  EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+  EXPECT_EQ(*server.stop(), 0);
+}
+
+TEST(HttpServer, SecondSignalEndsWithinTwoSeconds) {
+  TestServer server;
+  server.backend().step_us = 5000;
+  HttpClient client(server.port());
+  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 1; }));
+  server.server().shut_down();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_FALSE(server.ended());
+  server.server().shut_down();
+  EXPECT_TRUE(eventually([&] { return server.ended(); }, 2000));
+}
+
+TEST(Health, TableOfProbes) {
+  struct Row {
+    HealthState state;
+    int health;
+    int live;
+    int ready;
+  };
+  const Row rows[] = {
+      {HealthState::kLoading, 503, 200, 503},  {HealthState::kReady, 200, 200, 200}, {HealthState::kDraining, 503, 200, 503},
+      {HealthState::kStalled, 503, 503, 503}, {HealthState::kDead, 503, 503, 503},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(probe_status(Probe::kHealth, row.state), row.health);
+    EXPECT_EQ(probe_status(Probe::kLive, row.state), row.live);
+    EXPECT_EQ(probe_status(Probe::kReady, row.state), row.ready);
+  }
+}
+
+TEST(Health, AFrozenEngineIsSeenAndTheWatchdogEndsTheProcess) {
+  ServerOptions options;
+  CHECK(options.limits.set(LimitId::kLiveStallSeconds, 1).ok());
+  testing::EchoOptions echo;
+  CHECK(echo.limits.set(LimitId::kWatchdogSeconds, 2).ok());
+  TestServer server(options, echo);
+  HttpClient probe(server.port());
+  EXPECT_EQ(probe.get("/live").status, 200);
+  server.backend().hold();
+  HttpClient client(server.port());
+  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})"));
+  EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 503; }, 3000));
+  EXPECT_TRUE(eventually([&] { return server.ended(); }, 6000));
+  EXPECT_EQ(*server.stop(), 5);
+}
+
+}  // namespace
+}  // namespace millrace::server
