@@ -54,13 +54,13 @@ GroupScales two(const uint8_t* d, const uint8_t* m) { return {2, {load_f16(d), l
 
 // gguf_type: ggml.h enum ggml_type.
 constexpr FormatInfo kFormats[kNFormats] = {
-    row<F32>(Format::kF32, "F32", 0),          row<F16>(Format::kF16, "F16", 1),
-    row<BF16>(Format::kBF16, "BF16", 30),      row<Q4_0>(Format::kQ4_0, "Q4_0", 2),
-    row<Q4_1>(Format::kQ4_1, "Q4_1", 3),       row<Q5_0>(Format::kQ5_0, "Q5_0", 6),
-    row<Q5_1>(Format::kQ5_1, "Q5_1", 7),       row<Q8_0>(Format::kQ8_0, "Q8_0", 8),
-    row<Q2_K>(Format::kQ2_K, "Q2_K", 10),      row<Q3_K>(Format::kQ3_K, "Q3_K", 11),
-    row<Q4_K>(Format::kQ4_K, "Q4_K", 12),      row<Q5_K>(Format::kQ5_K, "Q5_K", 13),
-    row<Q6_K>(Format::kQ6_K, "Q6_K", 14),      row<IQ4_NL>(Format::kIQ4_NL, "IQ4_NL", 20),
+    row<F32>(Format::kF32, "F32", 0),           row<F16>(Format::kF16, "F16", 1),
+    row<BF16>(Format::kBF16, "BF16", 30),       row<Q4_0>(Format::kQ4_0, "Q4_0", 2),
+    row<Q4_1>(Format::kQ4_1, "Q4_1", 3),        row<Q5_0>(Format::kQ5_0, "Q5_0", 6),
+    row<Q5_1>(Format::kQ5_1, "Q5_1", 7),        row<Q8_0>(Format::kQ8_0, "Q8_0", 8),
+    row<Q2_K>(Format::kQ2_K, "Q2_K", 10),       row<Q3_K>(Format::kQ3_K, "Q3_K", 11),
+    row<Q4_K>(Format::kQ4_K, "Q4_K", 12),       row<Q5_K>(Format::kQ5_K, "Q5_K", 13),
+    row<Q6_K>(Format::kQ6_K, "Q6_K", 14),       row<IQ4_NL>(Format::kIQ4_NL, "IQ4_NL", 20),
     row<IQ4_XS>(Format::kIQ4_XS, "IQ4_XS", 23),
 };
 
@@ -94,19 +94,32 @@ GroupScales group_scales(Format format, const uint8_t* group) {
   switch (format) {
     case Format::kF32:
     case Format::kF16:
-    case Format::kBF16: return {};
-    case Format::kQ4_0: return one(group + Q4_0::kD);
-    case Format::kQ4_1: return two(group + Q4_1::kD, group + Q4_1::kM);
-    case Format::kQ5_0: return one(group + Q5_0::kD);
-    case Format::kQ5_1: return two(group + Q5_1::kD, group + Q5_1::kM);
-    case Format::kQ8_0: return one(group + Q8_0::kD);
-    case Format::kQ2_K: return two(group + Q2_K::kD, group + Q2_K::kDmin);
-    case Format::kQ3_K: return one(group + Q3_K::kD);
-    case Format::kQ4_K: return two(group + Q4_K::kD, group + Q4_K::kDmin);
-    case Format::kQ5_K: return two(group + Q5_K::kD, group + Q5_K::kDmin);
-    case Format::kQ6_K: return one(group + Q6_K::kD);
-    case Format::kIQ4_NL: return one(group + IQ4_NL::kD);
-    case Format::kIQ4_XS: return one(group + IQ4_XS::kD);
+    case Format::kBF16:
+      return {};
+    case Format::kQ4_0:
+      return one(group + Q4_0::kD);
+    case Format::kQ4_1:
+      return two(group + Q4_1::kD, group + Q4_1::kM);
+    case Format::kQ5_0:
+      return one(group + Q5_0::kD);
+    case Format::kQ5_1:
+      return two(group + Q5_1::kD, group + Q5_1::kM);
+    case Format::kQ8_0:
+      return one(group + Q8_0::kD);
+    case Format::kQ2_K:
+      return two(group + Q2_K::kD, group + Q2_K::kDmin);
+    case Format::kQ3_K:
+      return one(group + Q3_K::kD);
+    case Format::kQ4_K:
+      return two(group + Q4_K::kD, group + Q4_K::kDmin);
+    case Format::kQ5_K:
+      return two(group + Q5_K::kD, group + Q5_K::kDmin);
+    case Format::kQ6_K:
+      return one(group + Q6_K::kD);
+    case Format::kIQ4_NL:
+      return one(group + IQ4_NL::kD);
+    case Format::kIQ4_XS:
+      return one(group + IQ4_XS::kD);
   }
   CHECK(false, "format {}", static_cast<int>(format));
   return {};

@@ -43,11 +43,16 @@ std::vector<uint32_t> scale_offsets(Format format) {
     case Format::kQ4_1:
     case Format::kQ5_1:
     case Format::kQ4_K:
-    case Format::kQ5_K: return {0, 2};
-    case Format::kQ2_K: return {80, 82};
-    case Format::kQ3_K: return {108};
-    case Format::kQ6_K: return {208};
-    default: return {0};
+    case Format::kQ5_K:
+      return {0, 2};
+    case Format::kQ2_K:
+      return {80, 82};
+    case Format::kQ3_K:
+      return {108};
+    case Format::kQ6_K:
+      return {208};
+    default:
+      return {0};
   }
 }
 
@@ -111,21 +116,30 @@ TEST(Formats, TableIsConsistent) {
 // plus what rounding of the stored scales adds.
 double round_trip_bound(Format format) {
   switch (format) {
-    case Format::kF32: return 0.0;
-    case Format::kF16: return 0x1p-11;
-    case Format::kBF16: return 0x1p-8;
-    case Format::kQ8_0: return 0.006;
-    case Format::kQ6_K: return 0.05;
+    case Format::kF32:
+      return 0.0;
+    case Format::kF16:
+      return 0x1p-11;
+    case Format::kBF16:
+      return 0x1p-8;
+    case Format::kQ8_0:
+      return 0.006;
+    case Format::kQ6_K:
+      return 0.05;
     case Format::kQ5_0:
     case Format::kQ5_1:
-    case Format::kQ5_K: return 0.07;
+    case Format::kQ5_K:
+      return 0.07;
     case Format::kQ4_0:
     case Format::kQ4_1:
     case Format::kQ4_K:
     case Format::kIQ4_NL:
-    case Format::kIQ4_XS: return 0.16;
-    case Format::kQ3_K: return 0.35;
-    case Format::kQ2_K: return 0.6;
+    case Format::kIQ4_XS:
+      return 0.16;
+    case Format::kQ3_K:
+      return 0.35;
+    case Format::kQ2_K:
+      return 0.6;
   }
   return 0.0;
 }

@@ -21,7 +21,7 @@ struct Shape {
   Shape(std::initializer_list<int64_t> extents);
 
   int64_t cols() const { return n_dims == 0 ? 1 : dims[static_cast<size_t>(n_dims - 1)]; }
-  int64_t rows() const;      // product of all extents but the last; 1 for a vector
+  int64_t rows() const;  // product of all extents but the last; 1 for a vector
   int64_t n_values() const { return rows() * cols(); }
   bool operator==(const Shape& other) const;
   std::string text() const;  // "4096x11008"
