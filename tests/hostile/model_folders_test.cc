@@ -177,7 +177,7 @@ void expect_index_refused(const std::string& id, const std::string& index, const
 TEST(HostileSafetensors, M26Shards) {
   const std::string plain = "shard path must be a plain file name";
   for (std::string path : {"../outside.safetensors", "../../x", "/etc/passwd", "link.safetensors", "", ".", "..",
-                                  "a/b.safetensors", "..\\\\x", "x\\u0000.safetensors"}) {
+                           "a/b.safetensors", "..\\\\x", "x\\u0000.safetensors"}) {
     expect_index_refused("M26 " + path, R"({"weight_map":{"a":")" + path + R"("}})", plain);
   }
   expect_index_refused("M26 missing", R"({"weight_map":{"a":"none.safetensors"}})", "none.safetensors");
