@@ -1,0 +1,211 @@
+// The phases of attention. Units of project_heads are sets of heads whose rows fill whole panels; q units come first,
+// then units of k and v together, since a block slot is written with both.
+#include "layers/attention.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace millrace::layers {
+namespace {
+
+// Heads of one unit: their rows are a multiple of 32, so units start on panels.
+int64_t heads_per_unit(int64_t head_dim) { return kernels::kPanelRows / std::gcd(head_dim, int64_t{kernels::kPanelRows}); }
+
+struct HeadRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
+device::Range panels_of(const HeadRange& heads, int64_t head_dim) {
+  return {heads.begin * head_dim / kernels::kPanelRows, ceil_div(heads.end * head_dim, kernels::kPanelRows)};
+}
+
+struct HeadEpilogue {
+  const float* bias;
+  const float* norm;
+  bool rotate;
+};
+
+// values: one head of one row, finished in place.
+void finish_head(const Ctx& ctx, const Attention& a, const AttentionStep& step, const HeadEpilogue& epilogue,
+                 int64_t row, float* values) {
+  if (epilogue.bias != nullptr) ctx.k.add(values, epilogue.bias, a.shape.head_dim);
+  if (epilogue.norm != nullptr) ctx.k.rms_norm(values, values, epilogue.norm, a.norm_eps, a.shape.head_dim);
+  if (epilogue.rotate) step.rope.rotate(ctx.k, values, step.angles + row * step.rope.row_floats());
+}
+
+void project_q(Ctx& ctx, const Attention& a, const AttentionStep& step, const ActSet& input, HeadRange heads) {
+  int64_t hd = a.shape.head_dim;
+  a.q.multiply(ctx, input, step.batch.n_rows, panels_of(heads, hd), {step.q, step.q_stride, 0, false});
+  for (int64_t row = 0; row < step.batch.n_rows; ++row) {
+    for (int64_t head = heads.begin; head < heads.end; ++head) {
+      const float* bias = a.q_bias == nullptr ? nullptr : a.q_bias + head * hd;
+      finish_head(ctx, a, step, {bias, a.q_norm, true}, row, step.q + row * step.q_stride + head * hd);
+    }
+  }
+}
+
+void project_kv(Ctx& ctx, const Attention& a, const AttentionStep& step, const ActSet& input, HeadRange heads) {
+  int64_t hd = a.shape.head_dim;
+  int64_t stride = round_up((heads.end - heads.begin) * hd, kernels::kPanelRows);
+  device::Range panels = panels_of(heads, hd);
+  size_t mark = ctx.own.mark();
+  auto* keys = ctx.own.take<float>(static_cast<size_t>(step.batch.n_rows * stride));
+  auto* values = ctx.own.take<float>(static_cast<size_t>(step.batch.n_rows * stride));
+  a.k.multiply(ctx, input, step.batch.n_rows, panels, {keys, stride, panels.begin, false});
+  a.v.multiply(ctx, input, step.batch.n_rows, panels, {values, stride, panels.begin, false});
+  kernels::KvWrite write = ctx.k.kv_write[static_cast<size_t>(step.kv.dtype)];
+  uint32_t table = step.kv.layers[a.layer].table;
+  for (int64_t row = 0; row < step.batch.n_rows; ++row) {
+    int64_t pos = step.batch.position(row);
+    uint32_t block = step.batch.seqs[step.batch.row_seq[row]].tables[table][pos / kernels::kKvBlockTokens];
+    for (int64_t head = heads.begin; head < heads.end; ++head) {
+      float* key = keys + row * stride + (head - heads.begin) * hd;
+      float* value = values + row * stride + (head - heads.begin) * hd;
+      finish_head(ctx, a, step, {a.k_bias == nullptr ? nullptr : a.k_bias + head * hd, a.k_norm, true}, row, key);
+      finish_head(ctx, a, step, {a.v_bias == nullptr ? nullptr : a.v_bias + head * hd, nullptr, false}, row, value);
+      write({step.kv.head(a.layer, block, head), hd, pos % kernels::kKvBlockTokens, key, value});
+    }
+  }
+  ctx.own.rewind(mark);
+}
+
+// The partials of one (tile, KV head).
+struct Partials {
+  float* max;
+  float* sum;
+  float* o;
+  int64_t rows_pad;
+};
+
+Partials partials_at(float* memory, const AttentionTile& tile, const AttentionShape& shape) {
+  int64_t rows_pad = round_up(tile.n_tokens * shape.n_group(), 16);
+  return {memory, memory + tile.n_spans * rows_pad, memory + 2 * tile.n_spans * rows_pad, rows_pad};
+}
+
+struct ItemPlace {
+  const AttentionTile* tile;
+  int64_t head;    // KV head
+};
+
+void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const AttentionPlan& plan,
+                 const ItemPlace& place, int64_t span_idx, const Partials& partials, uint8_t* scratch) {
+  const AttentionTile& tile = *place.tile;
+  int64_t span = tile.first_span + span_idx;
+  const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
+  int64_t first_seen = plan.window > 0 ? std::max<int64_t>(0, tile.pos - plan.window + 1) : 0;
+  int64_t last_seen = tile.pos + tile.n_tokens - 1;
+  constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
+  const uint8_t* blocks[kSpanBlocks] = {};
+  for (int64_t i = 0; i < kSpanBlocks; ++i) {
+    int64_t block = span * kSpanBlocks + i;
+    int64_t first = block * kernels::kKvBlockTokens;
+    if (first > last_seen || first + kernels::kKvBlockTokens <= first_seen) continue;
+    blocks[i] = step.kv.head(a.layer, table[block], place.head);
+  }
+  kernels::AttnSpanArgs args;
+  args.q = step.q + tile.row_begin * step.q_stride + place.head * a.shape.n_group() * a.shape.head_dim;
+  args.q_token_stride = step.q_stride;
+  args.n_tokens = tile.n_tokens;
+  args.n_group = static_cast<int32_t>(a.shape.n_group());
+  args.head_dim = a.shape.head_dim;
+  args.pos = tile.pos;
+  args.window = plan.window;
+  args.blocks = blocks;
+  args.span_begin = span * kernels::kSpanTokens;
+  args.scale = a.scale;
+  args.softcap = a.softcap;
+  args.max = partials.max + span_idx * partials.rows_pad;
+  args.sum = partials.sum + span_idx * partials.rows_pad;
+  args.o = partials.o + span_idx * partials.rows_pad * a.shape.head_dim;
+  args.scratch = scratch;
+  ctx.k.attn_span[static_cast<size_t>(step.kv.dtype)](args);
+}
+
+void merge_unit(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
+                const Partials& partials, const ActSet& acts) {
+  const AttentionTile& tile = *place.tile;
+  int64_t n_group = a.shape.n_group();
+  int64_t hd = a.shape.head_dim;
+  for (int64_t t = 0; t < tile.n_tokens; ++t) {
+    int64_t row = tile.row_begin + t;
+    int64_t col = place.head * n_group * hd;
+    float* out = step.heads + row * step.q_stride + col;
+    for (int64_t g = 0; g < n_group; ++g) {
+      int64_t r = t * n_group + g;
+      ctx.k.attn_merge({partials.max + r, partials.sum + r, partials.o + r * hd, partials.rows_pad, tile.n_spans, hd,
+                        out + g * hd});
+    }
+    if (a.quantize_heads) quantize_window(ctx.k, acts, row, col, n_group * hd, out);
+  }
+}
+
+// Spans of a split item are counted down; the thread that finishes the last one sees all the others' partials.
+bool finishes_unit(AttentionPlan& plan, const ItemPlace& place) {
+  int64_t unit = (place.tile - plan.tiles) * plan.shape.n_kv_heads + place.head;
+  std::atomic<int32_t>& pending = plan.pending[unit];
+  if (pending.fetch_sub(1, std::memory_order_acq_rel) != 1) return false;
+  pending.store(place.tile->n_spans, std::memory_order_relaxed);  // for the next layer, behind a barrier
+  return true;
+}
+
+}  // namespace
+
+bool Attention::can_quantize_heads() const {
+  return act_columns(out.act_mask()) == 32 && shape.n_group() * shape.head_dim % 32 == 0;
+}
+
+int64_t attention_own_bytes(const AttentionShape& shape, const AttentionLimits& limits) {
+  constexpr int64_t kFloat = sizeof(float);
+  int64_t unit_columns = round_up(heads_per_unit(shape.head_dim) * shape.head_dim, kernels::kPanelRows);
+  int64_t project = 2 * limits.max_rows * unit_columns * kFloat;
+  int64_t scratch = round_up(kernels::attn_scratch_bytes(limits.max_item_rows, shape.head_dim), 64);
+  return std::max(project, scratch + own_partial_floats(shape, limits) * kFloat) + 256;
+}
+
+void project_heads(Ctx& ctx, const Attention& a, const AttentionStep& step, const ActSet& input) {
+  int64_t per_unit = heads_per_unit(a.shape.head_dim);
+  int64_t n_q = ceil_div(a.shape.n_heads, per_unit);
+  int64_t n_kv = ceil_div(a.shape.n_kv_heads, per_unit);
+  int64_t total = n_q + 2 * n_kv;  // cost in units of one matrix
+  int64_t n_threads = ctx.team.n_threads;
+  // unit u goes to the thread in whose part of the cost its middle lies
+  auto is_mine = [&](int64_t before, int64_t cost) { return (2 * before + cost) * n_threads / (2 * total) == ctx.team.thread; };
+  for (int64_t u = 0; u < n_q; ++u) {
+    if (is_mine(u, 1)) project_q(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_heads)});
+  }
+  for (int64_t u = 0; u < n_kv; ++u) {
+    if (!is_mine(n_q + 2 * u, 2)) continue;
+    project_kv(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_kv_heads)});
+  }
+}
+
+void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts) {
+  size_t mark = ctx.own.mark();
+  int64_t hd = a.shape.head_dim;
+  auto* scratch = ctx.own.take<uint8_t>(
+      static_cast<size_t>(kernels::attn_scratch_bytes(step.limits.max_item_rows, hd)));
+  float* own = plan.split ? nullptr : ctx.own.take<float>(static_cast<size_t>(own_partial_floats(a.shape, step.limits)));
+  int64_t item = plan.item_of_thread[ctx.team.thread];
+  int64_t end = plan.item_of_thread[ctx.team.thread + 1];
+  int64_t tile_idx = 0;
+  for (; item < end; ++item) {
+    while (tile_idx + 1 < plan.n_tiles && plan.tiles[tile_idx + 1].item_begin <= item) ++tile_idx;
+    const AttentionTile& tile = plan.tiles[tile_idx];
+    int64_t in_tile = item - tile.item_begin;
+    ItemPlace place{&tile, plan.split ? in_tile / tile.n_spans : in_tile};
+    int64_t unit_floats = partial_floats(tile.n_spans, tile.n_tokens * a.shape.n_group(), hd);
+    float* memory = plan.split ? plan.partials + tile.partial_begin + place.head * unit_floats : own;
+    Partials partials = partials_at(memory, tile, a.shape);
+    if (plan.split) {
+      attend_span(ctx, a, step, plan, place, in_tile % tile.n_spans, partials, scratch);
+      if (!finishes_unit(plan, place)) continue;
+    } else {
+      for (int64_t s = 0; s < tile.n_spans; ++s) attend_span(ctx, a, step, plan, place, s, partials, scratch);
+    }
+    merge_unit(ctx, a, step, place, partials, acts);
+  }
+  ctx.own.rewind(mark);
+}
+
+}  // namespace millrace::layers

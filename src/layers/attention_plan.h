@@ -1,0 +1,78 @@
+// AttentionPlan: how the attention of one step is cut into items and dealt to threads. An item is a tile of query tokens
+// of one sequence x one KV head x either one absolute span of 256 tokens (split) or all its spans. Layers with the same
+// window share a plan. Whatever the cut, each row meets the same spans in the same order: the same bits.
+//  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside.
+//  2. Items are dealt in order, by cost; the thread that finishes the last span of a (tile, KV head) merges it.
+// Thread: built by one thread, read by all behind a barrier.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "layers/ctx.h"
+
+namespace millrace::layers {
+
+struct AttentionShape {
+  int64_t n_heads = 0;
+  int64_t n_kv_heads = 0;
+  int64_t head_dim = 0;
+
+  int64_t n_group() const { return n_heads / n_kv_heads; }  // query heads per KV head
+  bool operator==(const AttentionShape&) const = default;
+};
+
+struct AttentionTile {
+  int32_t seq = 0;
+  int32_t row_begin = 0;
+  int32_t n_tokens = 0;
+  int32_t n_spans = 0;
+  int64_t pos = 0;             // of the first query token
+  int64_t first_span = 0;
+  int64_t item_begin = 0;      // items before this tile
+  int64_t partial_begin = 0;   // split: floats before this tile's partials
+};
+
+// Partials of one (tile, KV head): max and sum [n_spans, rows_pad], o [n_spans, rows_pad, head_dim].
+constexpr int64_t partial_floats(int64_t n_spans, int64_t n_rows, int64_t head_dim) {
+  return n_spans * round_up(n_rows, 16) * (2 + head_dim);
+}
+
+struct AttentionPlan {
+  AttentionShape shape;
+  int64_t window = 0;                // tokens; 0 = none
+  bool split = false;                // items are single spans and partials are shared
+  int64_t n_tiles = 0;
+  int64_t n_items = 0;
+  AttentionTile* tiles = nullptr;    // [n_tiles]
+  int64_t* item_of_thread = nullptr; // [n_threads + 1] first item of each thread
+  std::atomic<int32_t>* pending = nullptr;  // split: [n_tiles * n_kv_heads] spans not finished yet
+  float* partials = nullptr;         // split: shared
+};
+
+// What a plan may use; all sizes are for the largest step.
+struct AttentionLimits {
+  int64_t max_rows = 0;              // rows of a step
+  int64_t max_len = 0;               // tokens of a sequence
+  int64_t max_item_rows = 64;        // query rows (tokens x group) of an item
+  int64_t shared_floats = 0;         // room for shared partials
+};
+
+// max_item_rows and shared_floats that keep scratch small for any max_len.
+AttentionLimits attention_limits(const AttentionShape& shape, int64_t max_rows, int64_t max_len);
+// Floats of partials one thread needs when items are not split.
+int64_t own_partial_floats(const AttentionShape& shape, const AttentionLimits& limits);
+
+// A plan in the making: every thread has the same pieces, one of them fills `shared` for all.
+struct AttentionPlanPieces {
+  AttentionPlan* shared = nullptr;
+  AttentionPlan empty;               // with the carved arrays
+};
+
+// Carves the plan and its arrays (same calls on all threads; nothing is written).
+AttentionPlanPieces carve_plan(device::Arena& arena, const AttentionShape& shape, int64_t window,
+                         const AttentionLimits& limits, int64_t n_rows, int n_threads);
+// Fills *pieces.shared for a batch. One thread; the others read it behind a barrier.
+void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int n_threads);
+
+}  // namespace millrace::layers

@@ -1,0 +1,99 @@
+// Packing: panels of 32 rows are the unit shared out to threads. A format without a kernel in this table is decoded
+// and packed as f32.
+// Thread: the loader.
+#include "layers/weight_packer.h"
+
+#include <algorithm>
+
+#include "base/macros.h"
+#include "tensor/formats.h"
+
+namespace millrace::layers {
+
+using kernels::kPanelRows;
+using tensor::Format;
+using tensor::TensorView;
+
+namespace {
+
+bool has_kernels(const kernels::KernelTable& table, Format format) {
+  auto i = static_cast<size_t>(format);
+  return table.pack[i] != nullptr && table.gemm[i] != nullptr;
+}
+
+}  // namespace
+
+int64_t WeightPacker::reserve(int64_t n_bytes) {
+  int64_t offset = total_bytes_;
+  total_bytes_ += round_up(n_bytes, static_cast<int64_t>(device::kCacheLineBytes));
+  return offset;
+}
+
+Result<void> WeightPacker::add(PackedMatrix& out, std::initializer_list<weights::WeightRole> roles, uint32_t layer) {
+  for (weights::WeightRole role : roles) {
+    TensorView view = TRY(file_.weight(role, layer));
+    MatrixPart part;
+    part.format = has_kernels(table_, view.format) ? view.format : Format::kF32;
+    part.n = view.rows();
+    part.panel_begin = out.n_panels();
+    part.n_panels = ceil_div(view.rows(), kPanelRows);
+    part.panel_bytes = kernels::panel_bytes(part.format, view.cols());
+    CHECK(out.parts_.empty() || out.k_ == view.cols(), "parts of one matrix with K {} and {}", out.k_, view.cols());
+    out.k_ = view.cols();
+    out.act_mask_ |= act_bit(table_.act_kind[static_cast<size_t>(part.format)]);
+    matrices_.push_back({&out, out.parts_.size(), role, layer, view, reserve(part.n_panels * part.panel_bytes)});
+    out.parts_.push_back(part);
+  }
+  return {};
+}
+
+Result<void> WeightPacker::add_vector(const float*& out, weights::WeightRole role, uint32_t layer, float offset) {
+  TensorView view = TRY(file_.weight(role, layer));
+  int64_t bytes = round_up(view.shape.n_values(), 16) * static_cast<int64_t>(sizeof(float));
+  vectors_.push_back({&out, view, offset, reserve(bytes)});
+  return {};
+}
+
+void WeightPacker::pack_part(device::ThreadPool& pool, const MatrixJob& job, uint8_t* panels) const {
+  const MatrixPart& part = job.matrix->parts_[job.part];
+  const TensorView& view = job.view;
+  int64_t k = view.cols();
+  bool decode = part.format != view.format;
+  std::vector<float> decoded(decode ? static_cast<size_t>(pool.n_threads() * kPanelRows * k) : 0);
+  pool.run([&](device::Team& team) {
+    device::Range range = team.range(part.n_panels);
+    float* own = decoded.data() + (decode ? team.thread * kPanelRows * k : 0);
+    for (int64_t panel = range.begin; panel < range.end; ++panel) {
+      const uint8_t* rows[kPanelRows] = {};
+      int64_t n = std::min<int64_t>(kPanelRows, view.rows() - panel * kPanelRows);
+      for (int64_t i = 0; i < n; ++i) {
+        rows[i] = tensor::row_data(view, panel * kPanelRows + i);
+        if (!decode) continue;
+        tensor::decode_row(own + i * k, view, panel * kPanelRows + i);
+        rows[i] = reinterpret_cast<const uint8_t*>(own + i * k);
+      }
+      table_.pack[static_cast<size_t>(part.format)](panels + panel * part.panel_bytes, rows, k);
+    }
+  });
+}
+
+Result<device::Buffer> WeightPacker::pack(device::ThreadPool& pool, const PackProgress& progress) {
+  device::Buffer buffer = TRY(device::Buffer::allocate(static_cast<size_t>(total_bytes_), "packed weights"));
+  for (const VectorJob& job : vectors_) {
+    auto* values = reinterpret_cast<float*>(buffer.data() + job.offset);
+    tensor::decode_row(values, job.view, 0);
+    for (int64_t i = 0; i < job.view.cols(); ++i) values[i] += job.add;
+    *job.out = values;
+  }
+  for (const MatrixJob& job : matrices_) {
+    if (progress && !progress(job.offset, total_bytes_)) return Error{ErrorCode::kCancelled, "load cancelled", {}};
+    uint8_t* panels = buffer.data() + job.offset;
+    pack_part(pool, job, panels);
+    job.matrix->parts_[job.part].panels = panels;
+    file_.release(job.role, job.layer);
+  }
+  if (progress) progress(total_bytes_, total_bytes_);
+  return buffer;
+}
+
+}  // namespace millrace::layers

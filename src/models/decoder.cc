@@ -1,0 +1,216 @@
+// The step of Decoder. Every thread runs these functions together; see decoder.h for the barriers.
+#include "models/decoder.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace millrace::models {
+
+using layers::Ctx;
+using layers::is_redundant;
+using layers::round_up;
+
+namespace {
+
+// An arena that is only measured, never written: any aligned address will do.
+device::Arena measuring_arena() {
+  return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46};
+}
+
+layers::MatrixOut into(const layers::Residual& residual, float* delta) {
+  if (delta != nullptr) return {delta, residual.stride, 0, false};
+  return {residual.x, residual.stride, 0, true};
+}
+
+}  // namespace
+
+int64_t Decoder::weight_bytes() const {
+  int64_t bytes = output_.bytes();
+  for (const DecoderLayer& layer : layers_) {
+    const layers::Attention& a = layer.attention;
+    bytes += a.q.bytes() + a.k.bytes() + a.v.bytes() + a.out.bytes();
+    bytes += layer.mlp.gate.bytes() + layer.mlp.up.bytes() + layer.mlp.down.bytes();
+  }
+  return bytes;
+}
+
+layers::AttentionLimits Decoder::attention_limits(const StepLimits& limits) const {
+  return layers::attention_limits(shape_, limits.max_rows, limits.max_len);
+}
+
+DecoderBuffers Decoder::carve(layers::StepArenas arenas, const StepLimits& limits, int64_t n_rows) const {
+  DecoderBuffers b;
+  layers::ActMask input = 0;
+  layers::ActMask heads = 0;
+  layers::ActMask inner = 0;
+  for (const DecoderLayer& layer : layers_) {
+    input |= layer.attention.input_mask() | layer.mlp.input_mask();
+    heads |= layer.attention.out.act_mask();
+    inner |= layer.mlp.down.act_mask();
+  }
+  auto rows = static_cast<size_t>(n_rows);
+  int64_t stride = round_up(desc_.d_model, 16);
+  bool per_thread = blocks_.post_norms && is_redundant(n_rows);
+  device::Arena& x_arena = per_thread ? arenas.own : arenas.shared;
+  b.residual = {x_arena.take<float>(rows * static_cast<size_t>(stride)), stride, desc_.d_model, n_rows, per_thread};
+  b.input = layers::carve_input(arenas, input, n_rows, desc_.d_model);
+  b.heads_in = heads_at_once_ ? layers::carve_acts(arenas.shared, heads, n_rows, desc_.q_dim())
+                             : layers::carve_input(arenas, heads, n_rows, desc_.q_dim());
+  b.inner = layers::carve_acts(arenas.shared, inner, n_rows, desc_.d_ff);
+  b.tmp = arenas.own.take<float>(static_cast<size_t>(stride));
+  auto q_floats = rows * static_cast<size_t>(round_up(desc_.q_dim(), kernels::kPanelRows));
+  b.q = arenas.shared.take<float>(q_floats);
+  b.heads = arenas.shared.take<float>(q_floats);
+  if (blocks_.post_norms) {
+    b.attn_delta = arenas.shared.take<float>(rows * static_cast<size_t>(stride));
+    b.ffn_delta = arenas.shared.take<float>(rows * static_cast<size_t>(stride));
+  }
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    b.angles[i] = arenas.shared.take<float>(rows * static_cast<size_t>(ropes_[i].row_floats()));
+  }
+  for (size_t i = 0; i < windows_.size(); ++i) {
+    b.plans[i] = layers::carve_plan(arenas.shared, shape_, windows_[i], attention_limits(limits), n_rows,
+                                    limits.n_threads);
+  }
+  return b;
+}
+
+ScratchBytes Decoder::scratch_bytes(const StepLimits& limits) const {
+  ScratchBytes bytes;
+  int64_t phases = std::max(layers::attention_own_bytes(shape_, attention_limits(limits)),
+                            layers::Mlp::own_bytes(limits.max_rows) + 256);
+  for (int64_t n_rows : {limits.max_rows, std::min(limits.max_rows, layers::kRedundantRows)}) {
+    device::Arena shared = measuring_arena();
+    device::Arena own = measuring_arena();
+    carve({shared, own}, limits, n_rows);
+    bytes.shared = std::max(bytes.shared, static_cast<int64_t>(shared.mark()));
+    bytes.own = std::max(bytes.own, static_cast<int64_t>(own.mark()) + phases);
+  }
+  for (int64_t n_rows : {limits.max_logit_rows, std::min(limits.max_logit_rows, layers::kRedundantRows)}) {
+    device::Arena shared = measuring_arena();
+    device::Arena own = measuring_arena();
+    layers::carve_input({shared, own}, output_.act_mask(), n_rows, desc_.d_model);
+    bytes.shared = std::max(bytes.shared, static_cast<int64_t>(shared.mark()));
+    bytes.own = std::max(bytes.own, static_cast<int64_t>(own.mark()) + round_up(desc_.d_model, 16) * 4);
+  }
+  return bytes;
+}
+
+void Decoder::begin(Ctx& ctx, const Step& step, DecoderBuffers& b) const {
+  const layers::Batch& batch = step.batch;
+  device::Range mine = ctx.team.range(batch.n_rows);
+  device::Range embedded = b.residual.per_thread ? device::Range{0, batch.n_rows} : mine;
+  for (int64_t row = embedded.begin; row < embedded.end; ++row) {
+    embedding_.row(ctx.k, batch.tokens[row], b.residual.row(row));
+  }
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    for (int64_t row = mine.begin; row < mine.end; ++row) {
+      ropes_[i].fill(b.angles[i] + row * ropes_[i].row_floats(), batch.position(row));
+    }
+  }
+  auto n_threads = static_cast<size_t>(ctx.team.n_threads);
+  for (size_t i = 0; i < windows_.size(); ++i) {
+    if (i % n_threads != static_cast<size_t>(ctx.team.thread)) continue;
+    layers::build_plan(b.plans[i], batch, attention_limits(step.limits), ctx.team.n_threads);
+  }
+}
+
+void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, const DecoderLayer& layer) const {
+  const layers::Attention& attention = layer.attention;
+  int64_t n_rows = step.batch.n_rows;
+  auto rope_idx = static_cast<size_t>(attention.rope_idx);
+  layers::AttentionLimits limits = attention_limits(step.limits);
+  layers::AttentionStep at{.batch = step.batch, .kv = step.kv, .limits = limits, .rope = ropes_[rope_idx]};
+  at.angles = b.angles[rope_idx];
+  at.q = b.q;
+  at.heads = b.heads;
+  at.q_stride = round_up(desc_.q_dim(), kernels::kPanelRows);
+  layers::project_heads(ctx, attention, at, b.input);
+  ctx.team.sync();
+  layers::ActSet heads_in = b.heads_in;
+  heads_in.mask = attention.out.act_mask();
+  layers::attend(ctx, attention, at, *b.plans[attention.plan_idx].shared, heads_in);
+  ctx.team.sync();
+  if (!heads_at_once_) {
+    bool redundant = is_redundant(n_rows);
+    device::Range rows = redundant ? device::Range{0, n_rows} : ctx.team.range(n_rows);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      layers::quantize_row(ctx.k, heads_in, row, b.heads + row * at.q_stride);
+    }
+    if (!redundant) ctx.team.sync();
+  }
+  attention.out.multiply(ctx, heads_in, n_rows, ctx.team.range(attention.out.n_panels()),
+                         into(b.residual, b.attn_delta));
+  ctx.team.sync();
+}
+
+void Decoder::run_layer(Ctx& ctx, const Step& step, DecoderBuffers& b, uint32_t i) const {
+  const DecoderLayer& layer = layers_[i];
+  int64_t n_rows = step.batch.n_rows;
+  layers::NormPhase before_attention{.norm = layer.attn_norm};
+  if (i > 0) {
+    before_attention.delta = b.ffn_delta;
+    before_attention.post = layers_[i - 1].post_ffn_norm;
+  }
+  layers::ActSet input = b.input;
+  input.mask = layer.attention.input_mask();
+  layers::norm_phase(ctx, b.residual, before_attention, input, b.tmp);
+  attention_block(ctx, step, b, layer);
+  input.mask = layer.mlp.input_mask();
+  layers::norm_phase(ctx, b.residual, {layer.ffn_norm, b.attn_delta, layer.post_attn_norm}, b.input, b.tmp);
+  layers::ActSet inner = b.inner;
+  inner.mask = layer.mlp.down.act_mask();
+  layer.mlp.gate_up(ctx, b.input, n_rows, inner);
+  ctx.team.sync();
+  layer.mlp.project_down(ctx, inner, n_rows, into(b.residual, b.ffn_delta));
+  ctx.team.sync();
+}
+
+void Decoder::keep_wanted(Ctx& ctx, const Step& step, const DecoderBuffers& b) const {
+  const layers::Batch& batch = step.batch;
+  layers::NormPhase last{.norm = {}, .delta = b.ffn_delta, .post = layers_.back().post_ffn_norm};
+  device::Range range = ctx.team.range(batch.n_wanted);
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    layers::add_normed_row(ctx.k, b.residual, batch.wanted[i], last, b.tmp);
+    std::memcpy(batch.hidden + i * b.residual.stride, b.residual.row(batch.wanted[i]),
+                static_cast<size_t>(desc_.d_model) * sizeof(float));
+  }
+}
+
+void Decoder::forward(Ctx& ctx, const Step& step) const {
+  device::Arena shared = ctx.shared;
+  size_t mark = ctx.own.mark();
+  DecoderBuffers buffers = carve({shared, ctx.own}, step.limits, step.batch.n_rows);
+  begin(ctx, step, buffers);
+  ctx.team.sync();
+  for (uint32_t i = 0; i < desc_.n_layers; ++i) {
+    run_layer(ctx, step, buffers, i);
+    if (ctx.heartbeat != nullptr && ctx.team.thread == 0) ctx.heartbeat->beat();
+  }
+  keep_wanted(ctx, step, buffers);
+  ctx.team.sync();
+  ctx.own.rewind(mark);
+}
+
+void Decoder::logits(Ctx& ctx, const LogitRows& rows) const {
+  device::Arena shared = ctx.shared;
+  size_t mark = ctx.own.mark();
+  int64_t stride = round_up(desc_.d_model, 16);
+  layers::ActSet input = layers::carve_input({shared, ctx.own}, output_.act_mask(), rows.n_rows, desc_.d_model);
+  auto* tmp = ctx.own.take<float>(static_cast<size_t>(stride));
+  layers::Residual residual{rows.hidden, stride, desc_.d_model, rows.n_rows, false};
+  layers::norm_phase(ctx, residual, {.norm = output_norm_}, input, tmp);
+  device::Range panels = ctx.team.range(output_.n_panels());
+  output_.multiply(ctx, input, rows.n_rows, panels, {rows.out, rows.out_stride, 0, false});
+  if (desc_.logit_softcap > 0.0f) {
+    int64_t begin = panels.begin * kernels::kPanelRows;
+    int64_t n = std::min<int64_t>(panels.end * kernels::kPanelRows, desc_.n_vocab) - begin;
+    for (int64_t row = 0; row < rows.n_rows && n > 0; ++row) {
+      ctx.k.softcap(rows.out + row * rows.out_stride + begin, desc_.logit_softcap, n);
+    }
+  }
+  ctx.team.sync();
+  ctx.own.rewind(mark);
+}
+
+}  // namespace millrace::models

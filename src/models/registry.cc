@@ -1,0 +1,36 @@
+// kModels: one row per architecture. To add one: docs/howto/add_model.md.
+#include <array>
+
+#include "models/architectures.h"
+#include "models/model.h"
+
+namespace millrace::models {
+namespace {
+
+constexpr std::array<ModelRow, 4> kModels = {{
+    {weights::Architecture::kLlama, load_llama},
+    {weights::Architecture::kQwen2, load_qwen2},
+    {weights::Architecture::kQwen3, load_qwen3},
+    {weights::Architecture::kGemma3, load_gemma3},
+}};
+
+}  // namespace
+
+std::span<const ModelRow> model_table() { return kModels; }
+
+Result<std::unique_ptr<Model>> load_model(const weights::ModelFile& file, const LoadOptions& options) {
+  for (const ModelRow& row : kModels) {
+    if (row.architecture == file.desc().architecture) return row.load(file, options);
+  }
+  return Error{ErrorCode::kBadFile,
+               fmt::format("architecture {} has no implementation", weights::architecture_name(file.desc().architecture)),
+               {}};
+}
+
+std::vector<tensor::KvLayerSpec> Model::kv_layers() const {
+  std::vector<tensor::KvLayerSpec> specs;
+  for (uint32_t layer = 0; layer < desc().n_layers; ++layer) specs.push_back(desc().kv_layer(layer));
+  return specs;
+}
+
+}  // namespace millrace::models

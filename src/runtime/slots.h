@@ -1,0 +1,41 @@
+// Slots: what the worker remembers of each sequence between steps: its known tokens, its block tables and its sampling
+// state. Filled by StepPlan (flow/step_plan.h), grown by the tokens sampled here.
+// Thread: the one that submits steps.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "flow/step_plan.h"
+#include "sample/sampler.h"
+
+namespace millrace::runtime {
+
+struct Slot {
+  bool in_use = false;
+  uint32_t input_len = 0;                          // prompt tokens
+  std::vector<TokenId> tokens;                     // all known
+  std::vector<std::vector<flow::BlockId>> tables;  // [n_kv_groups][tokens / 32]
+  sample::SlotSampler sampler;
+};
+
+class Slots {
+ public:
+  Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens);
+
+  // New slots, then block deltas.
+  void apply(const flow::StepPlan& plan);
+  void release(const std::vector<flow::SlotId>& freed);
+  Slot& at(flow::SlotId slot);
+
+ private:
+  void init(const flow::SlotInit& init);
+  void set_block(const flow::BlockDelta& delta);
+
+  std::vector<Slot> slots_;
+  size_t n_kv_groups_;
+  uint32_t max_len_;
+  uint32_t block_tokens_;
+};
+
+}  // namespace millrace::runtime

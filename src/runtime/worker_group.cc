@@ -1,0 +1,176 @@
+// Plans to batches, logits to tokens.
+#include "runtime/worker_group.h"
+
+#include <cmath>
+
+#include "base/macros.h"
+#include "sample/logprobs.h"
+
+namespace millrace::runtime {
+
+Result<std::unique_ptr<WorkerGroup>> WorkerGroup::create(const RunnerSetup& setup, uint32_t max_num_seqs,
+                                                         const Clock& clock) {
+  CHECK(setup.geometry.groups.size() <= layers::kMaxKvTables);
+  StepRunner runner = TRY(StepRunner::create(setup));
+  return std::unique_ptr<WorkerGroup>(new WorkerGroup(std::move(runner), setup, max_num_seqs, clock));
+}
+
+WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t max_num_seqs, const Clock& clock)
+    : runner_(std::move(runner)),
+      geometry_(setup.geometry),
+      clock_(clock),
+      slots_(max_num_seqs, setup.geometry.groups.size(), setup.geometry.max_len, setup.geometry.block_tokens),
+      scratch_(static_cast<size_t>(setup.pool.n_threads())) {
+  auto max_rows = static_cast<size_t>(setup.max_rows);
+  tokens_.reserve(max_rows);
+  row_seq_.reserve(max_rows);
+  seqs_.reserve(max_rows);
+  wanted_rows_.reserve(max_rows);
+  wanted_.reserve(max_rows);
+  for (sample::SampleScratch& scratch : scratch_) {
+    scratch.row.reserve(setup.model.desc().n_vocab);
+    scratch.indices.reserve(setup.model.desc().n_vocab);
+    scratch.candidates.reserve(setup.model.desc().n_vocab);
+  }
+}
+
+void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
+  const flow::Share& share = plan.shares[share_idx];
+  const Slot& slot = slots_.at(share.slot);
+  size_t end = size_t{share.ctx} + share.q_len;
+  CHECK(share.q_len > 0 && end <= slot.tokens.size(), "slot {}: rows {}..{} of {} known tokens", share.slot, share.ctx,
+        end, slot.tokens.size());
+  auto row_begin = static_cast<int32_t>(tokens_.size());
+  auto q_len = static_cast<int32_t>(share.q_len);
+  layers::SeqRows seq{.row_begin = row_begin, .n_rows = q_len, .ctx = share.ctx};
+  for (size_t g = 0; g < slot.tables.size(); ++g) {
+    CHECK(slot.tables[g].size() * geometry_.block_tokens >= end, "slot {}: {} blocks for {} tokens", share.slot,
+          slot.tables[g].size(), end);
+    seq.tables[g] = slot.tables[g].data();
+  }
+  tokens_.insert(tokens_.end(), slot.tokens.begin() + share.ctx, slot.tokens.begin() + static_cast<ptrdiff_t>(end));
+  row_seq_.insert(row_seq_.end(), share.q_len, static_cast<int32_t>(seqs_.size()));
+  seqs_.push_back(seq);
+  flow::ShareResult& result = output_.shares[share_idx];
+  result.slot = share.slot;
+  result.epoch = share.epoch;
+  for (int32_t i = 0; share.prompt_logprobs && i < q_len; ++i) {
+    size_t next = share.ctx + static_cast<size_t>(i) + 1;
+    if (next >= slot.input_len) break;
+    wanted_rows_.push_back(row_begin + i);
+    wanted_.push_back({share_idx, slot.tokens[next], static_cast<uint32_t>(i)});
+    result.prompt_logprobs.emplace_back();
+  }
+  if (!share.sample) return;
+  wanted_rows_.push_back(row_begin + q_len - 1);
+  wanted_.push_back({share_idx, kNoToken, 0});
+}
+
+void WorkerGroup::build_batch(const flow::StepPlan& plan) {
+  tokens_.clear();
+  row_seq_.clear();
+  seqs_.clear();
+  wanted_rows_.clear();
+  wanted_.clear();
+  output_ = {};
+  output_.step = plan.step;
+  output_.shares.resize(plan.shares.size());
+  for (uint32_t i = 0; i < plan.shares.size(); ++i) add_share(plan, i);
+  batch_ = {.n_rows = static_cast<int64_t>(tokens_.size()),
+            .tokens = tokens_.data(),
+            .row_seq = row_seq_.data(),
+            .seqs = seqs_.data(),
+            .n_seqs = static_cast<int64_t>(seqs_.size()),
+            .wanted = wanted_rows_.data(),
+            .n_wanted = static_cast<int64_t>(wanted_rows_.size())};
+}
+
+// Thread: any compute thread; touches only its own wanted row and the fields of the share that belong to it.
+void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> logits) {
+  Wanted& wanted = wanted_[static_cast<size_t>(wanted_idx)];
+  flow::ShareResult& result = output_.shares[wanted.share];
+  const Slot& slot = slots_.at(plan_->shares[wanted.share].slot);
+  auto fail = [&](Error error) {
+    wanted.failed = true;
+    wanted.error = std::move(error);
+  };
+  if (wanted.target == kNoToken) {
+    auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[static_cast<size_t>(thread)]);
+    if (!sampled.ok()) return fail(sampled.take_error());
+    result.token = sampled->token;
+    result.logprobs = std::move(sampled->logprobs);
+    return;
+  }
+  kernels::ArgMax best = runner_.table().argmax(logits.data(), static_cast<int64_t>(logits.size()));
+  if (best.index < 0 || !std::isfinite(best.value)) {
+    return fail({ErrorCode::kInternal, "the model gave non-finite logits for the prompt", {}});
+  }
+  result.prompt_logprobs[wanted.prompt_idx] = sample::position_logprobs(
+      runner_.table(), logits, wanted.target, slot.sampler.params().n_prompt_logprobs);
+}
+
+void WorkerGroup::finish_step(const flow::StepPlan& plan) {
+  for (Wanted& wanted : wanted_) {
+    flow::ShareResult& result = output_.shares[wanted.share];
+    if (wanted.failed && !result.failed) {
+      result.failed = true;
+      result.error = std::move(wanted.error);
+    }
+  }
+  for (const flow::ShareResult& result : output_.shares) {
+    if (result.failed || result.token == kNoToken) continue;
+    Slot& slot = slots_.at(result.slot);
+    slot.tokens.push_back(result.token);
+    slot.sampler.append(result.token);
+  }
+  slots_.release(plan.freed_slots);
+}
+
+void WorkerGroup::submit(const flow::StepPlan& plan) {
+  Tick begin = clock_.now();
+  slots_.apply(plan);
+  for (const flow::CopyOp& op : plan.cow) runner_.kv().copy(op);
+  build_batch(plan);
+  plan_ = &plan;
+  if (batch_.n_rows > 0) {
+    runner_.run(batch_, [this](int thread, int64_t i, std::span<float> logits) { finish_row(thread, i, logits); });
+  }
+  plan_ = nullptr;
+  finish_step(plan);
+  output_.took = clock_.now() - begin;
+}
+
+bool WorkerGroup::done(uint64_t step) { return output_.step >= step; }
+
+flow::StepOutput WorkerGroup::take_output(uint64_t step) {
+  CHECK(output_.step == step, "output of step {} asked for, step {} is done", step, output_.step);
+  flow::StepOutput taken = std::move(output_);
+  output_ = {};
+  output_.step = step;
+  return taken;
+}
+
+void WorkerGroup::warm_up() {
+  flow::SamplingParams params;
+  params.temperature = 0.0f;
+  params.max_tokens = 2;
+  auto n_groups = static_cast<uint32_t>(geometry_.groups.size());
+  uint32_t blocks_each = std::min(2u, geometry_.n_blocks / n_groups);
+  auto room = std::min<int64_t>(runner_.limits().max_rows, std::min(geometry_.max_len, blocks_each * geometry_.block_tokens));
+  if (room < 2) return;
+  flow::StepPlan plan;
+  auto n_prompt = static_cast<uint32_t>(room - 1);
+  plan.new_slots.push_back({0, n_prompt, 0, &params, std::vector<TokenId>(n_prompt, 0)});
+  for (uint32_t g = 0; g < n_groups; ++g) {
+    for (uint32_t i = 0; i < blocks_each; ++i) plan.blocks.push_back({0, g, i, g * blocks_each + i});
+  }
+  plan.shares.push_back({.slot = 0, .ctx = 0, .q_len = n_prompt, .sample = true});
+  submit(plan);
+  flow::StepPlan decode;
+  decode.freed_slots.push_back(0);
+  if (!output_.shares[0].failed) decode.shares.push_back({.slot = 0, .ctx = n_prompt, .q_len = 1, .sample = true});
+  submit(decode);
+  output_ = {};
+}
+
+}  // namespace millrace::runtime

@@ -1,0 +1,72 @@
+// WorkerGroup: the flow::Backend of the real machine, one process, depth 1: submit() computes the step on the compute
+// threads, the caller being thread 0, and the output waits to be taken.
+//  1. Copies of the plan run before any row; each layer writes K/V of all rows before any row attends.
+//  2. A share's token is a function of its tokens, parameters, seed and fork only.
+//  3. Non-finite logits, or no allowed token, fail that share alone.
+//  4. Sampling and logprobs are spread over the compute threads, rows taken as they come.
+// Thread: the engine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "flow/backend.h"
+#include "runtime/slots.h"
+#include "runtime/step_runner.h"
+
+namespace millrace::runtime {
+
+class WorkerGroup final : public flow::Backend {
+ public:
+  // max_num_seqs = slots. The clock outlives the group.
+  static Result<std::unique_ptr<WorkerGroup>> create(const RunnerSetup& setup, uint32_t max_num_seqs,
+                                                     const Clock& clock);
+
+  void submit(const flow::StepPlan& plan) override;
+  bool done(uint64_t step) override;
+  flow::StepOutput take_output(uint64_t step) override;
+
+  // One prefill and one decode step on blocks 0.., so that pages are touched and threads awake. Before the engine
+  // starts: it uses slot 0 and leaves it free.
+  void warm_up();
+
+  const RunnerCounters& counters() const { return runner_.counters(); }
+  device::Heartbeat& heartbeat() { return runner_.heartbeat(); }
+  const flow::KvGeometry& geometry() const { return geometry_; }
+
+ private:
+  // What a wanted row is for.
+  struct Wanted {
+    uint32_t share = 0;
+    TokenId target = kNoToken;     // prompt logprobs: the token that follows; kNoToken: sample
+    uint32_t prompt_idx = 0;       // place in ShareResult::prompt_logprobs
+    bool failed = false;
+    Error error;
+  };
+
+  WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t max_num_seqs, const Clock& clock);
+  void build_batch(const flow::StepPlan& plan);
+  void add_share(const flow::StepPlan& plan, uint32_t share_idx);
+  void finish_row(int thread, int64_t wanted_idx, std::span<float> logits);
+  void finish_step(const flow::StepPlan& plan);
+
+  StepRunner runner_;
+  flow::KvGeometry geometry_;
+  const Clock& clock_;
+  Slots slots_;
+  // the batch of the step, at most max_rows rows
+  layers::Batch batch_;
+  std::vector<TokenId> tokens_;
+  std::vector<int32_t> row_seq_;
+  std::vector<layers::SeqRows> seqs_;
+  std::vector<int32_t> wanted_rows_;
+  std::vector<Wanted> wanted_;
+  std::vector<sample::SampleScratch> scratch_;   // [n_threads]
+  const flow::StepPlan* plan_ = nullptr;         // while a step runs
+  flow::StepOutput output_;
+};
+
+}  // namespace millrace::runtime
