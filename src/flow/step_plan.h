@@ -1,9 +1,10 @@
 // StepPlan: one forward pass as plain data, and StepOutput: what came back. See docs/contracts/step.md.
-//  1. Rows of a share are tokens ctx .. ctx+q_len-1 of its slot; a slot's known tokens come from SlotInit.tokens (all known
+//  1. Rows of a share are tokens ctx .. ctx+q_len-1 of its slot; a slot's known tokens come from SlotInit.tokens (all
+//  known
 //     tokens at admission, fork or resume) plus every token sampled for it since.
 //  2. Within a step, each layer writes K/V of all rows before any row attends; `cow` copies run first, in order.
 //  3. BlockDelta only appends to or swaps entries of a slot's table; entries below a live window are kNullBlock.
-//  4. A slot named in freed_slots is forgotten after the step.
+//  4. A slot named in freed_slots has no share and is forgotten after the step. SlotInit of an open slot replaces it.
 #pragma once
 
 #include <cstdint>
@@ -23,25 +24,25 @@ constexpr BlockId kNullBlock = 0xFFFFFFFF;
 
 struct SlotInit {
   SlotId slot = 0;
-  uint32_t input_len = 0;              // prompt tokens; tokens beyond are outputs (penalties and draw counters need the border)
+  uint32_t input_len = 0;  // prompt tokens; tokens beyond are outputs (penalties and draw counters need the border)
   uint32_t fork = 0;
   const SamplingParams* sampling = nullptr;  // lives as long as the request
-  std::vector<TokenId> tokens;         // all known tokens
+  std::vector<TokenId> tokens;               // all known tokens
 };
 
 struct Share {
   SlotId slot = 0;
-  uint32_t ctx = 0;                    // tokens of this slot already in KV
-  uint32_t q_len = 0;                  // rows of this share, >= 1
-  uint16_t epoch = 0;                  // echoed in ShareResult
-  bool sample = false;                 // the last row is sampled
-  bool prompt_logprobs = false;        // logprobs of the rows' next prompt tokens are wanted
+  uint32_t ctx = 0;              // tokens of this slot already in KV
+  uint32_t q_len = 0;            // rows of this share, >= 1
+  uint16_t epoch = 0;            // echoed in ShareResult
+  bool sample = false;           // the last row is sampled
+  bool prompt_logprobs = false;  // logprobs of the rows' next prompt tokens are wanted
 };
 
 struct BlockDelta {
   SlotId slot = 0;
   uint32_t kv_group = 0;
-  uint32_t index = 0;                  // place in the table: token position / block_tokens
+  uint32_t index = 0;  // place in the table: token position / block_tokens
   BlockId id = kNullBlock;
 };
 
@@ -54,12 +55,12 @@ struct CopyOp {
 };
 
 struct StepPlan {
-  uint64_t step = 0;                   // 1, 2, 3, ...
-  uint64_t state_hash = 0;             // of new_slots, shares and blocks: equal inputs give equal plans on every platform
+  uint64_t step = 0;        // 1, 2, 3, ...
+  uint64_t state_hash = 0;  // of new_slots, shares and blocks: equal inputs give equal plans on every platform
   std::vector<SlotInit> new_slots;
   std::vector<BlockDelta> blocks;
   std::vector<CopyOp> cow;
-  std::vector<Share> shares;           // at most tok_cap rows in all
+  std::vector<Share> shares;  // at most tok_cap rows in all
   std::vector<SlotId> freed_slots;
 
   bool empty() const { return shares.empty() && cow.empty() && freed_slots.empty(); }
@@ -73,8 +74,8 @@ struct StepPlan {
 struct ShareResult {
   SlotId slot = 0;
   uint16_t epoch = 0;
-  TokenId token = kNoToken;            // set when the share asked for a sample
-  bool failed = false;                 // non-finite logits, or no token allowed: `error` says which; ends this sequence alone
+  TokenId token = kNoToken;  // set when the share asked for a sample
+  bool failed = false;       // non-finite logits, or no token allowed: `error` says which; ends this sequence alone
   Error error;
   std::unique_ptr<PositionLogprobs> logprobs;
   std::vector<PositionLogprobs> prompt_logprobs;
@@ -82,10 +83,10 @@ struct ShareResult {
 
 struct StepOutput {
   uint64_t step = 0;
-  bool ok = true;                      // false: the whole step failed (device fault); `error` says why
+  bool ok = true;  // false: the whole step failed (device fault); `error` says why
   Error error;
-  std::vector<ShareResult> shares;     // in the order of StepPlan.shares
-  Tick took = 0;                       // ns
+  std::vector<ShareResult> shares;  // in the order of StepPlan.shares
+  Tick took = 0;                    // ns
 };
 
 }  // namespace millrace::flow
