@@ -1,5 +1,6 @@
 #include "instance/instance.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -65,7 +66,11 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
   TRY(engine::Engine::validate(parts.engine));
   std::unique_ptr<Instance> instance(new Instance(std::move(parts)));
   instance->state_.store(InstanceState::kReady, std::memory_order_release);
-  instance->engine_thread_ = std::thread([self = instance.get()] { self->engine_->run(); });
+  instance->alive_at_.store(instance->clock_.now());
+  instance->engine_thread_ = std::thread([self = instance.get()] {
+    if (self->parts_.on_engine_thread) self->parts_.on_engine_thread();
+    self->engine_->run();
+  });
   instance->watchdog_thread_ = std::thread([self = instance.get()] { self->watch(); });
   return instance;
 }
@@ -79,14 +84,17 @@ Instance::~Instance() {
   if (watchdog_thread_.joinable()) watchdog_thread_.join();
   engine_.reset();
   parts_.backend.reset();
-  if (parts_.release) parts_.release();
 }
 
 // No progress for watchdog_s with work pending: the engine thread hangs and cannot be trusted any more.
 void Instance::watch() {
   Tick limit = limits()[LimitId::kWatchdogSeconds] * kSecond;
+  uint64_t last_beat = 0;
   while (!stopping_.load(std::memory_order_acquire)) {
     std::this_thread::sleep_for(kWatchInterval);
+    uint64_t beat = parts_.heartbeat ? parts_.heartbeat() : 0;
+    if (beat != last_beat || !engine_->stats().has_work) alive_at_.store(clock_.now());
+    last_beat = beat;
     Tick age = stall_age();
     if (age < limit || state() == InstanceState::kDead) continue;
     state_.store(InstanceState::kDead, std::memory_order_release);
@@ -152,7 +160,7 @@ engine::EngineStats Instance::stats() const {
 Tick Instance::stall_age() const {
   engine::EngineStats stats = engine_->stats();
   if (!stats.has_work) return 0;
-  Tick age = clock_.now() - stats.last_step_at;
+  Tick age = clock_.now() - std::max(stats.last_step_at, alive_at_.load());
   return age > 0 ? age : 0;
 }
 

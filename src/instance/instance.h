@@ -57,8 +57,10 @@ struct InstanceParts {
   InstanceFacts facts;
   TextParts text;
   engine::EngineOptions engine;
+  std::shared_ptr<void> holds;               // what the backend refers to; destroyed after it
   std::unique_ptr<flow::Backend> backend;
-  std::function<void()> release;             // called after the backend is gone; may be empty
+  std::function<void()> on_engine_thread;    // first thing the engine thread does; may be empty
+  std::function<uint64_t()> heartbeat;       // a count that moves while a step computes; may be empty
   size_t n_text_threads = 2;
 };
 
@@ -82,6 +84,7 @@ struct InstanceOptions {
   std::string isa;                           // kernels to use; empty: the best the CPU has
   uint32_t n_threads = 0;                    // 0: physical cores
   bool prefix_cache = true;
+  bool pin_threads = true;                   // compute threads stay on their cores
   bool priority_policy = true;               // false: first come, first served
   bool check_tensors = false;
   bool warm_up = true;
@@ -121,7 +124,7 @@ class Instance {
   InstanceState state() const { return state_.load(std::memory_order_acquire); }
   // Totals since warm-up.
   engine::EngineStats stats() const;
-  // Time since the last step while work is pending; 0 when idle.
+  // Time since the last sign of life while work is pending; 0 when idle.
   Tick stall_age() const;
   void begin_drain();
   void set_step_observer(engine::StepObserver* observer) { observer_.store(observer, std::memory_order_release); }
@@ -147,6 +150,7 @@ class Instance {
   std::atomic<InstanceState> state_{InstanceState::kLoading};
   std::atomic<int64_t> queued_bytes_{0};
   std::atomic<bool> stopping_{false};
+  std::atomic<Tick> alive_at_{0};            // last time the watch saw an idle engine or a moving heartbeat
   engine::EngineStats baseline_;             // totals at the end of the warm-up
   std::thread engine_thread_;
   std::thread watchdog_thread_;

@@ -34,6 +34,16 @@ std::string message_text(const Json& message) {
   return joined;
 }
 
+// Content given as parts, for templates that take text only.
+Json with_plain_content(const Json& messages) {
+  Json out = messages;
+  for (Json& message : out.as_array()) {
+    const Json* content = message.get("content");
+    if (content != nullptr && content->is_array()) message.set("content", message_text(message));
+  }
+  return out;
+}
+
 std::string last_assistant_text(const Json& messages) {
   if (!messages.is_array() || messages.size() == 0) return {};
   const Json& last = messages.as_array().back();
@@ -81,11 +91,13 @@ Result<text::RenderedPrompt> TextSide::render(const api::ChatRequest& chat) cons
   conversation.now_unix = static_cast<int64_t>(std::time(nullptr));
   if (!chat.chat_template.empty()) {
     auto own = TRY(text::ChatTemplate::parse(chat.chat_template, parts_.limits));
+    if (!own.wants_content_parts()) conversation.messages = with_plain_content(chat.messages);
     return own.render(conversation);
   }
   if (!parts_.chat_template) {
     return Error{ErrorCode::kInvalidTemplate, "this model has no chat template; use /v1/completions", "messages"};
   }
+  if (!parts_.chat_template->wants_content_parts()) conversation.messages = with_plain_content(chat.messages);
   return parts_.chat_template->render(conversation);
 }
 

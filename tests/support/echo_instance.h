@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -90,8 +91,10 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
                .n_blocks = options.n_blocks,
                .limits = options.limits},
       .engine = {},
+      .holds = nullptr,
       .backend = std::move(backend),
-      .release = {},
+      .on_engine_thread = {},
+      .heartbeat = {},
   };
   parts.facts.served_names = {"echo", "echo-alias"};
   parts.facts.root = "echo-root";

@@ -1,0 +1,282 @@
+// Instance::load: model reference to a running engine. Memory is planned before it is taken; what is refused says which
+// number was too large and which flag changes it.
+// Thread: the loader's (its affinity is kept: the compute pool pins the engine thread, not this one).
+#include <fmt/core.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "base/macros.h"
+#include "device/cpu_topology.h"
+#include "device/thread_pool.h"
+#include "instance/instance.h"
+#include "instance/model_store.h"
+#include "instance/model_text.h"
+#include "instance/sha256.h"
+#include "kernels/pick.h"
+#include "models/model.h"
+#include "runtime/kv_store.h"
+#include "runtime/worker_group.h"
+#include "tensor/formats.h"
+#include "weights/memory_plan.h"
+#include "weights/model_file.h"
+
+namespace millrace::instance {
+namespace {
+
+constexpr double kMemoryShare = 0.9;         // of what is available, unless --memory-limit says otherwise
+constexpr uint32_t kDefaultBudget = 512;     // prefill rows of a step: one step stays near 100 ms on small models
+constexpr uint32_t kSpareRows = 6;           // SchedOptions::c_min: decodes and a least prefill always fit
+constexpr int64_t kMaxLogitRows = 64;
+
+// Everything the backend refers to, in the order it must outlive what comes after.
+struct Loaded {
+  explicit Loaded(weights::ModelFile opened) : file(std::move(opened)) {}
+  SystemClock clock;
+  weights::ModelFile file;
+  std::unique_ptr<device::ThreadPool> pool;
+  std::unique_ptr<models::Model> model;
+};
+
+struct Sizes {
+  flow::KvGeometry geometry;
+  uint64_t weight_bytes = 0;
+  uint64_t scratch_bytes = 0;
+  uint64_t kv_bytes = 0;
+  uint64_t available_bytes = 0;
+  uint32_t max_rows = 0;
+};
+
+Result<kernels::KvDType> kv_dtype_of(const std::string& name) {
+  if (name == "auto" || name == "bf16") return kernels::KvDType::kBF16;
+  if (name == "int8") return kernels::KvDType::kInt8;
+  return Error{ErrorCode::kUsage, fmt::format("--kv-cache-dtype {}: must be auto, bf16 or int8", quote_for_message(name)),
+               "--kv-cache-dtype"};
+}
+
+// Builds the pool, which pins the calling thread to core 0, and gives the mask for the engine thread to take over.
+cpu_set_t make_pool(Loaded& loaded, const InstanceOptions& options) {
+  int n_threads = options.n_threads > 0 ? static_cast<int>(options.n_threads)
+                                        : device::compute_threads_default(device::read_cpu_topology());
+  cpu_set_t before;
+  cpu_set_t pinned;
+  CPU_ZERO(&before);
+  CPU_ZERO(&pinned);
+  pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
+  loaded.pool = std::make_unique<device::ThreadPool>(n_threads, options.pin_threads);
+  pthread_getaffinity_np(pthread_self(), sizeof(pinned), &pinned);
+  pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
+  return pinned;
+}
+
+weights::MemoryRequest memory_request(const InstanceOptions& options, const Sizes& sizes) {
+  weights::MemoryRequest request;
+  request.available_bytes = sizes.available_bytes;
+  request.weight_bytes = sizes.weight_bytes;
+  request.scratch_bytes = sizes.scratch_bytes;
+  request.block_bytes = sizes.geometry.block_bytes;
+  request.block_tokens = sizes.geometry.block_tokens;
+  request.n_kv_groups = static_cast<uint32_t>(sizes.geometry.groups.size());
+  request.max_model_len = sizes.geometry.max_len;
+  request.max_num_seqs = options.max_num_seqs;
+  request.kv_cache_bytes = options.kv_cache_bytes;
+  return request;
+}
+
+// Fills n_blocks and max_len. A length the model chose is cut to what fits; one the user chose is refused.
+Result<void> plan_blocks(const InstanceOptions& options, Sizes& sizes) {
+  weights::MemoryRequest request = memory_request(options, sizes);
+  Result<weights::MemoryPlan> plan = weights::plan_memory(request);
+  if (!plan.ok() && options.max_model_len == 0) {
+    uint64_t fixed = request.weight_bytes + request.scratch_bytes;
+    uint64_t left = request.available_bytes > fixed ? request.available_bytes - fixed : 0;
+    uint64_t room = request.kv_cache_bytes == 0 ? left : std::min(left, request.kv_cache_bytes);
+    uint64_t tokens = room / request.block_bytes / request.n_kv_groups * request.block_tokens;
+    if (tokens >= request.block_tokens && tokens < request.max_model_len) {
+      LOG(LogLevel::kWarning, "context cut from {} to {} tokens: no more KV cache fits in memory", request.max_model_len, tokens);
+      sizes.geometry.max_len = static_cast<uint32_t>(tokens);
+      request.max_model_len = sizes.geometry.max_len;
+      plan = weights::plan_memory(request);
+    }
+  }
+  if (!plan.ok()) return plan.take_error();
+  sizes.geometry.n_blocks = plan->n_blocks;
+  sizes.kv_bytes = plan->kv_bytes;
+  return {};
+}
+
+Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFile& file, kernels::KvDType dtype) {
+  const weights::ModelDesc& desc = file.desc();
+  Sizes sizes;
+  std::vector<tensor::KvLayerSpec> layers;
+  for (uint32_t i = 0; i < desc.n_layers; ++i) layers.push_back(desc.kv_layer(i));
+  sizes.geometry = TRY(runtime::build_kv_geometry(layers, dtype));
+  if (options.max_model_len > desc.max_len) {
+    return Error{ErrorCode::kUsage, fmt::format("--max-model-len {}: the model was trained for {} tokens",
+                                                options.max_model_len, desc.max_len), "--max-model-len"};
+  }
+  sizes.geometry.max_len = options.max_model_len == 0 ? desc.max_len : options.max_model_len;
+  sizes.weight_bytes = weights::packed_weight_bytes(file);
+  auto free_bytes = static_cast<uint64_t>(std::max<int64_t>(0, device::memory_available_bytes()));
+  sizes.available_bytes = options.memory_limit_bytes > 0
+                              ? options.memory_limit_bytes
+                              : static_cast<uint64_t>(static_cast<double>(free_bytes) * kMemoryShare);
+  sizes.max_rows = std::max({kDefaultBudget, options.max_num_batched_tokens, options.max_num_seqs + kSpareRows});
+  TRY(plan_blocks(options, sizes));  // refuses before a byte of weights is read
+  return sizes;
+}
+
+std::string main_format(const weights::TensorSource& source) {
+  std::map<std::string_view, uint64_t> bytes;
+  for (std::string_view name : source.names()) {
+    auto view = source.tensor(name);
+    if (view.ok()) bytes[tensor::format_info(view->format).name] += view->bytes;
+  }
+  auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == bytes.end() ? "" : std::string(most->first);
+}
+
+int64_t count_params(const weights::TensorSource& source) {
+  int64_t n = 0;
+  for (std::string_view name : source.names()) {
+    auto view = source.tensor(name);
+    if (view.ok()) n += view->rows() * view->cols();
+  }
+  return n;
+}
+
+std::string fingerprint(const InstanceFacts& facts) {
+  Sha256 digest;
+  digest.update(fmt::format("{}/{}/{}/{}/{}", facts.architecture, facts.n_params, facts.file_bytes, facts.weight_format,
+                            facts.kv_dtype));
+  return "fp_" + hex(digest.finish()).substr(0, 10);
+}
+
+std::string short_name(const std::string& reference) {
+  std::string name = std::filesystem::path(reference).filename().string();
+  if (name.empty()) name = std::filesystem::path(reference).parent_path().filename().string();
+  if (name.ends_with(".gguf")) name.resize(name.size() - std::string_view(".gguf").size());
+  return name.empty() ? "model" : name;
+}
+
+InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded, const Sizes& sizes) {
+  const weights::ModelDesc& desc = loaded.file.desc();
+  InstanceFacts facts;
+  facts.served_names = options.served_names;
+  if (facts.served_names.empty()) facts.served_names.push_back(short_name(options.model));
+  // Only the last part: replies tell nothing of the machine's folders.
+  facts.root = options.model.find('/') == std::string::npos ? options.model : short_name(options.model);
+  facts.architecture = weights::architecture_name(desc.architecture);
+  facts.vocab_type = vocab_type(loaded.file);
+  facts.weight_format = main_format(loaded.file.source());
+  facts.kv_dtype = options.kv_cache_dtype == "auto" ? "bf16" : options.kv_cache_dtype;
+  facts.created = static_cast<int64_t>(std::time(nullptr));
+  facts.n_vocab = desc.n_vocab;
+  facts.max_len = sizes.geometry.max_len;
+  facts.n_ctx_train = desc.max_len;
+  facts.d_model = desc.d_model;
+  facts.n_params = count_params(loaded.file.source());
+  facts.file_bytes = static_cast<int64_t>(loaded.file.source().bytes());
+  facts.weight_bytes = sizes.weight_bytes;
+  facts.kv_bytes = sizes.kv_bytes;
+  facts.scratch_bytes = sizes.scratch_bytes;
+  facts.system_fingerprint = fingerprint(facts);
+  return facts;
+}
+
+engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes& sizes) {
+  engine::EngineOptions engine;
+  engine.kv = sizes.geometry;
+  engine.sched.order = options.priority_policy ? sched::OrderKind::kPriority : sched::OrderKind::kFcfs;
+  engine.sched.max_live = options.max_num_seqs;
+  engine.sched.tok_cap = sizes.max_rows;
+  engine.sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
+  engine.max_queued_requests = static_cast<uint32_t>(options.limits[LimitId::kQueuedRequests]);
+  engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
+  engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
+  engine.prefix_cache = options.prefix_cache;
+  std::random_device device;
+  engine.hash_secret = uint64_t{device()} << 32 | device();
+  return engine;
+}
+
+// A progress function that never says stop when none was given.
+bool report(const ProgressFn& progress, std::string_view stage, double fraction) {
+  return !progress || progress({stage, fraction});
+}
+
+Error given_up() { return {ErrorCode::kCancelled, "the load was given up", ""}; }
+
+}  // namespace
+
+Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
+  kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
+  ModelStore store(ModelStore::default_root());
+  std::string path = TRY(store.resolve(options.model, [&](std::string_view stage, double fraction) {
+    return report(progress, stage, fraction);
+  }));
+  const kernels::KernelTable* table = TRY(kernels::pick_kernels(kernels::detect_cpu(), options.isa));
+  weights::ModelFile file = TRY(weights::ModelFile::open(path));
+  if (options.check_tensors && file.gguf() != nullptr) TRY(file.gguf()->check_scales());
+  Sizes sizes = TRY(plan_sizes(options, file, dtype));
+  auto loaded = std::make_shared<Loaded>(std::move(file));
+
+  if (!report(progress, "tokenizer", 0.0)) return given_up();
+  text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file));
+  auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
+
+  cpu_set_t engine_mask = make_pool(*loaded, options);
+  loaded->model = TRY(models::load_model(
+      loaded->file, {.table = *table, .pool = *loaded->pool, .progress = [&](int64_t done, int64_t total) {
+                       return report(progress, "weights", static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
+                     }}));
+  models::StepLimits limits{.max_rows = sizes.max_rows,
+                            .max_len = sizes.geometry.max_len,
+                            .max_logit_rows = kMaxLogitRows,
+                            .n_threads = loaded->pool->n_threads()};
+  sizes.scratch_bytes = runtime::StepRunner::scratch_bytes(*loaded->model, limits);
+  TRY(plan_blocks(options, sizes));
+  runtime::RunnerSetup setup{.model = *loaded->model,
+                             .table = *table,
+                             .pool = *loaded->pool,
+                             .geometry = sizes.geometry,
+                             .kv_dtype = dtype,
+                             .max_rows = sizes.max_rows,
+                             .max_logit_rows = kMaxLogitRows};
+  auto workers = TRY(runtime::WorkerGroup::create(setup, options.max_num_seqs, loaded->clock));
+  if (options.warm_up) workers->warm_up();
+
+  InstanceFacts facts = gather_facts(options, *loaded, sizes);
+  facts.isa = table->name;
+  TextParts text{.tokenizer = std::move(tokenizer),
+                 .chat_template = std::move(chat_template),
+                 .defaults = load_defaults(loaded->file, options.use_generation_config, options.override_defaults),
+                 .eos_token_ids = {},
+                 .max_len = sizes.geometry.max_len,
+                 .block_tokens = sizes.geometry.block_tokens,
+                 .n_blocks = sizes.geometry.n_blocks / static_cast<uint32_t>(sizes.geometry.groups.size()),
+                 .limits = options.limits};
+  text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
+  runtime::WorkerGroup* group = workers.get();
+  InstanceParts parts{.facts = std::move(facts),
+                      .text = std::move(text),
+                      .engine = engine_options(options, sizes),
+                      .holds = loaded,
+                      .backend = std::move(workers),
+                      .on_engine_thread =
+                          [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
+                      .heartbeat = [group] { return group->heartbeat().read(); }};
+  auto instance = TRY(Instance::make(std::move(parts)));
+  if (!report(progress, "warm-up", 1.0)) return given_up();
+  if (options.warm_up) TRY(instance->warm_up());
+  return instance;
+}
+
+}  // namespace millrace::instance
