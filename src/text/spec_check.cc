@@ -97,14 +97,15 @@ Result<void> check_merges(const TokenizerSpec& spec) {
 }
 
 Result<void> finish_spec(TokenizerSpec& spec) {
-  const std::array<std::pair<std::string_view, TokenId>, 8> ids{{{"bos_token_id", spec.bos},
+  const std::array<std::pair<std::string_view, TokenId>, 9> ids{{{"bos_token_id", spec.bos},
                                                                  {"eos_token_id", spec.eos},
                                                                  {"eot_token_id", spec.eot},
                                                                  {"pad_token_id", spec.pad},
                                                                  {"unk_token_id", spec.unk},
                                                                  {"sep_token_id", spec.sep},
                                                                  {"cls_token_id", spec.cls},
-                                                                 {"mask_token_id", spec.mask}}};
+                                                                 {"mask_token_id", spec.mask},
+                                                                 {"unk_id", spec.model_unk}}};
   for (const auto& [name, id] : ids) TRY(check_id(spec, id, name));
   for (const TokenId id : spec.prefix) TRY(check_id(spec, id, "post_processor: token id"));
   for (const TokenId id : spec.suffix) TRY(check_id(spec, id, "post_processor: token id"));

@@ -115,16 +115,19 @@ Result<void> copy_ids(const GgufVocab& vocab, TokenizerSpec& spec) {
       spec.unk = static_cast<TokenId>(unknown - spec.types.begin());
     }
   }
+  // A byte-level vocabulary that lacks a byte drops it, whatever unknown_token_id says (as its tokenizer.json would).
+  if (spec.kind != TokenizerKind::kByteBpe) spec.model_unk = spec.unk;
   return {};
 }
 
-// Control and user-defined tokens are matched whole in the text.
+// Control and user-defined tokens are matched whole in the text; but runs of U+2581 are made by merging.
 void collect_added(TokenizerSpec& spec) {
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
     const TokenType type = spec.types[i];
     const bool special = type == TokenType::kControl ||
                          (type == TokenType::kUnknown && spec.kind != TokenizerKind::kByteBpe);
     if (!special && type != TokenType::kUserDefined) continue;
+    if (!special && spec.kind == TokenizerKind::kScoreBpe && spec.tokens[i].starts_with(kSpaceMark)) continue;
     AddedToken token;
     token.content = spec.tokens[i];
     token.id = static_cast<TokenId>(i);
@@ -267,8 +270,8 @@ Result<TokenizerSpec> spec_from_gguf(const GgufVocab& vocab) {
     case TokenizerKind::kUnigram: finish_unigram(vocab, spec); break;
     case TokenizerKind::kBpe:
     case TokenizerKind::kScoreBpe:
-      collect_added(spec);
       respell_spaces(spec);
+      collect_added(spec);
       spec.byte_fallback = true;
       spec.fuse_unk = true;
       replace_spaces(spec, spec.kind == TokenizerKind::kScoreBpe && vocab.add_space_prefix != 0);

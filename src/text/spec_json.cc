@@ -135,10 +135,10 @@ Result<void> read_model(const Json& model, TokenizerSpec& spec) {
     if (unk < kNoToken || unk >= static_cast<int64_t>(spec.tokens.size())) {
       return spec_error(fmt::format("unk_id {} outside vocabulary of {} tokens", unk, spec.tokens.size()));
     }
-    spec.unk = static_cast<TokenId>(unk);
+    spec.model_unk = static_cast<TokenId>(unk);
   } else {
     const std::string unk = TRY(string_member(model, "unk_token", ""));
-    if (!unk.empty()) spec.unk = find_piece(spec, unk);
+    if (!unk.empty()) spec.model_unk = find_piece(spec, unk);
   }
   if (spec.kind == TokenizerKind::kWordPiece) {
     spec.continuing_prefix = TRY(string_member(model, "continuing_subword_prefix", "##"));
@@ -278,9 +278,10 @@ Result<TokenizerSpec> spec_from_tokenizer_json(const Json& tokenizer_json, const
     if (spec.kind != TokenizerKind::kBpe) return spec_error("unsupported pre_tokenizer \"ByteLevel\" without BPE");
     spec.kind = TokenizerKind::kByteBpe;
   }
-  if (spec.unk == kNoToken && spec.kind != TokenizerKind::kUnigram) {
-    spec.unk = find_piece(spec, TRY(string_member(*model, "unk_token", "")));
+  if (spec.model_unk == kNoToken && spec.kind != TokenizerKind::kUnigram) {
+    spec.model_unk = find_piece(spec, TRY(string_member(*model, "unk_token", "")));
   }
+  spec.unk = spec.model_unk;
   set_types(spec);
   TRY(check_tokens(spec));
   TRY(read_config(tokenizer_config, spec));

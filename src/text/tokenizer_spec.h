@@ -115,7 +115,8 @@ struct TokenizerSpec {
   TokenId eos = kNoToken;
   TokenId eot = kNoToken;
   TokenId pad = kNoToken;
-  TokenId unk = kNoToken;
+  TokenId unk = kNoToken;               // as the configuration names it
+  TokenId model_unk = kNoToken;         // what unknown text becomes; kNoToken: it is left out
   TokenId sep = kNoToken;
   TokenId cls = kNoToken;
   TokenId mask = kNoToken;

@@ -23,7 +23,7 @@ std::string piece_of_byte(uint8_t byte) { return fmt::format("<0x{:02X}>", byte)
 Vocabulary make_vocabulary(const TokenizerSpec& spec) {
   Vocabulary out;
   out.byte_ids.fill(kNoToken);
-  out.unk = spec.unk;
+  out.unk = spec.model_unk;
   const bool byte_level = spec.kind == TokenizerKind::kByteBpe;
   std::vector<bool> hidden(spec.tokens.size(), false);
   for (const AddedToken& token : spec.added) {

@@ -19,7 +19,7 @@ struct Vocabulary {
   std::unordered_map<std::string_view, TokenId> ids;  // piece -> id; views into `pieces`
   std::array<TokenId, 256> byte_ids{};                // kNoToken where the file has no token for the byte
   bool all_bytes = false;                             // every byte has one
-  TokenId unk = kNoToken;
+  TokenId unk = kNoToken;                             // TokenizerSpec::model_unk
 
   TokenId find(std::string_view piece) const {
     const auto found = ids.find(piece);
