@@ -11,11 +11,11 @@
 namespace millrace::kernels {
 
 struct FileGroup {
-  uint8_t q[256];    // unsigned quants in k order; table indices for IQ4_*; int8 + 128 for Q8_0
-  uint16_t d;        // f16 bits
-  uint16_t m;        // f16 bits of m or dmin; 0 where the format has none
-  uint8_t sc[16];    // raw sub-scales in k order; int8 bits for Q6_K; biased by 32 for Q3_K and IQ4_XS
-  uint8_t mn[16];    // raw sub-mins in k order
+  uint8_t q[256];  // unsigned quants in k order; table indices for IQ4_*; int8 + 128 for Q8_0
+  uint16_t d;      // f16 bits
+  uint16_t m;      // f16 bits of m or dmin; 0 where the format has none
+  uint8_t sc[16];  // raw sub-scales in k order; int8 bits for Q6_K; biased by 32 for Q3_K and IQ4_XS
+  uint8_t mn[16];  // raw sub-mins in k order
 };
 
 // bytes: one group of a quantised format (not F32, F16, BF16), any alignment.
@@ -28,8 +28,8 @@ struct FileGroupSize {
 };
 // Indexed by tensor::Format. Source: the public GGUF block structs.
 constexpr FileGroupSize kFileGroups[tensor::kNFormats] = {
-    {1, 4},    {1, 2},    {1, 2},     {32, 18},   {32, 20},   {32, 22},   {32, 24},  {32, 34},
-    {256, 84}, {256, 110}, {256, 144}, {256, 176}, {256, 210}, {32, 18},  {256, 136},
+    {1, 4},    {1, 2},     {1, 2},     {32, 18},   {32, 20},   {32, 22}, {32, 24},   {32, 34},
+    {256, 84}, {256, 110}, {256, 144}, {256, 176}, {256, 210}, {32, 18}, {256, 136},
 };
 
 // The offset z of the unsigned quants. Indexed by tensor::Format.

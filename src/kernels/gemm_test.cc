@@ -153,9 +153,9 @@ TEST_P(GemmTest, HoldsOnHardValues) {
   std::vector<float> x = random_floats(kRows * k, 1.0f, 8);
   for (int64_t i = 0; i < k; ++i) {
     auto set = [&](int64_t row, float value) { x[static_cast<size_t>(row * k + i)] = value; };
-    set(0, 0.0f);                                      // an all-zero row
-    set(1, i % 2 == 0 ? 3.0f : -3.0f);                 // q = +-127 everywhere
-    set(2, 3.0f);                                      // q = 127: the largest sums
+    set(0, 0.0f);                       // an all-zero row
+    set(1, i % 2 == 0 ? 3.0f : -3.0f);  // q = +-127 everywhere
+    set(2, 3.0f);                       // q = 127: the largest sums
     set(3, -3.0f);
     set(4, i == k / 2 ? 1e20f : 1e-3f);                // one outlier
     set(5, 1e-40f);                                    // denormals

@@ -1,8 +1,7 @@
 // The packed panel: 32 output rows over all of K, as a linear stream of cells. A cell holds one group (32 values, 256
 // for the super-group formats, 1 or 2 for floats) of all 32 rows: first the quants, then the scales.
-//  nibbles [v 0..3][row 0..31][4 B]: k4 = v in the low, k4 = v + 4 in the high nibble     (k4 = dword of 4 values along k)
-//  pairs   [v 0..1][row 0..31][4 B]: k4 = v + 2 i in bit pair i
-//  bits    [row 0..31][4 B]:         k4 = i in bit i
+//  nibbles [v 0..3][row 0..31][4 B]: k4 = v in the low, k4 = v + 4 in the high nibble     (k4 = dword of 4 values along
+//  k) pairs   [v 0..1][row 0..31][4 B]: k4 = v + 2 i in bit pair i bits    [row 0..31][4 B]:         k4 = i in bit i
 //  bytes   [k4 0..7][row 0..31][4 B]
 // A super-group cell repeats its quant part for each of its 8 groups of 32. Every part is a multiple of 64 bytes.
 // Offsets below are bytes from the start of the cell. Source: docs/contracts/arithmetic.md "Panels".

@@ -77,7 +77,8 @@ Result<const KernelTable*> pick_kernels(const CpuFeatures& cpu, std::string_view
     std::string missing = row.missing(cpu);
     if (!forced.empty() && !missing.empty()) {
       return Error{ErrorCode::kResource,
-                   fmt::format("isa {}: this CPU ({}) lacks {}", row.name, quote_for_message(cpu.name), missing), "isa"};
+                   fmt::format("isa {}: this CPU ({}) lacks {}", row.name, quote_for_message(cpu.name), missing),
+                   "isa"};
     }
     bool by_force_only = row.name == "generic" && forced.empty();
     if (missing.empty() && !by_force_only) return &row.table(cpu);
@@ -88,8 +89,8 @@ Result<const KernelTable*> pick_kernels(const CpuFeatures& cpu, std::string_view
                              quote_for_message(cpu.name), missing_v3(cpu)),
                  "isa"};
   }
-  return Error{ErrorCode::kUsage, fmt::format("isa {}: unknown, want one of {}", quote_for_message(forced), row_names()),
-               "isa"};
+  return Error{ErrorCode::kUsage,
+               fmt::format("isa {}: unknown, want one of {}", quote_for_message(forced), row_names()), "isa"};
 }
 
 }  // namespace millrace::kernels

@@ -1,6 +1,6 @@
 // Chooses the kernel table of the process, once, from what the CPU can run. The order of preference is one array
-// (isa_rows); `--isa` forces a row. Every table gives the same bits for quantised weights, so the choice is about speed.
-// Thread: any.
+// (isa_rows); `--isa` forces a row. Every table gives the same bits for quantised weights, so the choice is about
+// speed. Thread: any.
 #pragma once
 
 #include <span>

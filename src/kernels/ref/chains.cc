@@ -57,9 +57,7 @@ float float_weight(Format format, const uint8_t* row, int64_t i) {
   return value;
 }
 
-bool is_float(Format format) {
-  return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
-}
+bool is_float(Format format) { return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16; }
 
 float dot_groups(Format format, const FileGroup& group, const RefAct& act, int64_t first, int64_t n, float acc) {
   for (int64_t g = 0; g < n; ++g) {
@@ -173,7 +171,8 @@ void decode_row(Format format, float* out, const uint8_t* row, int64_t k) {
     int64_t at = i % size.values;
     if (at == 0) read_file_group(group, format, row + i / size.values * size.bytes);
     float d = tensor::f16_to_f32(group.d);
-    float dw = is_super(format) ? d * static_cast<float>(sub_scale(format, group, at / 16)) : scale_of(format, group, at / 32);
+    float dw =
+        is_super(format) ? d * static_cast<float>(sub_scale(format, group, at / 16)) : scale_of(format, group, at / 32);
     out[i] = dw * static_cast<float>(quant(format, group, at));
     if (!has_min(format)) continue;
     float sub_min = -tensor::f16_to_f32(group.m) * static_cast<float>(group.mn[at / 16]);

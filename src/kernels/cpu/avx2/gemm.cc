@@ -1,10 +1,10 @@
 // GEMM and activation quantisers of the avx2 table: the shared algorithms over this folder's vectors.
 // Thread: any.
+#include "kernels/cpu/avx2/fill.h"
+#include "kernels/cpu/avx2/gemm_simd.h"
 #include "kernels/cpu/generic/gemm_fill.inl.h"
 #include "kernels/cpu/generic/panels.h"
 #include "kernels/cpu/generic/quantize.inl.h"
-#include "kernels/cpu/avx2/fill.h"
-#include "kernels/cpu/avx2/gemm_simd.h"
 
 namespace millrace::kernels::avx2 {
 

@@ -124,12 +124,12 @@ struct GemmSimd {
     unroll<kDwords / kRun>([&](auto i) __attribute__((always_inline)) {
       constexpr int kBegin = decltype(i){} * kRun;
       if constexpr (kBits == 8) {
-        run<kBegin, kRun, kRows>(isum, a, a_stride, 1, [&](auto dword, auto v) __attribute__((always_inline)) {
-          return bits(get(dword, v), 0, 15);
-        });
-        run<kBegin, kRun, kRows>(isum, a, a_stride, 16, [&](auto dword, auto v) __attribute__((always_inline)) {
-          return bits(get(dword, v), 4, 15);
-        });
+        run<kBegin, kRun, kRows>(
+            isum, a, a_stride,
+            1, [&](auto dword, auto v) __attribute__((always_inline)) { return bits(get(dword, v), 0, 15); });
+        run<kBegin, kRun, kRows>(
+            isum, a, a_stride,
+            16, [&](auto dword, auto v) __attribute__((always_inline)) { return bits(get(dword, v), 4, 15); });
       } else {
         run<kBegin, kRun, kRows>(isum, a, a_stride, 1, get);
       }

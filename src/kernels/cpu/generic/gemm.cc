@@ -1,10 +1,10 @@
 // GEMM and activation quantisers of the generic table: the shared algorithms over this folder's vectors.
 // Thread: any.
+#include "kernels/cpu/generic/fill.h"
 #include "kernels/cpu/generic/gemm_fill.inl.h"
+#include "kernels/cpu/generic/gemm_simd.h"
 #include "kernels/cpu/generic/panels.h"
 #include "kernels/cpu/generic/quantize.inl.h"
-#include "kernels/cpu/generic/fill.h"
-#include "kernels/cpu/generic/gemm_simd.h"
 
 namespace millrace::kernels::generic {
 

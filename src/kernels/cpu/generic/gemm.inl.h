@@ -22,8 +22,8 @@ struct GemmTile {
   const uint8_t* panel;
   int64_t row;
   int lane;
-  float* out;    // out[row, first output of the tile]
-  int n_lanes;   // valid outputs of the tile
+  float* out;   // out[row, first output of the tile]
+  int n_lanes;  // valid outputs of the tile
 };
 
 // Registers of a tile.
@@ -64,35 +64,37 @@ struct TileG {
     unroll<kRows>([&](auto row) __attribute__((always_inline)) {
       unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
     });
-    const uint8_t* cell = tile.panel;
-    for (int64_t g = 0; g < n_groups; ++g) {
-      const int64_t sub = W::kCellGroups == 1 ? 0 : g % W::kCellGroups;
-      GridI<S, kRows> isum;
-      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-        I32 start = S::zero_i32();
-        if constexpr (W::kZeroShift >= 0) {
-          start = S::set_i32(-(act.sum[first + row * n_groups + g] * (1 << W::kZeroShift)));
-        }
-        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { isum[row][v] = start; });
-      });
-      S::template dot<W::kBits, 8, kRows>(isum, a + 32 * g, n_groups * 32, [&](int dword, int v) __attribute__((
-          always_inline)) { return W::quants(cell, sub, dword, tile.lane + v * S::kLanes); });
-      LaneF<S> dw;
-      LaneF<S> mw;
-      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-        dw[v] = W::scale(cell, sub, tile.lane + v * S::kLanes);
-        if constexpr (W::kMins) mw[v] = W::min(cell, sub, tile.lane + v * S::kLanes);
-      });
-      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-        F32 da = S::set(act.d[first + row * n_groups + g]);
-        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-          acc[row][v] = S::fma(S::to_f32(isum[row][v]), S::mul(dw[v], da), acc[row][v]);
-          if constexpr (W::kMins) {
-            acc[row][v] = S::fma(mw[v], S::set(act.s[first + row * n_groups + g]), acc[row][v]);
+    int64_t g = 0;
+    for (const uint8_t* cell = tile.panel; g < n_groups; cell += W::kCellBytes) {
+      for (int64_t sub = 0; sub < W::kCellGroups; ++sub, ++g) {
+        GridI<S, kRows> isum;
+        unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+          I32 start = S::zero_i32();
+          if constexpr (W::kZeroShift >= 0) {
+            start = S::set_i32(-(act.sum[first + row * n_groups + g] * (1 << W::kZeroShift)));
           }
+          unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { isum[row][v] = start; });
         });
-      });
-      if (sub == W::kCellGroups - 1) cell += W::kCellBytes;
+        S::template dot<W::kBits, 8, kRows>(
+            isum, a + 32 * g, n_groups * 32, [&](int dword, int v) __attribute__((always_inline)) {
+              return W::quants(cell, sub, dword, tile.lane + v * S::kLanes);
+            });
+        LaneF<S> dw;
+        LaneF<S> mw;
+        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+          dw[v] = W::scale(cell, sub, tile.lane + v * S::kLanes);
+          if constexpr (W::kMins) mw[v] = W::min(cell, sub, tile.lane + v * S::kLanes);
+        });
+        unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+          F32 da = S::set(act.d[first + row * n_groups + g]);
+          unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+            acc[row][v] = S::fma(S::to_f32(isum[row][v]), S::mul(dw[v], da), acc[row][v]);
+            if constexpr (W::kMins) {
+              acc[row][v] = S::fma(mw[v], S::set(act.s[first + row * n_groups + g]), acc[row][v]);
+            }
+          });
+        });
+      }
     }
     store_tile<S, kRows>(tile, acc);
   }
@@ -100,8 +102,7 @@ struct TileG {
 
 // Form S, one cell of 256 values: isum = sum_j sc[j] * isum16[j], imin = sum_j mn[j] * sum16[j], both exact.
 template <class S, class W, int kRows>
-[[gnu::always_inline]] inline void sum_cell(GridI<S, kRows>& isum,
-                                            GridI<S, kRows>& imin, const GemmTile& tile,
+[[gnu::always_inline]] inline void sum_cell(GridI<S, kRows>& isum, GridI<S, kRows>& imin, const GemmTile& tile,
                                             const uint8_t* cell, int64_t i_cell) {
   using I32 = typename S::I32;
   const int64_t k = tile.args->k;
@@ -116,9 +117,10 @@ template <class S, class W, int kRows>
         if constexpr (W::kZeroShift >= 0) start = S::set_i32(-(sum[row * (k / 16) + j] * (1 << W::kZeroShift)));
         unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { part[row][v] = start; });
       });
-      S::template dot<W::kBits, 4, kRows>(part, a + 16 * j, k, [&](int dword, int v) __attribute__((always_inline)) {
-        return W::quants(cell, g, half * 4 + dword, tile.lane + v * S::kLanes);
-      });
+      S::template dot<W::kBits, 4, kRows>(
+          part, a + 16 * j, k, [&](int dword, int v) __attribute__((always_inline)) {
+            return W::quants(cell, g, half * 4 + dword, tile.lane + v * S::kLanes);
+          });
       unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
         I32 sc = W::sub_scale(cell, j, tile.lane + v * S::kLanes);
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
@@ -172,31 +174,45 @@ struct TileS {
   }
 };
 
-// Float weights: value i of k for the lanes from `lane` on.
+// Float weights: value j < kStep of a cell, for the lanes from `lane` on.
 template <class S>
 struct F32Weights {
-  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
-    return S::load(reinterpret_cast<const float*>(panel + i * 128) + lane);
+  static constexpr int kStep = 1;
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* cell, int, int lane) {
+    return S::load(reinterpret_cast<const float*>(cell) + lane);
   }
 };
 template <class S>
 struct F16Weights {
-  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
-    return S::f16_of_pair(panel + i / 2 * 128 + lane * 4, i % 2 != 0);
+  static constexpr int kStep = 2;
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* cell, int j, int lane) {
+    return S::f16_of_pair(cell + lane * 4, j != 0);
   }
 };
 template <class S>
 struct Bf16Weights {
-  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* panel, int64_t i, int lane) {
-    return S::bf16_of_pair(panel + i / 2 * 128 + lane * 4, i % 2 != 0);
+  static constexpr int kStep = 2;
+  [[gnu::always_inline]] static typename S::F32 value(const uint8_t* cell, int j, int lane) {
+    return S::bf16_of_pair(cell + lane * 4, j != 0);
   }
 };
+
+// One value of k of form F; a points at its activation in the first row of the tile.
+template <class S, class W, int kRows>
+[[gnu::always_inline]] inline void add_value(GridF<S, kRows>& acc, const uint8_t* cell, int j, int lane, const float* a,
+                                             int64_t a_stride) {
+  LaneF<S> w;
+  unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { w[v] = W::value(cell, j, lane + v * S::kLanes); });
+  unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+    typename S::F32 x = S::set(a[row * a_stride]);
+    unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::fma(w[v], x, acc[row][v]); });
+  });
+}
 
 // Form F: acc = fma(w, a, acc).
 template <class S, class W, int kRows>
 struct TileF {
   static void run(const GemmTile& tile) {
-    using F32 = typename S::F32;
     const int64_t k = tile.args->k;
     const int64_t k_pad = (k + 31) / 32 * 32;
     const float* a = static_cast<const float*>(tile.args->act.data) + tile.row * k_pad;
@@ -204,16 +220,14 @@ struct TileF {
     unroll<kRows>([&](auto row) __attribute__((always_inline)) {
       unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
     });
-    for (int64_t i = 0; i < k; ++i) {
-      LaneF<S> w;
-      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-        w[v] = W::value(tile.panel, i, tile.lane + v * S::kLanes);
-      });
-      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-        F32 x = S::set(a[row * k_pad + i]);
-        unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::fma(w[v], x, acc[row][v]); });
+    const uint8_t* cell = tile.panel;
+    int64_t i = 0;
+    for (; i + W::kStep <= k; i += W::kStep, cell += 128) {
+      unroll<W::kStep>([&](auto j) __attribute__((always_inline)) {
+        add_value<S, W, kRows>(acc, cell, j, tile.lane, a + i + j, k_pad);
       });
     }
+    if (i < k) add_value<S, W, kRows>(acc, cell, 0, tile.lane, a + i, k_pad);
     store_tile<S, kRows>(tile, acc);
   }
 };
@@ -266,7 +280,7 @@ template <class S, class W>
 using GemmG = GemmOf<S, W, TileG, 32 * W::kCellGroups, W::kCellBytes, 1>;
 template <class S, class W>
 using GemmS = GemmOf<S, W, TileS, 256, W::kCellBytes, 1>;
-template <class S, class W, int kCellValues>
-using GemmF = GemmOf<S, W, TileF, kCellValues, 128, 4>;
+template <class S, class W>
+using GemmF = GemmOf<S, W, TileF, W::kStep, 128, 4>;
 
 }  // namespace millrace::kernels::generic

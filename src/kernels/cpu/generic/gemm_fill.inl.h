@@ -16,9 +16,9 @@ inline void set_gemm(KernelTable& table, tensor::Format format, ActKind act) {
 template <class S>
 void fill_float_gemms(KernelTable& table) {
   using tensor::Format;
-  set_gemm<GemmF<S, F32Weights<S>, 1>>(table, Format::kF32, ActKind::kF32);
-  set_gemm<GemmF<S, F16Weights<S>, 2>>(table, Format::kF16, ActKind::kF32);
-  set_gemm<GemmF<S, Bf16Weights<S>, 2>>(table, Format::kBF16, ActKind::kF32);
+  set_gemm<GemmF<S, F32Weights<S>>>(table, Format::kF32, ActKind::kF32);
+  set_gemm<GemmF<S, F16Weights<S>>>(table, Format::kF16, ActKind::kF32);
+  set_gemm<GemmF<S, Bf16Weights<S>>>(table, Format::kBF16, ActKind::kF32);
   table.bf16_family = "f32";
 }
 

@@ -136,7 +136,8 @@ struct GemmSimd {
   // isum[row][v] += sum over kDwords dwords of get(dword, v) (unsigned) * a[row * a_stride + 4 dword ..] (signed).
   // get gives values below 1 << kBits. The sum is exact.
   template <int kBits, int kDwords, int kRows, class Get>
-  [[gnu::always_inline]] static void dot(I32 (&isum)[size_t{kRows}][size_t{kVecs}], const int8_t* a, int64_t a_stride, const Get& get) {
+  [[gnu::always_inline]] static void dot(I32 (&isum)[size_t{kRows}][size_t{kVecs}], const int8_t* a, int64_t a_stride,
+                                         const Get& get) {
     unroll<kDwords>([&](auto dword) __attribute__((always_inline)) {
       unroll<kVecs>([&](auto v) __attribute__((always_inline)) {
         U8 weights = get(dword, v);

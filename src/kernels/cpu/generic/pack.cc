@@ -21,7 +21,8 @@ void or_byte(uint8_t* at, int bits) { *at = static_cast<uint8_t>(*at | bits); }
 
 // The writers below take the 32 values of one group of one row.
 void put_nibbles(uint8_t* part, int row, const uint8_t* q) {
-  for (int i = 0; i < 16; ++i) part[(i / 4) * 128 + row * 4 + i % 4] = static_cast<uint8_t>((q[i] & 15) | q[i + 16] << 4);
+  for (int i = 0; i < 16; ++i)
+    part[(i / 4) * 128 + row * 4 + i % 4] = static_cast<uint8_t>((q[i] & 15) | q[i + 16] << 4);
 }
 
 void put_pairs(uint8_t* part, int row, const uint8_t* q, int shift) {
@@ -37,7 +38,8 @@ void put_bits(uint8_t* part, int row, const uint8_t* q, int shift) {
 
 // n raw 6-bit scales: low nibbles [n/2][32] (j in the low, j + n/2 in the high nibble), bit pairs [n/4][32].
 void put_scale_nibbles(uint8_t* part, int row, const uint8_t* sc, int n) {
-  for (int j = 0; j < n / 2; ++j) part[j * kRows + row] = static_cast<uint8_t>((sc[j] & 15) | (sc[j + n / 2] & 15) << 4);
+  for (int j = 0; j < n / 2; ++j)
+    part[j * kRows + row] = static_cast<uint8_t>((sc[j] & 15) | (sc[j + n / 2] & 15) << 4);
 }
 
 void put_scale_pairs(uint8_t* part, int row, const uint8_t* sc, int n) {
@@ -45,7 +47,8 @@ void put_scale_pairs(uint8_t* part, int row, const uint8_t* sc, int n) {
 }
 
 void put_scale_mins(uint8_t* part, int row, const FileGroup& group) {
-  for (int j = 0; j < 8; ++j) part[j * kRows + row] = static_cast<uint8_t>((group.sc[j] & 15) | (group.mn[j] & 15) << 4);
+  for (int j = 0; j < 8; ++j)
+    part[j * kRows + row] = static_cast<uint8_t>((group.sc[j] & 15) | (group.mn[j] & 15) << 4);
   put_scale_pairs(part + 256, row, group.sc, 8);
   put_scale_pairs(part + 320, row, group.mn, 8);
 }

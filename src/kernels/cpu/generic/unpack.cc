@@ -67,30 +67,35 @@ void unpack_s(float* out, const uint8_t* panels, int64_t row, int64_t k) {
   for (int64_t j = 0; j < k / 16; ++j) {
     const uint8_t* cell = panel + j / 16 * W::kCellBytes;
     if (j % 2 == 0) unpack_quants<W>(out + 16 * j, cell, j % 16 / 2, r);
-    float dl = lane_of(W::scale(cell, lane), pick) * static_cast<float>(lane_of_i32(W::sub_scale(cell, j % 16, lane), pick));
+    float dl =
+        lane_of(W::scale(cell, lane), pick) * static_cast<float>(lane_of_i32(W::sub_scale(cell, j % 16, lane), pick));
     for (int i = 0; i < 16; ++i) out[16 * j + i] *= dl;
     if constexpr (W::kMins) {
-      float ml = lane_of(W::min(cell, lane), pick) * static_cast<float>(lane_of_i32(W::sub_min(cell, j % 16, lane), pick));
+      float ml =
+          lane_of(W::min(cell, lane), pick) * static_cast<float>(lane_of_i32(W::sub_min(cell, j % 16, lane), pick));
       for (int i = 0; i < 16; ++i) out[16 * j + i] += ml;
     }
   }
 }
 
-template <class W, int kCellValues>
+template <class W>
 void unpack_f(float* out, const uint8_t* panels, int64_t row, int64_t k) {
-  const uint8_t* panel = panels + row / kPanelRows * ((k + kCellValues - 1) / kCellValues * 128);
+  const uint8_t* panel = panels + row / kPanelRows * ((k + W::kStep - 1) / W::kStep * 128);
   int64_t r = row % kPanelRows;
   int lane = static_cast<int>(r / 4 * 4);
-  for (int64_t i = 0; i < k; ++i) out[i] = lane_of(W::value(panel, i, lane), static_cast<int>(r % 4));
+  for (int64_t i = 0; i < k; ++i) {
+    const uint8_t* cell = panel + i / W::kStep * 128;
+    out[i] = lane_of(W::value(cell, static_cast<int>(i % W::kStep), lane), static_cast<int>(r % 4));
+  }
 }
 
 }  // namespace
 
 void fill_unpack(KernelTable& table) {
   auto set = [&table](Format format, UnpackRow unpack) { table.unpack_row[static_cast<int>(format)] = unpack; };
-  set(Format::kF32, unpack_f<F32Weights<S>, 1>);
-  set(Format::kF16, unpack_f<F16Weights<S>, 2>);
-  set(Format::kBF16, unpack_f<Bf16Weights<S>, 2>);
+  set(Format::kF32, unpack_f<F32Weights<S>>);
+  set(Format::kF16, unpack_f<F16Weights<S>>);
+  set(Format::kBF16, unpack_f<Bf16Weights<S>>);
   set(Format::kQ4_0, unpack_g<Nibbles<S, false>>);
   set(Format::kQ4_1, unpack_g<Nibbles<S, true>>);
   set(Format::kQ5_0, unpack_g<Fives<S, false>>);
