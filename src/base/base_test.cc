@@ -53,7 +53,8 @@ TEST(ByteReaderTest, NeverReadsPastTheEnd) {
 TEST(PhiloxTest, KnownAnswers) {
   // Random123 known-answer vectors for philox4x32-10
   EXPECT_EQ(philox4x32(0, {0, 0, 0, 0}), (PhiloxBlock{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox4x32(UINT64_MAX, {~0u, ~0u, ~0u, ~0u}), (PhiloxBlock{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox4x32(UINT64_MAX, {~0u, ~0u, ~0u, ~0u}),
+            (PhiloxBlock{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
 }
 
 TEST(JsonTest, RoundTripKeepsOrderAndKinds) {

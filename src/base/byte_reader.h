@@ -16,13 +16,12 @@ class ByteReader {
  public:
   explicit ByteReader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
 
-  size_t offset() const { return offset_; }           // bytes from the start
+  size_t offset() const { return offset_; }                // bytes from the start
   size_t left() const { return bytes_.size() - offset_; }  // bytes not read yet
 
   // A little-endian integer or float; nothing (and no progress) when fewer bytes are left.
   template <class T>
-    requires std::is_arithmetic_v<T>
-  std::optional<T> read() {
+  requires std::is_arithmetic_v<T> std::optional<T> read() {
     if (left() < sizeof(T)) return std::nullopt;
     T value;
     std::memcpy(&value, bytes_.data() + offset_, sizeof(T));

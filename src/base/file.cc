@@ -38,7 +38,8 @@ Result<Descriptor> open_regular(const std::string& path, struct stat& info) {
     ErrorCode code = errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo;
     return Error{code, fmt::format("{}: {}", path, std::strerror(errno)), path};
   }
-  if (::fstat(file.fd, &info) != 0) return Error{ErrorCode::kIo, fmt::format("{}: {}", path, std::strerror(errno)), path};
+  if (::fstat(file.fd, &info) != 0)
+    return Error{ErrorCode::kIo, fmt::format("{}: {}", path, std::strerror(errno)), path};
   if (!S_ISREG(info.st_mode)) return Error{ErrorCode::kBadFile, fmt::format("{}: not a regular file", path), path};
   return file;
 }
@@ -105,7 +106,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   auto size = static_cast<size_t>(info.st_size);
   if (size > 0) {
     void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (memory == MAP_FAILED) return Error{ErrorCode::kIo, fmt::format("{}: mmap: {}", path, std::strerror(errno)), path};
+    if (memory == MAP_FAILED)
+      return Error{ErrorCode::kIo, fmt::format("{}: mmap: {}", path, std::strerror(errno)), path};
     out.bytes_ = {static_cast<const uint8_t*>(memory), size};
   }
   out.fd_ = std::exchange(file.fd, -1);
@@ -136,7 +138,8 @@ void MappedFile::unmap() {
 
 Result<void> MappedFile::check_unchanged() const {
   struct stat info {};
-  if (::fstat(fd_, &info) != 0 || static_cast<size_t>(info.st_size) != bytes_.size() || modified_ns(info) != modified_ns_) {
+  if (::fstat(fd_, &info) != 0 || static_cast<size_t>(info.st_size) != bytes_.size() ||
+      modified_ns(info) != modified_ns_) {
     return Error{ErrorCode::kBadFile, fmt::format("{}: file changed during load", path_), path_};
   }
   return {};

@@ -43,7 +43,8 @@ class Builder {
     return add(Json(static_cast<int64_t>(value)));
   }
   bool number_float(double value, const std::string& text) {
-    if (!std::isfinite(value)) return fail(ErrorCode::kInvalidJson, fmt::format("number {} is out of range", quote_for_message(text)));
+    if (!std::isfinite(value))
+      return fail(ErrorCode::kInvalidJson, fmt::format("number {} is out of range", quote_for_message(text)));
     return add(Json(value));
   }
   bool string(std::string& value) { return add(Json(std::move(value))); }
@@ -68,7 +69,8 @@ class Builder {
     size_t cut = what.find(": ");
     std::string reason = cut == std::string_view::npos ? "syntax error" : std::string(what.substr(cut + 2));
     if (error.id == 406) reason = "number out of range";
-    error_ = Error{ErrorCode::kInvalidJson, fmt::format("not valid JSON at byte {}: {}", position, quote_for_message(reason, 160)), ""};
+    error_ = Error{ErrorCode::kInvalidJson,
+                   fmt::format("not valid JSON at byte {}: {}", position, quote_for_message(reason, 160)), ""};
     failed_ = true;
     return false;
   }
@@ -84,7 +86,8 @@ class Builder {
     return false;
   }
   bool count() {
-    if (++nodes_ > limits_.nodes) return fail(ErrorCode::kInvalidJson, fmt::format("more than {} values", limits_.nodes));
+    if (++nodes_ > limits_.nodes)
+      return fail(ErrorCode::kInvalidJson, fmt::format("more than {} values", limits_.nodes));
     return true;
   }
   bool add(Json value) { return count() && place(std::move(value)); }
@@ -101,7 +104,8 @@ class Builder {
   }
   bool open(Json container) {
     if (!count()) return false;
-    if (stack_.size() >= limits_.depth) return fail(ErrorCode::kInvalidJson, fmt::format("nesting deeper than {}", limits_.depth));
+    if (stack_.size() >= limits_.depth)
+      return fail(ErrorCode::kInvalidJson, fmt::format("nesting deeper than {}", limits_.depth));
     stack_.push_back(std::move(container));
     return true;
   }
@@ -240,12 +244,17 @@ bool Json::operator==(const Json& other) const {
   }
   if (kind_ != other.kind_) return false;
   switch (kind_) {
-    case Kind::kNull: return true;
-    case Kind::kBool: return payload_.boolean == other.payload_.boolean;
+    case Kind::kNull:
+      return true;
+    case Kind::kBool:
+      return payload_.boolean == other.payload_.boolean;
     case Kind::kInt:
-    case Kind::kDouble: return true;  // handled above
-    case Kind::kString: return *payload_.string == *other.payload_.string;
-    case Kind::kArray: return *payload_.array == *other.payload_.array;
+    case Kind::kDouble:
+      return true;  // handled above
+    case Kind::kString:
+      return *payload_.string == *other.payload_.string;
+    case Kind::kArray:
+      return *payload_.array == *other.payload_.array;
     case Kind::kObject:
       if (size() != other.size()) return false;
       return std::all_of(payload_.object->members.begin(), payload_.object->members.end(), [&](const auto& member) {
@@ -264,11 +273,21 @@ std::string Json::dump() const {
 
 void Json::dump_to(std::string& out) const {
   switch (kind_) {
-    case Kind::kNull: out += "null"; break;
-    case Kind::kBool: out += payload_.boolean ? "true" : "false"; break;
-    case Kind::kInt: fmt::format_to(std::back_inserter(out), "{}", payload_.integer); break;
-    case Kind::kDouble: append_json_double(out, payload_.number); break;
-    case Kind::kString: append_json_string(out, *payload_.string); break;
+    case Kind::kNull:
+      out += "null";
+      break;
+    case Kind::kBool:
+      out += payload_.boolean ? "true" : "false";
+      break;
+    case Kind::kInt:
+      fmt::format_to(std::back_inserter(out), "{}", payload_.integer);
+      break;
+    case Kind::kDouble:
+      append_json_double(out, payload_.number);
+      break;
+    case Kind::kString:
+      append_json_string(out, *payload_.string);
+      break;
     case Kind::kArray: {
       out += '[';
       bool first = true;
@@ -309,13 +328,27 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   for (char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (static_cast<uint8_t>(c) < 0x20) {
           fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));

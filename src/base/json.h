@@ -22,16 +22,16 @@ class Json {
   enum class Kind : uint8_t { kNull, kBool, kInt, kDouble, kString, kArray, kObject };
 
   Json() = default;
-  Json(std::nullptr_t) {}                       // NOLINT(google-explicit-constructor)
-  Json(bool value);                             // NOLINT(google-explicit-constructor)
-  Json(int value) : Json(int64_t{value}) {}     // NOLINT(google-explicit-constructor)
-  Json(int64_t value);                          // NOLINT(google-explicit-constructor)
-  Json(double value);                           // NOLINT(google-explicit-constructor)
-  Json(std::string value);                      // NOLINT(google-explicit-constructor)
+  Json(std::nullptr_t) {}                                     // NOLINT(google-explicit-constructor)
+  Json(bool value);                                           // NOLINT(google-explicit-constructor)
+  Json(int value) : Json(int64_t{value}) {}                   // NOLINT(google-explicit-constructor)
+  Json(int64_t value);                                        // NOLINT(google-explicit-constructor)
+  Json(double value);                                         // NOLINT(google-explicit-constructor)
+  Json(std::string value);                                    // NOLINT(google-explicit-constructor)
   Json(std::string_view value) : Json(std::string(value)) {}  // NOLINT(google-explicit-constructor)
   Json(const char* value) : Json(std::string(value)) {}       // NOLINT(google-explicit-constructor)
-  Json(JsonArray value);                        // NOLINT(google-explicit-constructor)
-  Json(JsonObject value);                       // NOLINT(google-explicit-constructor)
+  Json(JsonArray value);                                      // NOLINT(google-explicit-constructor)
+  Json(JsonObject value);                                     // NOLINT(google-explicit-constructor)
   static Json array();
   static Json object();
   Json(const Json& other);
@@ -98,8 +98,8 @@ struct JsonObject {
 };
 
 struct JsonLimits {
-  uint32_t depth = 64;             // levels of arrays and objects
-  uint32_t nodes = 1'000'000;      // values in all
+  uint32_t depth = 64;         // levels of arrays and objects
+  uint32_t nodes = 1'000'000;  // values in all
 };
 
 // The document, or kInvalidJson / kDuplicateKey with the byte offset in the message ("not valid JSON at byte 17: ...").

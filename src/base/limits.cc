@@ -13,7 +13,8 @@ constexpr int64_t kMiB = 1024 * 1024;
 constexpr Limit kLimits[] = {
     {Id::kUriBytes, "uri_bytes", 8 * kKiB, 64 * kKiB, "bytes", "--limit-uri-bytes", Code::kUriTooLong},
     {Id::kHeaderBytes, "header_bytes", 8 * kKiB, 64 * kKiB, "bytes", "--limit-header-bytes", Code::kHeadersTooLarge},
-    {Id::kHeadersBytes, "headers_bytes", 32 * kKiB, 256 * kKiB, "bytes", "--limit-headers-bytes", Code::kHeadersTooLarge},
+    {Id::kHeadersBytes, "headers_bytes", 32 * kKiB, 256 * kKiB, "bytes", "--limit-headers-bytes",
+     Code::kHeadersTooLarge},
     {Id::kHeaderCount, "header_count", 100, 1000, "items", "--limit-header-count", Code::kHeadersTooLarge},
     {Id::kHeaderSeconds, "header_s", 10, 600, "s", "--limit-header-s", Code::kRequestTimeout},
     {Id::kBodyIdleSeconds, "body_idle_s", 30, 600, "s", "--limit-body-idle-s", Code::kRequestTimeout},
@@ -21,7 +22,8 @@ constexpr Limit kLimits[] = {
     {Id::kKeepaliveIdleSeconds, "keepalive_idle_s", 75, 600, "s", "--limit-keepalive-idle-s", Code::kRequestTimeout},
     {Id::kBodyBytes, "body_bytes", 8 * kMiB, 1024 * kMiB, "bytes", "--limit-body-bytes", Code::kRequestTooLarge},
     {Id::kConnections, "connections", 16384, 1'000'000, "items", "--limit-connections", Code::kQueueFull},
-    {Id::kConnectionsPerIp, "connections_per_ip", 1024, 1'000'000, "items", "--limit-connections-per-ip", Code::kRateLimitExceeded},
+    {Id::kConnectionsPerIp, "connections_per_ip", 1024, 1'000'000, "items", "--limit-connections-per-ip",
+     Code::kRateLimitExceeded},
     {Id::kPipelined, "pipelined", 16, 256, "items", "--limit-pipelined", Code::kQueueFull},
     {Id::kJsonDepth, "json_depth", 64, 512, "levels", "--limit-json-depth", Code::kInvalidJson},
     {Id::kJsonNodes, "json_nodes", 1'000'000, 10'000'000, "values", "--limit-json-nodes", Code::kInvalidJson},
@@ -37,15 +39,19 @@ constexpr Limit kLimits[] = {
     {Id::kLogitBias, "logit_bias", 1024, 1'000'000, "items", "--limit-logit-bias", Code::kInvalidValue},
     {Id::kRequestTimeoutSeconds, "request_timeout_s", 86400, 86400, "s", "", Code::kInvalidValue},
     {Id::kQueuedRequests, "queued_requests", 512, 65536, "items", "--max-num-queued-reqs", Code::kQueueFull},
-    {Id::kQueuedTokens, "queued_tokens", 1'000'000, 1'000'000'000, "tokens", "--max-num-queued-tokens", Code::kQueueFull},
+    {Id::kQueuedTokens, "queued_tokens", 1'000'000, 1'000'000'000, "tokens", "--max-num-queued-tokens",
+     Code::kQueueFull},
     {Id::kQueuedBytes, "queued_bytes", 256 * kMiB, 4096 * kMiB, "bytes", "--limit-queued-bytes", Code::kQueueFull},
     {Id::kSseRingBytes, "sse_ring_bytes", 64 * kKiB, kMiB, "bytes", "--limit-sse-ring-bytes", Code::kSlowReader},
     {Id::kStreamCredits, "stream_credits", 256, 4096, "tokens", "--limit-stream-credits", Code::kSlowReader},
     {Id::kParkSeconds, "park_s", 30, 600, "s", "--limit-park-s", Code::kSlowReader},
-    {Id::kTemplateSteps, "template_steps", 1'000'000, 50'000'000, "steps", "--limit-template-steps", Code::kInvalidTemplate},
-    {Id::kTemplateOutput, "template_output", 8 * kMiB, 64 * kMiB, "bytes", "--limit-template-output", Code::kInvalidTemplate},
+    {Id::kTemplateSteps, "template_steps", 1'000'000, 50'000'000, "steps", "--limit-template-steps",
+     Code::kInvalidTemplate},
+    {Id::kTemplateOutput, "template_output", 8 * kMiB, 64 * kMiB, "bytes", "--limit-template-output",
+     Code::kInvalidTemplate},
     {Id::kTemplateDepth, "template_depth", 128, 512, "levels", "--limit-template-depth", Code::kInvalidTemplate},
-    {Id::kTemplateRange, "template_range", 100'000, 1'000'000, "items", "--limit-template-range", Code::kInvalidTemplate},
+    {Id::kTemplateRange, "template_range", 100'000, 1'000'000, "items", "--limit-template-range",
+     Code::kInvalidTemplate},
     {Id::kTemplateMs, "template_ms", 500, 60'000, "ms", "--limit-template-ms", Code::kInvalidTemplate},
     {Id::kTemplateKwargs, "template_kwargs", 64, 1024, "items", "--limit-template-kwargs", Code::kInvalidValue},
     {Id::kPretokPatternBytes, "pretok_pattern_bytes", 4 * kKiB, 4 * kKiB, "bytes", "", Code::kBadFile},
@@ -78,7 +84,8 @@ Limits::Limits() {
 Result<void> Limits::set(LimitId id, int64_t value) {
   const Limit& row = kLimits[static_cast<size_t>(id)];
   if (value < 1 || value > row.hard_max) {
-    return Error{ErrorCode::kUsage, fmt::format("{} = {}: must be 1..{} {}", row.flag, value, row.hard_max, row.unit), std::string(row.flag)};
+    return Error{ErrorCode::kUsage, fmt::format("{} = {}: must be 1..{} {}", row.flag, value, row.hard_max, row.unit),
+                 std::string(row.flag)};
   }
   values_[static_cast<size_t>(id)] = value;
   return {};

@@ -71,12 +71,12 @@ enum class LimitId : uint8_t {
 
 struct Limit {
   LimitId id;
-  std::string_view name;      // snake_case; the flag is --limit-<name with dashes> unless flag says otherwise
+  std::string_view name;  // snake_case; the flag is --limit-<name with dashes> unless flag says otherwise
   int64_t default_value;
-  int64_t hard_max;           // a larger setting is a usage error; equal to default_value when fixed
-  std::string_view unit;      // bytes, s, ms, items, ...
-  std::string_view flag;      // empty: no flag (fixed)
-  ErrorCode code;             // what passing the limit is called
+  int64_t hard_max;       // a larger setting is a usage error; equal to default_value when fixed
+  std::string_view unit;  // bytes, s, ms, items, ...
+  std::string_view flag;  // empty: no flag (fixed)
+  ErrorCode code;         // what passing the limit is called
 };
 
 std::span<const Limit> limit_table();

@@ -25,10 +25,10 @@ bool fault_armed(std::string_view name);
 }  // namespace millrace
 
 // Our own bug: prints and aborts. Must be unreachable from any input. CHECK(cond) or CHECK(cond, "fmt {}", value).
-#define CHECK(condition, ...)                                                                        \
-  do {                                                                                               \
-    if (!(condition)) [[unlikely]]                                                                   \
-      ::millrace::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));       \
+#define CHECK(condition, ...)                                                                  \
+  do {                                                                                         \
+    if (!(condition)) [[unlikely]]                                                             \
+      ::millrace::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)
 
 #ifdef NDEBUG
@@ -40,17 +40,18 @@ bool fault_armed(std::string_view name);
 #endif
 
 // LOG(LogLevel::kInfo, "loaded {} tensors", n)
-#define LOG(level, ...)                                                                  \
-  do {                                                                                   \
+#define LOG(level, ...)                                                                          \
+  do {                                                                                           \
     if (::millrace::log_enabled(level)) ::millrace::log_line(level, ::fmt::format(__VA_ARGS__)); \
   } while (false)
 
 // auto x = TRY(f());  returns f's error from the calling function, else yields its value. TRY(g()) for Result<void>.
-#define TRY(expression)                                               \
-  ({                                                                  \
-    auto try_result = (expression);                                   \
-    if (!try_result.ok()) [[unlikely]] return try_result.take_error(); \
-    std::move(try_result).value();                                    \
+#define TRY(expression)                \
+  ({                                   \
+    auto try_result = (expression);    \
+    if (!try_result.ok()) [[unlikely]] \
+      return try_result.take_error();  \
+    std::move(try_result).value();     \
   })
 
 #ifdef MILLRACE_FAULTS

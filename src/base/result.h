@@ -55,11 +55,11 @@ enum class ErrorCode : uint8_t {
   kDeadlineExceeded,
   kCancelled,
   // the machine and the command line
-  kUsage,       // exit 2
-  kBadFile,     // exit 3: a model, tokenizer or template file that cannot be used
-  kNotFound,    // exit 3: no such file or model reference
-  kResource,    // exit 4: memory, port, CPU feature
-  kIo,          // exit 1
+  kUsage,     // exit 2
+  kBadFile,   // exit 3: a model, tokenizer or template file that cannot be used
+  kNotFound,  // exit 3: no such file or model reference
+  kResource,  // exit 4: memory, port, CPU feature
+  kIo,        // exit 1
 };
 
 // The slug of a code, for example "context_length_exceeded".
@@ -78,8 +78,8 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}                 // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}             // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT(google-explicit-constructor)
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
   T& value() & {
