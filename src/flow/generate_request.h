@@ -15,14 +15,14 @@ using RequestId = uint64_t;  // ours, unique per process; a client's id is only 
 struct GenerateRequest {
   RequestId id = 0;
   uint32_t tenant = 0;
-  uint32_t scope = 0;                  // interned (model, cache salt, ...): prefixes are shared inside a scope only
-  int16_t band = 0;                    // strict priority class, higher first: clamp(-priority)
-  Tick arrival = 0;                    // engine clock
-  Tick deadline = 0;                   // engine clock; 0 = none
-  std::vector<TokenId> prompt;         // >= 1 token
+  uint32_t scope = 0;           // interned (model, cache salt, ...): prefixes are shared inside a scope only
+  int16_t band = 0;             // strict priority class, higher first: clamp(-priority)
+  Tick arrival = 0;             // engine clock
+  Tick deadline = 0;            // engine clock; 0 = none
+  std::vector<TokenId> prompt;  // >= 1 token
   SamplingParams sampling;
-  uint32_t n = 1;                      // forks that share the prompt; fork k samples with key (seed, k)
-  bool use_prefix_cache = true;        // false: no lookup (its blocks are still published)
+  uint32_t n = 1;                // forks that share the prompt; fork k samples with key (seed, k)
+  bool use_prefix_cache = true;  // false: no lookup (its blocks are still published)
 };
 
 }  // namespace millrace::flow

@@ -11,24 +11,24 @@
 namespace millrace::flow {
 
 struct SamplingParams {
-  float temperature = 1.0f;            // < 1e-4: greedy
-  int32_t top_k = 0;                   // <= 0: off
-  float top_p = 1.0f;                  // (0, 1]
-  float min_p = 0.0f;                  // [0, 1]
-  float typical_p = 1.0f;              // (0, 1]
-  float repetition_penalty = 1.0f;     // > 0, over prompt and output
-  float presence_penalty = 0.0f;       // over output
-  float frequency_penalty = 0.0f;      // over output
+  float temperature = 1.0f;                           // < 1e-4: greedy
+  int32_t top_k = 0;                                  // <= 0: off
+  float top_p = 1.0f;                                 // (0, 1]
+  float min_p = 0.0f;                                 // [0, 1]
+  float typical_p = 1.0f;                             // (0, 1]
+  float repetition_penalty = 1.0f;                    // > 0, over prompt and output
+  float presence_penalty = 0.0f;                      // over output
+  float frequency_penalty = 0.0f;                     // over output
   std::vector<std::pair<TokenId, float>> logit_bias;  // added before penalties
   std::vector<TokenId> allowed_token_ids;             // empty: all
-  uint64_t seed = 0;                   // Philox key together with the fork index; always resolved before submit
-  uint32_t max_tokens = 16;            // output tokens; 0 = prompt only (scoring)
-  uint32_t min_tokens = 0;             // EOS and stop ids are masked until reached
+  uint64_t seed = 0;         // Philox key together with the fork index; always resolved before submit
+  uint32_t max_tokens = 16;  // output tokens; 0 = prompt only (scoring)
+  uint32_t min_tokens = 0;   // EOS and stop ids are masked until reached
   bool ignore_eos = false;
-  std::vector<TokenId> stop_token_ids; // end with kStopToken, after min_tokens
-  std::vector<TokenId> eos_token_ids;  // the model's end tokens; end with kEos unless ignore_eos
-  int32_t n_logprobs = -1;             // -1: none, 0: only the sampled token, k: also the k most likely
-  int32_t n_prompt_logprobs = -1;      // the same for every prompt token but the first
+  std::vector<TokenId> stop_token_ids;  // end with kStopToken, after min_tokens
+  std::vector<TokenId> eos_token_ids;   // the model's end tokens; end with kEos unless ignore_eos
+  int32_t n_logprobs = -1;              // -1: none, 0: only the sampled token, k: also the k most likely
+  int32_t n_prompt_logprobs = -1;       // the same for every prompt token but the first
 };
 
 constexpr float kGreedyBelow = 1e-4f;

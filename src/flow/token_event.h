@@ -18,8 +18,8 @@ enum class FinishReason : uint8_t { kNone, kEos, kStopToken, kLength, kCancelled
 
 struct TokenLogprob {
   TokenId token = kNoToken;
-  float logprob = 0.0f;                // natural log, of the raw distribution (before temperature and filters)
-  int32_t rank = 0;                    // 1 = most likely
+  float logprob = 0.0f;  // natural log, of the raw distribution (before temperature and filters)
+  int32_t rank = 0;      // 1 = most likely
 };
 
 // Logprobs of one position: the chosen (or prompt) token first, then the k most likely in order.
@@ -39,19 +39,19 @@ struct RequestTimes {
 struct TokenEvent {
   RequestId request = 0;
   uint32_t fork = 0;
-  TokenId token = kNoToken;            // kNoToken on events that carry no token (cancel, error, prompt-only requests)
-  Tick when = 0;                       // engine clock at the end of the step
+  TokenId token = kNoToken;  // kNoToken on events that carry no token (cancel, error, prompt-only requests)
+  Tick when = 0;             // engine clock at the end of the step
   FinishReason finish = FinishReason::kNone;
-  TokenId stop_token = kNoToken;       // with kEos and kStopToken: the id that ended it (it is also `token`)
-  std::unique_ptr<PositionLogprobs> logprobs;              // when sampling.n_logprobs >= 0 and token is set
-  std::vector<PositionLogprobs> prompt_logprobs;           // once, on the first event of fork 0, entry i = prompt token i+1
+  TokenId stop_token = kNoToken;                  // with kEos and kStopToken: the id that ended it (it is also `token`)
+  std::unique_ptr<PositionLogprobs> logprobs;     // when sampling.n_logprobs >= 0 and token is set
+  std::vector<PositionLogprobs> prompt_logprobs;  // once, on the first event of fork 0, entry i = prompt token i+1
   // on the finishing event
   uint32_t n_prompt = 0;
   uint32_t n_output = 0;
-  uint32_t n_cached = 0;               // prompt tokens served from the prefix cache at first admission
+  uint32_t n_cached = 0;  // prompt tokens served from the prefix cache at first admission
   uint32_t n_preempted = 0;
   RequestTimes times;
-  Error error;                         // with kError
+  Error error;  // with kError
 };
 
 // Where the engine puts what it emits: once per step, on the engine thread, never blocking.
