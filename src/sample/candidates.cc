@@ -7,8 +7,8 @@
 namespace millrace::sample {
 namespace {
 
-// Logit distances below the maximum that are searched one after the other until the cut is certain. exp(-8) = 3e-4: most
-// distributions put more than a usual top_p above the first one, at some hundred candidates.
+// Logit distances below the maximum that are searched one after the other until the cut is certain. exp(-8) = 3e-4:
+// most distributions put more than a usual top_p above the first one, at some hundred candidates.
 constexpr float kReaches[] = {8.0f, 16.0f, 32.0f};
 
 struct Better {
@@ -21,7 +21,8 @@ struct Better {
 };
 
 // Indices of logits >= threshold, in no particular order of value.
-void select(const kernels::KernelTable& kernels, std::span<const float> logits, float threshold, std::vector<int32_t>& indices) {
+void select(const kernels::KernelTable& kernels, std::span<const float> logits, float threshold,
+            std::vector<int32_t>& indices) {
   indices.resize(logits.size());
   int64_t n = kernels.select_above(indices.data(), logits.data(), threshold, static_cast<int64_t>(logits.size()),
                                    static_cast<int64_t>(indices.size()));
@@ -32,8 +33,9 @@ void select(const kernels::KernelTable& kernels, std::span<const float> logits, 
 
 bool keeps_everything(const flow::SamplingParams& p) { return p.top_k <= 0 && p.top_p >= 1.0f && p.min_p <= 0.0f; }
 
-void collect_candidates(const kernels::KernelTable& kernels, const flow::SamplingParams& params, std::span<const float> logits,
-                        float max, std::vector<int32_t>& indices, std::vector<Candidate>& out) {
+void collect_candidates(const kernels::KernelTable& kernels, const flow::SamplingParams& params,
+                        std::span<const float> logits, float max, std::vector<int32_t>& indices,
+                        std::vector<Candidate>& out) {
   constexpr float kLowest = std::numeric_limits<float>::lowest();
   float floor = params.min_p > 0.0f ? max + std::log(params.min_p) : kLowest;
   auto wanted = params.top_k > 0 ? static_cast<size_t>(params.top_k) : logits.size();
@@ -49,7 +51,8 @@ void collect_candidates(const kernels::KernelTable& kernels, const flow::Samplin
       mass = static_cast<double>(kernels.exp_sum(logits.data(), max, n_vocab));
     } else {
       select(kernels, logits, floor, indices);
-      for (int32_t i : indices) mass += std::exp(static_cast<double>(logits[static_cast<size_t>(i)]) - static_cast<double>(max));
+      for (int32_t i : indices)
+        mass += std::exp(static_cast<double>(logits[static_cast<size_t>(i)]) - static_cast<double>(max));
     }
   }
 
@@ -65,7 +68,8 @@ void collect_candidates(const kernels::KernelTable& kernels, const flow::Samplin
     out.clear();
     double sum = 0;
     for (int32_t i : indices) {
-      auto weight = static_cast<float>(std::exp(static_cast<double>(logits[static_cast<size_t>(i)]) - static_cast<double>(max)));
+      auto weight =
+          static_cast<float>(std::exp(static_cast<double>(logits[static_cast<size_t>(i)]) - static_cast<double>(max)));
       out.push_back({i, weight});
       sum += static_cast<double>(weight);
     }

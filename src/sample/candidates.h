@@ -14,14 +14,15 @@ namespace millrace::sample {
 
 struct Candidate {
   TokenId token = kNoToken;
-  float weight = 0;                    // exp(logit - max)
+  float weight = 0;  // exp(logit - max)
 };
 
 // True when the parameters cut nothing: the draw runs over the whole vocabulary.
 bool keeps_everything(const flow::SamplingParams& params);
 
 // The kept tokens, best first. max is the largest logit and finite. `indices` and `out` are reused between calls.
-void collect_candidates(const kernels::KernelTable& kernels, const flow::SamplingParams& params, std::span<const float> logits,
-                        float max, std::vector<int32_t>& indices, std::vector<Candidate>& out);
+void collect_candidates(const kernels::KernelTable& kernels, const flow::SamplingParams& params,
+                        std::span<const float> logits, float max, std::vector<int32_t>& indices,
+                        std::vector<Candidate>& out);
 
 }  // namespace millrace::sample

@@ -7,14 +7,17 @@
 
 namespace millrace::sample {
 
-flow::PositionLogprobs position_logprobs(const kernels::KernelTable& kernels, std::span<const float> logits, TokenId chosen, int32_t n_top) {
+flow::PositionLogprobs position_logprobs(const kernels::KernelTable& kernels, std::span<const float> logits,
+                                         TokenId chosen, int32_t n_top) {
   auto n_vocab = static_cast<int64_t>(logits.size());
   kernels::ArgMax best = kernels.argmax(logits.data(), n_vocab);
-  double log_sum = static_cast<double>(best.value) + std::log(static_cast<double>(kernels.exp_sum(logits.data(), best.value, n_vocab)));
+  double log_sum = static_cast<double>(best.value) +
+                   std::log(static_cast<double>(kernels.exp_sum(logits.data(), best.value, n_vocab)));
   auto entry = [&](TokenId token) {
     float logit = logits[static_cast<size_t>(token)];
     auto above = std::count_if(logits.begin(), logits.end(), [logit](float x) { return x > logit; });
-    return flow::TokenLogprob{token, static_cast<float>(static_cast<double>(logit) - log_sum), static_cast<int32_t>(above) + 1};
+    return flow::TokenLogprob{token, static_cast<float>(static_cast<double>(logit) - log_sum),
+                              static_cast<int32_t>(above) + 1};
   };
   flow::PositionLogprobs out;
   out.chosen = entry(chosen);

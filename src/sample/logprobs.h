@@ -11,6 +11,7 @@ namespace millrace::sample {
 
 // The chosen token and the n_top most likely (ties: lowest id first). logits [n_vocab], all finite.
 // rank = 1 + number of tokens with a larger logit.
-flow::PositionLogprobs position_logprobs(const kernels::KernelTable& kernels, std::span<const float> logits, TokenId chosen, int32_t n_top);
+flow::PositionLogprobs position_logprobs(const kernels::KernelTable& kernels, std::span<const float> logits,
+                                         TokenId chosen, int32_t n_top);
 
 }  // namespace millrace::sample

@@ -56,7 +56,8 @@ void penalise_seen(const ProcessorInput& in) {
   }
 }
 
-// Locally typical sampling (Meister et al., arXiv 2202.00666): keep the tokens whose surprise is nearest to the entropy.
+// Locally typical sampling (Meister et al., arXiv 2202.00666): keep the tokens whose surprise is nearest to the
+// entropy.
 void keep_typical(const ProcessorInput& in) {
   auto n = static_cast<int64_t>(in.logits.size());
   kernels::ArgMax best = in.kernels.argmax(in.logits.data(), n);
@@ -64,7 +65,9 @@ void keep_typical(const ProcessorInput& in) {
   in.kernels.exp(in.scratch.data(), in.logits.data(), best.value, n);
   double total = std::accumulate(in.scratch.begin(), in.scratch.end(), 0.0);
   double log_total = std::log(total);
-  auto surprise = [&](size_t i) { return log_total - (static_cast<double>(in.logits[i]) - static_cast<double>(best.value)); };
+  auto surprise = [&](size_t i) {
+    return log_total - (static_cast<double>(in.logits[i]) - static_cast<double>(best.value));
+  };
   double entropy = 0;
   std::vector<uint32_t> order;
   for (size_t i = 0; i < in.logits.size(); ++i) {
@@ -72,11 +75,13 @@ void keep_typical(const ProcessorInput& in) {
     entropy += static_cast<double>(in.scratch[i]) / total * surprise(i);
     order.push_back(static_cast<uint32_t>(i));
   }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return std::abs(surprise(a) - entropy) < std::abs(surprise(b) - entropy); });
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    return std::abs(surprise(a) - entropy) < std::abs(surprise(b) - entropy);
+  });
   double mass = 0;
   size_t kept = 0;
-  while (kept < order.size() && mass < static_cast<double>(in.params.typical_p) * total) mass += static_cast<double>(in.scratch[order[kept++]]);
+  while (kept < order.size() && mass < static_cast<double>(in.params.typical_p) * total)
+    mass += static_cast<double>(in.scratch[order[kept++]]);
   for (size_t i = std::max<size_t>(kept, 1); i < order.size(); ++i) in.logits[order[i]] = kMasked;
   for (size_t i = 0; i < in.logits.size(); ++i) {
     if (in.scratch[i] <= 0) in.logits[i] = kMasked;

@@ -18,9 +18,9 @@ struct ProcessorInput {
   const kernels::KernelTable& kernels;
   const flow::SamplingParams& params;
   const SeenTokens& seen;
-  uint32_t n_output = 0;               // tokens sampled so far
-  std::span<float> logits;             // [n_vocab], changed in place
-  std::span<float> scratch;            // [n_vocab]
+  uint32_t n_output = 0;     // tokens sampled so far
+  std::span<float> logits;   // [n_vocab], changed in place
+  std::span<float> scratch;  // [n_vocab]
 };
 
 struct Processor {

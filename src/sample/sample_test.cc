@@ -21,9 +21,7 @@ using flow::SamplingParams;
 
 constexpr int kVocab = 64;
 
-const kernels::KernelTable& table() {
-  return **kernels::pick_kernels(kernels::detect_cpu(), "");
-}
+const kernels::KernelTable& table() { return **kernels::pick_kernels(kernels::detect_cpu(), ""); }
 
 // Logits with some near ties and a long tail.
 std::vector<float> test_logits(uint64_t seed = 1) {
@@ -35,7 +33,8 @@ std::vector<float> test_logits(uint64_t seed = 1) {
   return out;
 }
 
-TokenId draw(const SamplingParams& params, uint32_t index, std::vector<float> logits, std::vector<TokenId> prompt = {1, 2, 3}) {
+TokenId draw(const SamplingParams& params, uint32_t index, std::vector<float> logits,
+             std::vector<TokenId> prompt = {1, 2, 3}) {
   SlotSampler slot;
   std::vector<TokenId> tokens = prompt;
   tokens.resize(prompt.size() + index, 5);
@@ -68,7 +67,9 @@ std::vector<double> expected(const SamplingParams& p, const std::vector<float>& 
       mass += prob[i];
     }
   }
-  normalise([&](size_t i) { return kept[i] ? std::exp(static_cast<double>(logits[i]) / static_cast<double>(p.temperature)) : 0.0; });
+  normalise([&](size_t i) {
+    return kept[i] ? std::exp(static_cast<double>(logits[i]) / static_cast<double>(p.temperature)) : 0.0;
+  });
   std::vector<size_t> order(prob.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prob[a] > prob[b]; });
@@ -136,15 +137,19 @@ TEST(SampleTest, TopK) { expect_distribution({.top_k = 5}); }
 TEST(SampleTest, TopP) { expect_distribution({.top_p = 0.7f}); }
 TEST(SampleTest, MinP) { expect_distribution({.min_p = 0.2f}); }
 TEST(SampleTest, TypicalP) { expect_distribution({.typical_p = 0.6f}); }
-TEST(SampleTest, AllFiltersTogether) { expect_distribution({.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f}); }
+TEST(SampleTest, AllFiltersTogether) {
+  expect_distribution({.temperature = 0.8f, .top_k = 20, .top_p = 0.9f, .min_p = 0.05f});
+}
 TEST(SampleTest, TopPWithMinP) { expect_distribution({.temperature = 1.3f, .top_p = 0.8f, .min_p = 0.1f}); }
 
 TEST(SampleTest, NeutralValuesChangeNothing) {
   SamplingParams neutral;
   for (const Processor& processor : processor_table()) EXPECT_FALSE(processor.active(neutral)) << processor.name;
   EXPECT_TRUE(keeps_everything(neutral));
-  SamplingParams spelled{.temperature = 1.0f, .top_k = -1, .top_p = 1.0f, .min_p = 0.0f, .typical_p = 1.0f, .repetition_penalty = 1.0f};
-  SamplingParams wide{.top_k = kVocab};  // a cut that keeps everything may order candidates differently, never the support
+  SamplingParams spelled{
+      .temperature = 1.0f, .top_k = -1, .top_p = 1.0f, .min_p = 0.0f, .typical_p = 1.0f, .repetition_penalty = 1.0f};
+  SamplingParams wide{.top_k =
+                          kVocab};  // a cut that keeps everything may order candidates differently, never the support
   for (uint32_t i = 0; i < 200; ++i) {
     neutral.seed = spelled.seed = wide.seed = i;
     EXPECT_EQ(draw(neutral, 3, test_logits()), draw(spelled, 3, test_logits()));
@@ -215,9 +220,9 @@ TEST(SampleTest, PenaltiesFollowTheirDefinitions) {
     if (processor.active(params)) processor.apply({table(), params, slot.seen(), slot.n_output(), logits, scratch});
   }
   EXPECT_FLOAT_EQ(logits[0], 2.0f);
-  EXPECT_FLOAT_EQ(logits[1], 2.0f / 1.5f);                       // prompt only: repetition alone
-  EXPECT_FLOAT_EQ(logits[2], 2.0f / 1.5f - 0.5f * 1 - 0.25f);    // once in the output
-  EXPECT_FLOAT_EQ(logits[7], -2.0f * 1.5f - 0.5f * 2 - 0.25f);   // twice in the output
+  EXPECT_FLOAT_EQ(logits[1], 2.0f / 1.5f);                      // prompt only: repetition alone
+  EXPECT_FLOAT_EQ(logits[2], 2.0f / 1.5f - 0.5f * 1 - 0.25f);   // once in the output
+  EXPECT_FLOAT_EQ(logits[7], -2.0f * 1.5f - 0.5f * 2 - 0.25f);  // twice in the output
 }
 
 TEST(SampleTest, SeenTokensGrowAndCount) {

@@ -26,7 +26,8 @@ TokenId draw_from(std::span<const Candidate> candidates, double unit) {
 }
 
 // The same over the whole vocabulary in id order: no filter is active.
-TokenId draw_from_all(const kernels::KernelTable& kernels, std::span<const float> logits, float max, double unit, std::vector<float>& weights) {
+TokenId draw_from_all(const kernels::KernelTable& kernels, std::span<const float> logits, float max, double unit,
+                      std::vector<float>& weights) {
   weights.resize(logits.size());
   kernels.exp(weights.data(), logits.data(), max, static_cast<int64_t>(logits.size()));
   double total = 0;
@@ -50,7 +51,8 @@ double draw_unit(uint64_t seed, uint32_t fork, uint32_t index, DrawKind kind) {
   return philox_unit_f64(bits[0], bits[1]);
 }
 
-void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint32_t input_len, std::span<const TokenId> tokens) {
+void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint32_t input_len,
+                        std::span<const TokenId> tokens) {
   params_ = &params;
   fork_ = fork;
   n_output_ = 0;
@@ -70,17 +72,24 @@ void SlotSampler::append(TokenId token) {
   if (counts_) seen_.add_output(token);
 }
 
-Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits, SampleScratch& scratch) {
+Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,
+                       SampleScratch& scratch) {
   const flow::SamplingParams& params = slot.params();
   auto n_vocab = static_cast<int64_t>(logits.size());
   kernels::ArgMax best = kernels.argmax(logits.data(), n_vocab);
-  if (best.index < 0 || !std::isfinite(best.value)) return Error{ErrorCode::kInternal, "the model produced non-finite logits", ""};
+  if (best.index < 0 || !std::isfinite(best.value))
+    return Error{ErrorCode::kInternal, "the model produced non-finite logits", ""};
 
   std::vector<float> raw;  // kept only when logprobs are wanted: they are of the unprocessed distribution
   if (params.n_logprobs >= 0) raw.assign(logits.begin(), logits.end());
 
   scratch.row.resize(logits.size());
-  ProcessorInput input{.kernels = kernels, .params = params, .seen = slot.seen(), .n_output = slot.n_output(), .logits = logits, .scratch = scratch.row};
+  ProcessorInput input{.kernels = kernels,
+                       .params = params,
+                       .seen = slot.seen(),
+                       .n_output = slot.n_output(),
+                       .logits = logits,
+                       .scratch = scratch.row};
   bool changed = false;
   for (const Processor& processor : processor_table()) {
     if (!processor.active(params)) continue;
@@ -104,7 +113,8 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
     }
   }
   if (params.n_logprobs >= 0) {
-    out.logprobs = std::make_unique<flow::PositionLogprobs>(position_logprobs(kernels, raw, out.token, params.n_logprobs));
+    out.logprobs =
+        std::make_unique<flow::PositionLogprobs>(position_logprobs(kernels, raw, out.token, params.n_logprobs));
   }
   return out;
 }

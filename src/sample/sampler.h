@@ -39,7 +39,7 @@ class SlotSampler {
 
  private:
   const flow::SamplingParams* params_ = nullptr;
-  SeenTokens seen_;                    // kept only when a penalty is active
+  SeenTokens seen_;  // kept only when a penalty is active
   bool counts_ = false;
   uint32_t fork_ = 0;
   uint32_t n_output_ = 0;
@@ -47,7 +47,7 @@ class SlotSampler {
 
 // Buffers of one worker, reused from step to step.
 struct SampleScratch {
-  std::vector<float> row;              // [n_vocab]
+  std::vector<float> row;  // [n_vocab]
   std::vector<int32_t> indices;
   std::vector<Candidate> candidates;
 };
@@ -59,6 +59,7 @@ struct Sampled {
 
 // Samples the next token. logits [n_vocab] f32 is changed in place.
 // Errors end this sequence alone: kInternal for non-finite logits, kNoTokenAllowed when every token is masked.
-Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits, SampleScratch& scratch);
+Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,
+                       SampleScratch& scratch);
 
 }  // namespace millrace::sample

@@ -14,7 +14,7 @@ class SeenTokens {
   struct Entry {
     TokenId token = kNoToken;
     bool in_prompt = false;
-    uint32_t n_output = 0;             // occurrences in the output
+    uint32_t n_output = 0;  // occurrences in the output
   };
 
   void clear();
@@ -28,8 +28,8 @@ class SeenTokens {
   Entry& slot_for(TokenId token);
   void grow();
 
-  std::vector<Entry> entries_;         // dense, in order of first sight
-  std::vector<uint32_t> table_;        // hash -> index into entries_ + 1; 0 = empty; size is a power of two
+  std::vector<Entry> entries_;   // dense, in order of first sight
+  std::vector<uint32_t> table_;  // hash -> index into entries_ + 1; 0 = empty; size is a power of two
 };
 
 }  // namespace millrace::sample
