@@ -28,7 +28,8 @@ BlockId BlockPool::take(uint32_t kv_group, uint64_t step) {
 
 void BlockPool::hold(BlockId id) {
   Block& block = blocks_[id];
-  CHECK(block.state == BlockState::kActive || block.state == BlockState::kCached, "block {} is not in use or cached", id);
+  CHECK(block.state == BlockState::kActive || block.state == BlockState::kCached, "block {} is not in use or cached",
+        id);
   if (block.ref++ == 0) move(id, BlockState::kActive);
 }
 
@@ -107,10 +108,14 @@ void BlockPool::move(BlockId id, BlockState to) {
 
 uint32_t& BlockPool::counter(BlockState state) {
   switch (state) {
-    case BlockState::kFree: return counts_.free;
-    case BlockState::kActive: return counts_.active;
-    case BlockState::kCached: return counts_.cached;
-    case BlockState::kCooling: break;
+    case BlockState::kFree:
+      return counts_.free;
+    case BlockState::kActive:
+      return counts_.active;
+    case BlockState::kCached:
+      return counts_.cached;
+    case BlockState::kCooling:
+      break;
   }
   return counts_.cooling;
 }
@@ -126,10 +131,18 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
     const Block& b = blocks_[id];
     if (b.ref != refs[id]) return fmt::format("block {}: ref {}, holders {}", id, b.ref, refs[id]);
     switch (b.state) {
-      case BlockState::kFree: ++seen.free; break;
-      case BlockState::kActive: ++seen.active; break;
-      case BlockState::kCached: ++seen.cached; break;
-      case BlockState::kCooling: ++seen.cooling; break;
+      case BlockState::kFree:
+        ++seen.free;
+        break;
+      case BlockState::kActive:
+        ++seen.active;
+        break;
+      case BlockState::kCached:
+        ++seen.cached;
+        break;
+      case BlockState::kCooling:
+        ++seen.cooling;
+        break;
     }
     bool held = b.state == BlockState::kActive;
     if (held != (b.ref > 0)) return fmt::format("block {}: state {} with ref {}", id, int(b.state), b.ref);

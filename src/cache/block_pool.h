@@ -22,14 +22,14 @@ constexpr NodeId kNoNode = 0;  // the root of the trie; as content: none
 enum class BlockState : uint8_t { kFree, kActive, kCached, kCooling };
 
 struct Block {
-  uint32_t ref = 0;                    // table entries and pins that hold it
-  NodeId node = kNoNode;               // committed content
+  uint32_t ref = 0;       // table entries and pins that hold it
+  NodeId node = kNoNode;  // committed content
   uint32_t prev = 0;
   uint32_t next = 0;
-  uint64_t last_step = 0;              // last step whose plan reads or writes it
+  uint64_t last_step = 0;  // last step whose plan reads or writes it
   BlockState state = BlockState::kFree;
   uint8_t kv_group = 0;
-  bool poisoned = false;               // its content comes from a failed step
+  bool poisoned = false;  // its content comes from a failed step
 };
 
 struct PoolCounts {
@@ -78,7 +78,7 @@ class BlockPool {
   uint32_t head_of(BlockState state) const;
 
   uint32_t n_blocks_;
-  std::vector<Block> blocks_;          // [n_blocks + 3]: the last three are the list heads
+  std::vector<Block> blocks_;  // [n_blocks + 3]: the last three are the list heads
   PoolCounts counts_;
   uint64_t retired_step_ = 0;
 };

@@ -28,12 +28,12 @@ struct SeqBlocks {
   std::vector<BlockId> table[flow::kMaxKvGroups];  // [tokens / block_tokens], kNullBlock below the live window
   uint32_t first_live[flow::kMaxKvGroups] = {};    // entries before it are kNullBlock
   uint32_t scope = 0;
-  uint32_t n_published = 0;            // leading blocks that are in the trie (as ours or as an equal one)
-  uint32_t n_adopted = 0;              // of those, found there at admission
-  NodeId tail = kNoNode;               // node of block n_published - 1
-  bool may_publish = true;             // false once the trie forgot its path (reset, failed neighbour)
-  SlotId slot = kNoSlot;               // names the table in BlockDeltas
-  uint64_t last_step = 0;              // last step whose plan uses the table
+  uint32_t n_published = 0;  // leading blocks that are in the trie (as ours or as an equal one)
+  uint32_t n_adopted = 0;    // of those, found there at admission
+  NodeId tail = kNoNode;     // node of block n_published - 1
+  bool may_publish = true;   // false once the trie forgot its path (reset, failed neighbour)
+  SlotId slot = kNoSlot;     // names the table in BlockDeltas
+  uint64_t last_step = 0;    // last step whose plan uses the table
 };
 
 struct CacheOptions {
@@ -43,7 +43,7 @@ struct CacheOptions {
 };
 
 struct CacheTotals {
-  uint64_t n_evictions = 0;            // cached blocks dropped for new content
+  uint64_t n_evictions = 0;  // cached blocks dropped for new content
 };
 
 // What a plan collects: BlockDeltas and copies.
@@ -105,7 +105,8 @@ class KvCache {
   void unpublish_own(const SeqBlocks& seq);
   // Forgets every prefix; blocks in use stay with their sequences.
   void reset();
-  // At once after unpublish_own(), poison_from() and reset(), for every sequence with blocks: drops a path that is gone.
+  // At once after unpublish_own(), poison_from() and reset(), for every sequence with blocks: drops a path that is
+  // gone.
   void heal(SeqBlocks& seq);
 
   // Empty, or the first broken rule. `holders`: every sequence with blocks. Slow: tests and debugging.
@@ -116,7 +117,7 @@ class KvCache {
     SeqBlocks* seq = nullptr;
     uint32_t kv_group = 0;
     uint32_t index = 0;
-    BlockId with = kNullBlock;         // held once more since publish()
+    BlockId with = kNullBlock;  // held once more since publish()
   };
 
   uint32_t usable_prefix() const;
@@ -139,11 +140,11 @@ class KvCache {
   CacheTotals totals_;
   std::vector<flow::BlockDelta> carried_;
   std::vector<Exchange> exchanges_;
-  std::vector<NodeId> path_;           // scratch: nodes of the prefix being matched
-  std::vector<NodeId> doomed_;         // scratch: a subtree
-  std::vector<TokenId> block_;         // scratch: [block_tokens]
-  std::vector<uint32_t> dropped_;      // scratch of would_free: references dropped per block
-  std::vector<BlockId> counted_;       // blocks with dropped_ != 0
+  std::vector<NodeId> path_;       // scratch: nodes of the prefix being matched
+  std::vector<NodeId> doomed_;     // scratch: a subtree
+  std::vector<TokenId> block_;     // scratch: [block_tokens]
+  std::vector<uint32_t> dropped_;  // scratch of would_free: references dropped per block
+  std::vector<BlockId> counted_;   // blocks with dropped_ != 0
 };
 
 }  // namespace millrace::cache

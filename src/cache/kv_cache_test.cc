@@ -17,9 +17,11 @@ using flow::KvGroup;
 using flow::KvGroupKind;
 
 flow::KvGeometry geometry(uint32_t block_tokens, uint32_t n_blocks, std::vector<uint32_t> windows) {
-  flow::KvGeometry kv{.block_tokens = block_tokens, .n_blocks = n_blocks, .block_bytes = 1, .max_len = 256, .groups = {}};
+  flow::KvGeometry kv{
+      .block_tokens = block_tokens, .n_blocks = n_blocks, .block_bytes = 1, .max_len = 256, .groups = {}};
   for (uint32_t window : windows) {
-    kv.groups.push_back({.kind = window == 0 ? KvGroupKind::kFull : KvGroupKind::kWindow, .window_tokens = window, .layers = {}});
+    kv.groups.push_back(
+        {.kind = window == 0 ? KvGroupKind::kFull : KvGroupKind::kWindow, .window_tokens = window, .layers = {}});
   }
   return kv;
 }
@@ -47,7 +49,8 @@ struct Content {
 
 class Model {
  public:
-  Model(flow::KvGeometry kv, unsigned hash_bits) : kv_(kv), cache_(kv, {.hash_bits = hash_bits}), content_(kv.n_blocks) {}
+  Model(flow::KvGeometry kv, unsigned hash_bits)
+      : kv_(kv), cache_(kv, {.hash_bits = hash_bits}), content_(kv.n_blocks) {}
 
   void run(uint64_t seed) {
     rng_.seed(seed);

@@ -141,7 +141,8 @@ std::string PrefixTrie::check_integrity() const {
     if (node.parent != kNoNode && nodes_[node.parent].scope != node.scope) {
       return fmt::format("node {} lies in another scope than its parent", id);
     }
-    if (!has_blocks(id) && node.first_child == kNoNode && node.n_tails == 0) return fmt::format("node {} is useless", id);
+    if (!has_blocks(id) && node.first_child == kNoNode && node.n_tails == 0)
+      return fmt::format("node {} is useless", id);
   }
   size_t entries = table_.size() - static_cast<size_t>(std::ranges::count(table_, kNoNode));
   if (entries != n_used_) return fmt::format("{} hash entries for {} nodes", entries, n_used_);

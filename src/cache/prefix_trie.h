@@ -19,9 +19,9 @@ namespace millrace::cache {
 struct TrieOptions {
   uint32_t block_tokens = 0;
   uint32_t n_groups = 0;
-  uint32_t capacity = 0;               // nodes besides the root
+  uint32_t capacity = 0;  // nodes besides the root
   uint64_t hash_secret = 0;
-  unsigned hash_bits = 64;             // fewer bits force collisions (tests)
+  unsigned hash_bits = 64;  // fewer bits force collisions (tests)
 };
 
 class PrefixTrie {
@@ -34,9 +34,9 @@ class PrefixTrie {
     NodeId next_sibling = kNoNode;
     NodeId prev_sibling = kNoNode;
     uint32_t scope = 0;
-    uint32_t n_tails = 0;              // sequences whose deepest node this is; such a node is not pruned
+    uint32_t n_tails = 0;  // sequences whose deepest node this is; such a node is not pruned
     uint64_t hash = 0;
-    uint64_t step = 0;                 // its content is computed once this step is done
+    uint64_t step = 0;  // its content is computed once this step is done
     bool used = false;
   };
 
@@ -44,7 +44,7 @@ class PrefixTrie {
   Node& node(NodeId id) { return nodes_[id]; }
   uint32_t capacity() const { return options_.capacity; }
   uint32_t size() const { return n_used_; }
-  std::span<const TokenId> tokens(NodeId id) const;         // [block_tokens]
+  std::span<const TokenId> tokens(NodeId id) const;  // [block_tokens]
   BlockId at(NodeId id, uint32_t kv_group) const { return at_[size_t{id} * options_.n_groups + kv_group]; }
   void set_at(NodeId id, uint32_t kv_group, BlockId block) { at_[size_t{id} * options_.n_groups + kv_group] = block; }
   bool has_blocks(NodeId id) const;
@@ -65,11 +65,11 @@ class PrefixTrie {
   bool equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
 
   TrieOptions options_;
-  std::vector<Node> nodes_;            // [capacity + 1], 0 = root
-  std::vector<TokenId> tokens_;        // [capacity + 1, block_tokens]
-  std::vector<BlockId> at_;            // [capacity + 1, n_groups]
-  std::vector<NodeId> table_;          // open addressing, linear probing, power of two; kNoNode = empty
-  std::vector<NodeId> unused_;         // stack
+  std::vector<Node> nodes_;      // [capacity + 1], 0 = root
+  std::vector<TokenId> tokens_;  // [capacity + 1, block_tokens]
+  std::vector<BlockId> at_;      // [capacity + 1, n_groups]
+  std::vector<NodeId> table_;    // open addressing, linear probing, power of two; kNoNode = empty
+  std::vector<NodeId> unused_;   // stack
   uint32_t n_used_ = 0;
 };
 

@@ -27,7 +27,7 @@ std::string trace(const std::string& name) {
 
 struct TraceRequest {
   uint32_t n_tokens = 0;
-  std::vector<TokenId> ids;            // one per 512-token block, the last may be partial
+  std::vector<TokenId> ids;  // one per 512-token block, the last may be partial
 };
 
 std::vector<TraceRequest> mooncake(const std::string& name) {
@@ -74,7 +74,7 @@ uint64_t pool_hits(const std::vector<TraceRequest>& requests, uint32_t n_blocks)
 
 // G2 "index": an independent least-recently-used set of block ids, touched and inserted tail first, evicted after.
 uint64_t index_hits(const std::vector<TraceRequest>& requests, size_t capacity) {
-  std::list<TokenId> order;            // most recently used first
+  std::list<TokenId> order;  // most recently used first
   std::unordered_map<TokenId, std::list<TokenId>::iterator> known;
   uint64_t hits = 0;
   for (const TraceRequest& request : requests) {
@@ -128,8 +128,8 @@ TEST(CacheTrace, PrefixHitsOfSyntheticRequestsAreExact) {
 // G1: blocks held at every output token of the first 2,000 conversations.
 TEST(CacheTrace, FragmentationIsExact) {
   if (no_traces()) GTEST_SKIP() << "SKIP: trace folder ../shared/data/traces not found";
-  constexpr std::pair<uint32_t, uint64_t> kAllocated[] = {{8, 651'519'896},   {16, 653'638'912},  {32, 657'868'128},
-                                                          {64, 666'369'152},  {128, 683'564'800}, {256, 717'298'176}};
+  constexpr std::pair<uint32_t, uint64_t> kAllocated[] = {{8, 651'519'896},  {16, 653'638'912},  {32, 657'868'128},
+                                                          {64, 666'369'152}, {128, 683'564'800}, {256, 717'298'176}};
   std::string text = trace("azure_conv.csv");
   std::vector<std::pair<uint32_t, uint32_t>> rows;  // prompt and output tokens
   size_t begin = text.find('\n') + 1;
