@@ -65,8 +65,8 @@ class NoEvictPeak final : public Admit {
 
  private:
   struct Need {
-    uint32_t left = 0;                 // tokens it may still produce
-    uint64_t blocks = 0;               // of Full KvGroups now, of windows at most
+    uint32_t left = 0;    // tokens it may still produce
+    uint64_t blocks = 0;  // of Full KvGroups now, of windows at most
   };
 
   uint64_t whole_need(const flow::KvGeometry& kv, const Seq& seq) const {
@@ -81,7 +81,8 @@ class NoEvictPeak final : public Admit {
     need.left = total > seq.n_known() ? total - seq.n_known() : 0;
     for (const flow::KvGroup& group : kv.groups) {
       bool full = group.kind == flow::KvGroupKind::kFull;
-      need.blocks += cache::max_blocks_of_group(group, kv.block_tokens, full ? seq.n_known() : total, max_chunk(options_));
+      need.blocks +=
+          cache::max_blocks_of_group(group, kv.block_tokens, full ? seq.n_known() : total, max_chunk(options_));
     }
     return need;
   }
@@ -94,8 +95,10 @@ class NoEvictPeak final : public Admit {
 
 std::unique_ptr<Admit> make_admit(const SchedOptions& options) {
   switch (options.admit) {
-    case AdmitKind::kNoEvictPeak: return std::make_unique<NoEvictPeak>(options);
-    case AdmitKind::kMaxUtil: break;
+    case AdmitKind::kNoEvictPeak:
+      return std::make_unique<NoEvictPeak>(options);
+    case AdmitKind::kMaxUtil:
+      break;
   }
   return std::make_unique<MaxUtil>(options);
 }

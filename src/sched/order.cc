@@ -87,8 +87,10 @@ bool is_barrier(const Seq& seq, Tick now, const SchedOptions& options) {
 
 std::unique_ptr<Order> make_order(const SchedOptions& options) {
   switch (options.order) {
-    case OrderKind::kFcfs: return std::make_unique<FcfsOrder>(options);
-    case OrderKind::kPriority: break;
+    case OrderKind::kFcfs:
+      return std::make_unique<FcfsOrder>(options);
+    case OrderKind::kPriority:
+      break;
   }
   return std::make_unique<PriorityOrder>(options);
 }

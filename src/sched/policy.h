@@ -25,8 +25,8 @@ class Order {
 struct AdmitView {
   const SeqTable& seqs;
   const cache::KvCache& cache;
-  uint32_t n_takeable = 0;             // blocks of live sequences that the asker may preempt
-  bool head = false;                   // nobody before it wants tokens
+  uint32_t n_takeable = 0;  // blocks of live sequences that the asker may preempt
+  bool head = false;        // nobody before it wants tokens
 };
 
 class Admit {
@@ -37,7 +37,7 @@ class Admit {
 };
 
 struct StepBudget {
-  uint32_t rows = 0;                   // of the step; decodes always fit
+  uint32_t rows = 0;  // of the step; decodes always fit
 };
 
 class Budget {

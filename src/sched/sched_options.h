@@ -16,15 +16,15 @@ enum class AdmitKind : uint8_t { kNoEvictPeak, kMaxUtil };
 struct SchedOptions {
   OrderKind order = OrderKind::kFcfs;
   AdmitKind admit = AdmitKind::kMaxUtil;
-  uint32_t max_live = 256;             // sequences with a slot (max_num_seqs)
-  uint32_t tok_cap = 1024;             // rows the workspace of the backend holds; >= max_live + c_min
-  uint32_t budget_tokens = 512;        // Static budget: rows of a step when prefills wait; decodes always fit
-  uint32_t c_min = 6;                  // least prefill rows of a step with a prefill (CPU: one GEMM row tile)
-  uint32_t depth = 1;                  // steps in flight: 1 on CPU
-  uint32_t k_bypass = 16;              // a waiting request passed over this often becomes a barrier
-  Tick barrier_age = 2 * kSecond;      // and so does one that waited this long
-  uint32_t k_preempt = 3;              // after so many preemptions only the head may take a sequence's blocks
-  bool preempt_lower_bands = true;     // a waiting request may take blocks from live sequences of lower bands
+  uint32_t max_live = 256;          // sequences with a slot (max_num_seqs)
+  uint32_t tok_cap = 1024;          // rows the workspace of the backend holds; >= max_live + c_min
+  uint32_t budget_tokens = 512;     // Static budget: rows of a step when prefills wait; decodes always fit
+  uint32_t c_min = 6;               // least prefill rows of a step with a prefill (CPU: one GEMM row tile)
+  uint32_t depth = 1;               // steps in flight: 1 on CPU
+  uint32_t k_bypass = 16;           // a waiting request passed over this often becomes a barrier
+  Tick barrier_age = 2 * kSecond;   // and so does one that waited this long
+  uint32_t k_preempt = 3;           // after so many preemptions only the head may take a sequence's blocks
+  bool preempt_lower_bands = true;  // a waiting request may take blocks from live sequences of lower bands
 };
 
 // Most rows of one sequence in a step.

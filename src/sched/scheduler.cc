@@ -38,8 +38,14 @@ void preempt(SeqTable& seqs, cache::KvCache& cache, Seq& seq, Tick now) {
 class Scheduler::Run {
  public:
   Run(Scheduler& sched, SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out)
-      : sched_(sched), options_(sched.options_), seqs_(seqs), cache_(cache), now_(now), out_(out),
-        order_(sched.order_list_), n_candidates_(order_.size()) {
+      : sched_(sched),
+        options_(sched.options_),
+        seqs_(seqs),
+        cache_(cache),
+        now_(now),
+        out_(out),
+        order_(sched.order_list_),
+        n_candidates_(order_.size()) {
     edits_ = {.blocks = &out.plan.blocks, .copies = &out.plan.cow};
     uint32_t n_decoding = 0;
     for (SeqId id : order_) n_decoding += is_decoding(seqs_.at(id)) ? 1u : 0u;
@@ -93,8 +99,8 @@ class Scheduler::Run {
     uint32_t n_tokens = seq.n_prompt() - 1;
     bool planned = source.kv.last_step == out_.plan.step;
     uint32_t computed = planned ? source.progress.last_ctx : source.progress.computed;
-    bool usable = source.state == SeqState::kLive && source.request == seq.request && seq.outputs.empty() &&
-                  computed > n_tokens;
+    bool usable =
+        source.state == SeqState::kLive && source.request == seq.request && seq.outputs.empty() && computed > n_tokens;
     return usable && n_tokens > 0 && cache_.fork(seq.kv, source.kv, n_tokens) ? n_tokens : 0;
   }
 
@@ -166,8 +172,11 @@ class Scheduler::Run {
     seqs_.admit(seq);
     cache_.reserve(seq.kv, std::min(seq.n_prompt() + seq.request->sampling.max_tokens, sched_.max_len_));
     cache_.announce(seq.kv, out_.plan.blocks);
-    flow::SlotInit init{.slot = seq.kv.slot, .input_len = seq.n_prompt(), .fork = seq.fork,
-                        .sampling = &seq.request->sampling, .tokens = seq.request->prompt};
+    flow::SlotInit init{.slot = seq.kv.slot,
+                        .input_len = seq.n_prompt(),
+                        .fork = seq.fork,
+                        .sampling = &seq.request->sampling,
+                        .tokens = seq.request->prompt};
     init.tokens.insert(init.tokens.end(), seq.outputs.begin(), seq.outputs.end());
     out_.plan.new_slots.push_back(std::move(init));
   }
@@ -179,7 +188,11 @@ class Scheduler::Run {
     uint32_t n_prompt = seq.n_prompt();
     bool sample = end == seq.n_known() + progress.placeholders && seq.request->sampling.max_tokens > 0;
     bool logprobs = seq.wants_prompt_logprobs() && computed + 1 < n_prompt && end > progress.n_prompt_logprobs;
-    out_.plan.shares.push_back({.slot = seq.kv.slot, .ctx = computed, .q_len = n, .epoch = seq.epoch, .sample = sample,
+    out_.plan.shares.push_back({.slot = seq.kv.slot,
+                                .ctx = computed,
+                                .q_len = n,
+                                .epoch = seq.epoch,
+                                .sample = sample,
                                 .prompt_logprobs = logprobs});
     out_.seqs.push_back(seq.id);
     if (n == 1 && computed >= n_prompt) ++out_.n_decode_seqs;
@@ -200,11 +213,11 @@ class Scheduler::Run {
   Tick now_;
   PlanRecord& out_;
   const std::vector<SeqId>& order_;
-  size_t n_candidates_;                // places from here on hold no victims any more
+  size_t n_candidates_;  // places from here on hold no victims any more
   cache::PlanEdits edits_;
-  uint32_t prefill_left_ = 0;          // prefill rows still to give
+  uint32_t prefill_left_ = 0;  // prefill rows still to give
   bool admit_open_ = true;
-  bool head_ = true;                   // nobody asked yet
+  bool head_ = true;  // nobody asked yet
 };
 
 Scheduler::Scheduler(const SchedOptions& options, const flow::KvGeometry& kv)

@@ -1,5 +1,6 @@
-// Scheduler: sequences, cache and time in, the next StepPlan out. One list, one loop: everyone in order asks for tokens;
-// memory comes from free, then cached, then victims from the tail of the same list, none of which is planned yet.
+// Scheduler: sequences, cache and time in, the next StepPlan out. One list, one loop: everyone in order asks for
+// tokens; memory comes from free, then cached, then victims from the tail of the same list, none of which is planned
+// yet.
 //  1. Deterministic: no clock, thread or random source of its own.
 //  2. Decoding sequences always get their row; prefills share what the budget leaves.
 //  3. Nothing planned is rolled back; a sequence that gets nothing is left as it was.
@@ -20,15 +21,15 @@ namespace millrace::sched {
 // A StepPlan with what the engine needs to retire it. Reused from step to step: its vectors keep their memory.
 struct PlanRecord {
   flow::StepPlan plan;
-  std::vector<SeqId> seqs;             // of plan.shares
-  std::vector<SeqId> first_admitted;   // sequences that got their first slot, with n_matched
-  std::vector<uint32_t> n_matched;     // [first_admitted] tokens found in the cache
-  uint32_t n_decode_seqs = 0;          // sequences with one row that continue an output
+  std::vector<SeqId> seqs;            // of plan.shares
+  std::vector<SeqId> first_admitted;  // sequences that got their first slot, with n_matched
+  std::vector<uint32_t> n_matched;    // [first_admitted] tokens found in the cache
+  uint32_t n_decode_seqs = 0;         // sequences with one row that continue an output
   uint32_t n_preempted = 0;
   uint32_t n_prompt_rows = 0;
   uint32_t n_recomputed_rows = 0;
   Tick planned_at = 0;
-  bool discarded = false;              // an earlier step failed: its output means nothing
+  bool discarded = false;  // an earlier step failed: its output means nothing
   void clear();
 };
 
@@ -50,8 +51,8 @@ class Scheduler {
   std::unique_ptr<Victim> victim_;
   uint32_t max_len_;
   uint64_t next_step_ = 1;
-  std::vector<SeqId> order_list_;      // scratch
-  std::vector<SeqId> victims_;         // scratch
+  std::vector<SeqId> order_list_;  // scratch
+  std::vector<SeqId> victims_;     // scratch
 };
 
 // Tokens whose KV is still to be computed and may be planned now; 0 while samples are unresolved beyond the depth.

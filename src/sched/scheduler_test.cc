@@ -97,7 +97,7 @@ TEST(Scheduler, ABlockedRequestIsBypassedThenABarrier) {
   Bench bench(options, 10);
   bench.add(8, 25, 1);
   bench.step();
-  Seq& big = bench.add(36, 1, 100);    // 9 blocks while 2 or more are held
+  Seq& big = bench.add(36, 1, 100);  // 9 blocks while 2 or more are held
   int n_small = 0;
   for (int i = 0; i < 5; ++i) {
     Seq& tiny = bench.add(2, 1, TokenId(200 + 10 * i));

@@ -22,8 +22,8 @@ enum class SeqState : uint8_t { kUnused, kWaiting, kLive, kDraining };
 
 // What decides a sequence's place in the one list.
 struct SeqRank {
-  uint64_t number = 0;                 // order of submission; forks of a request share it
-  uint64_t seniority = 0;              // order of first admission, survives preemption; 0 = never admitted
+  uint64_t number = 0;     // order of submission; forks of a request share it
+  uint64_t seniority = 0;  // order of first admission, survives preemption; 0 = never admitted
   Tick waiting_since = 0;
   uint32_t n_bypassed = 0;             // plans that passed over it while it waited
   uint32_t n_preempted = 0;            // all preemptions
@@ -31,25 +31,25 @@ struct SeqRank {
 };
 
 struct SeqProgress {
-  uint32_t computed = 0;               // tokens with KV, planned ones included
-  uint32_t last_ctx = 0;               // `computed` before the latest share
+  uint32_t computed = 0;  // tokens with KV, planned ones included
+  uint32_t last_ctx = 0;  // `computed` before the latest share
   uint32_t placeholders = 0;
-  uint32_t in_flight = 0;              // shares planned and not retired
-  uint32_t high_water = 0;             // most tokens ever computed: rows below it are recomputation
-  uint32_t n_prompt_logprobs = 0;      // prompt logprobs collected so far
+  uint32_t in_flight = 0;          // shares planned and not retired
+  uint32_t high_water = 0;         // most tokens ever computed: rows below it are recomputation
+  uint32_t n_prompt_logprobs = 0;  // prompt logprobs collected so far
 };
 
 struct Seq {
   SeqId id = kNoSeq;
   SeqState state = SeqState::kUnused;
-  bool parked = false;                 // its reader is slow: left out of plans
-  bool lagged = false;                 // was parked or rolled back: its neighbours may have grown into its reservation
-  uint16_t epoch = 0;                  // counts preemptions
+  bool parked = false;  // its reader is slow: left out of plans
+  bool lagged = false;  // was parked or rolled back: its neighbours may have grown into its reservation
+  uint16_t epoch = 0;   // counts preemptions
   uint32_t fork = 0;
-  SeqId source = kNoSeq;               // fork 0, while its prompt can be shared
+  SeqId source = kNoSeq;  // fork 0, while its prompt can be shared
   const flow::GenerateRequest* request = nullptr;
   std::vector<TokenId> outputs;
-  cache::SeqBlocks kv;                 // kv.slot is the slot
+  cache::SeqBlocks kv;  // kv.slot is the slot
   SeqProgress progress;
   SeqRank rank;
 
@@ -69,7 +69,7 @@ class SeqTable {
   Seq& create(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
   Seq& at(SeqId id) { return seqs_[id]; }
   const Seq& at(SeqId id) const { return seqs_[id]; }
-  const std::vector<SeqId>& live() const { return live_; }        // no particular order
+  const std::vector<SeqId>& live() const { return live_; }  // no particular order
   const std::vector<SeqId>& waiting() const { return waiting_; }
 
   uint32_t n_free_slots() const { return static_cast<uint32_t>(free_slots_.size()); }
@@ -93,8 +93,8 @@ class SeqTable {
   std::vector<SeqId> unused_;
   std::vector<SeqId> live_;
   std::vector<SeqId> waiting_;
-  std::vector<flow::SlotId> free_slots_;   // stack
-  std::vector<bool> slot_used_;            // [max_live]
+  std::vector<flow::SlotId> free_slots_;  // stack
+  std::vector<bool> slot_used_;           // [max_live]
   std::vector<flow::SlotId> freed_slots_;
   uint64_t next_seniority_ = 1;
 };

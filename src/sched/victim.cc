@@ -35,8 +35,10 @@ class ReservedVictim final : public Victim {
 
 std::unique_ptr<Victim> make_victim(const SchedOptions& options, const Order& order) {
   switch (options.admit) {
-    case AdmitKind::kNoEvictPeak: return std::make_unique<ReservedVictim>();
-    case AdmitKind::kMaxUtil: break;
+    case AdmitKind::kNoEvictPeak:
+      return std::make_unique<ReservedVictim>();
+    case AdmitKind::kMaxUtil:
+      break;
   }
   return std::make_unique<TailVictim>(options, order);
 }
