@@ -1,4 +1,5 @@
-// Decode steps of a running batch allocate nothing in cache, sched and engine (the backend and the sink are not counted).
+// Decode steps of a running batch allocate nothing in cache, sched and engine (the backend and the sink are not
+// counted).
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -12,7 +12,8 @@ void Engine::State::end_fork(Request& request, uint32_t fork, flow::FinishReason
   event.finish = reason;
   event.error = std::move(error);
   bool complete = fork == 0 && request.prompt_logprobs.size() + 1 == request.ask.prompt.size();
-  if (reason == flow::FinishReason::kLength && complete) event.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
+  if (reason == flow::FinishReason::kLength && complete)
+    event.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
   end_fork(request, fork, std::move(event), now);
 }
 

@@ -32,21 +32,23 @@ Result<void> Engine::validate(const EngineOptions& options) {
   if (kv.block_tokens == 0) return usage("KV blocks of 0 tokens");
   if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
   if (sched.max_live == 0 || sched.depth == 0 || sched.c_min == 0) {
-    return usage(fmt::format("max_live {}, depth {}, c_min {}: want at least 1", sched.max_live, sched.depth, sched.c_min));
+    return usage(
+        fmt::format("max_live {}, depth {}, c_min {}: want at least 1", sched.max_live, sched.depth, sched.c_min));
   }
   if (sched.tok_cap < sched.max_live || sched.tok_cap - sched.max_live < sched.c_min) {
-    return usage(fmt::format("a step of {} rows: want at least {} sequences + {}", sched.tok_cap, sched.max_live, sched.c_min));
+    return usage(
+        fmt::format("a step of {} rows: want at least {} sequences + {}", sched.tok_cap, sched.max_live, sched.c_min));
   }
   if (cache::longest_sequence(kv, sched::max_chunk(sched)) < 2) {
-    return Error{ErrorCode::kResource,
-                 fmt::format("{} KV blocks of {} tokens cannot hold a sequence of 2 tokens", kv.n_blocks, kv.block_tokens),
-                 ""};
+    return Error{
+        ErrorCode::kResource,
+        fmt::format("{} KV blocks of {} tokens cannot hold a sequence of 2 tokens", kv.n_blocks, kv.block_tokens), ""};
   }
   return {};
 }
 
-Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::EventSink& sink_in, const Clock& clock_in,
-                     StepObserver* observer_in)
+Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::EventSink& sink_in,
+                     const Clock& clock_in, StepObserver* observer_in)
     : options(with_pool_limit(std::move(options_in))),
       backend(backend_in),
       sink(sink_in),
@@ -206,14 +208,16 @@ std::string Engine::check_integrity() const {
   if (std::string fault = s.cache.check_integrity(holders); !fault.empty()) return fault;
   for (sched::SeqId id : s.seqs.waiting()) {
     const sched::Seq& seq = s.seqs.at(id);
-    if (!seq.kv.table[0].empty() || seq.kv.slot != cache::kNoSlot) return fmt::format("waiting sequence {} holds memory", id);
+    if (!seq.kv.table[0].empty() || seq.kv.slot != cache::kNoSlot)
+      return fmt::format("waiting sequence {} holds memory", id);
   }
   for (sched::SeqId id : s.seqs.live()) {
     const sched::Seq& seq = s.seqs.at(id);
     uint32_t n_blocks = cache::ceil_div(seq.progress.computed, s.options.kv.block_tokens);
     for (size_t g = 0; g < s.options.kv.groups.size(); ++g) {
       if (seq.kv.table[g].size() != n_blocks) {
-        return fmt::format("sequence {}: {} entries for {} computed tokens", id, seq.kv.table[g].size(), seq.progress.computed);
+        return fmt::format("sequence {}: {} entries for {} computed tokens", id, seq.kv.table[g].size(),
+                           seq.progress.computed);
       }
     }
     if (seq.progress.computed > seq.n_known() + seq.progress.placeholders) {

@@ -23,49 +23,49 @@ namespace millrace::engine {
 struct EngineOptions {
   flow::KvGeometry kv;
   sched::SchedOptions sched;
-  uint32_t max_queued_requests = 512;        // submitted and not yet started; beyond: kQueueFull
-  uint64_t max_queued_tokens = 1'000'000;    // prompt tokens of those
-  bool prefix_cache = true;                  // false: nothing is matched
-  Tick park_limit = 30 * kSecond;            // a reader parked this long ends with kError kSlowReader
-  uint64_t hash_secret = 0;                  // of the prefix trie; per process; influences no decision
-  unsigned trie_hash_bits = 64;              // tests force collisions with 8
+  uint32_t max_queued_requests = 512;      // submitted and not yet started; beyond: kQueueFull
+  uint64_t max_queued_tokens = 1'000'000;  // prompt tokens of those
+  bool prefix_cache = true;                // false: nothing is matched
+  Tick park_limit = 30 * kSecond;          // a reader parked this long ends with kError kSlowReader
+  uint64_t hash_secret = 0;                // of the prefix trie; per process; influences no decision
+  unsigned trie_hash_bits = 64;            // tests force collisions with 8
 };
 
 // Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
 struct EngineStats {
   // now
-  uint32_t n_running = 0;                    // sequences (forks) that hold a slot
-  uint32_t n_waiting = 0;                    // sequences submitted and without a slot (inbox, queue, preempted)
-  uint32_t n_parked = 0;                     // sequences whose reader is slow
-  uint64_t queued_tokens = 0;                // prompt tokens of requests not started
+  uint32_t n_running = 0;      // sequences (forks) that hold a slot
+  uint32_t n_waiting = 0;      // sequences submitted and without a slot (inbox, queue, preempted)
+  uint32_t n_parked = 0;       // sequences whose reader is slow
+  uint64_t queued_tokens = 0;  // prompt tokens of requests not started
   uint32_t kv_blocks_total = 0;
   uint32_t kv_blocks_free = 0;
-  uint32_t kv_blocks_cached = 0;             // hold a published prefix, can be evicted at once
-  uint32_t kv_blocks_active = 0;             // in use by running sequences
-  uint32_t kv_blocks_cooling = 0;            // released, a step in flight may still touch them
+  uint32_t kv_blocks_cached = 0;   // hold a published prefix, can be evicted at once
+  uint32_t kv_blocks_active = 0;   // in use by running sequences
+  uint32_t kv_blocks_cooling = 0;  // released, a step in flight may still touch them
   // totals
-  uint64_t n_requests = 0;                   // accepted by submit()
-  uint64_t n_refused = 0;                    // refused by submit()
-  uint64_t prompt_tokens = 0;                // of requests that started, once per request
-  uint64_t prompt_tokens_computed = 0;       // prompt rows that went through a step (recomputation included)
+  uint64_t n_requests = 0;              // accepted by submit()
+  uint64_t n_refused = 0;               // refused by submit()
+  uint64_t prompt_tokens = 0;           // of requests that started, once per request
+  uint64_t prompt_tokens_computed = 0;  // prompt rows that went through a step (recomputation included)
   uint64_t generated_tokens = 0;
-  uint64_t prefix_query_tokens = 0;          // prompt tokens looked up at admission
-  uint64_t prefix_hit_tokens = 0;            // of those found
+  uint64_t prefix_query_tokens = 0;  // prompt tokens looked up at admission
+  uint64_t prefix_hit_tokens = 0;    // of those found
   uint64_t n_preemptions = 0;
-  uint64_t recomputed_tokens = 0;            // rows computed again after a preemption or a failed step
-  uint64_t n_evictions = 0;                  // cached blocks taken for new content
+  uint64_t recomputed_tokens = 0;  // rows computed again after a preemption or a failed step
+  uint64_t n_evictions = 0;        // cached blocks taken for new content
   uint64_t n_steps = 0;
-  uint64_t n_rows = 0;                       // tokens through the model
+  uint64_t n_rows = 0;  // tokens through the model
   uint64_t n_failed_steps = 0;
-  uint64_t n_finished_eos = 0;               // finished forks by reason
+  uint64_t n_finished_eos = 0;  // finished forks by reason
   uint64_t n_finished_stop_token = 0;
   uint64_t n_finished_length = 0;
   uint64_t n_finished_cancelled = 0;
   uint64_t n_finished_error = 0;
   // liveness
-  uint64_t heartbeat = 0;                    // advances with every call of step()
-  Tick last_step_at = 0;                     // engine clock when the last output was retired (or the engine was made)
-  bool has_work = false;                     // requests are unfinished: with an old last_step_at this is a stall
+  uint64_t heartbeat = 0;  // advances with every call of step()
+  Tick last_step_at = 0;   // engine clock when the last output was retired (or the engine was made)
+  bool has_work = false;   // requests are unfinished: with an old last_step_at this is a stall
   bool draining = false;
 };
 
@@ -74,13 +74,13 @@ struct StepRecord {
   uint64_t step = 0;
   uint32_t n_rows = 0;
   uint32_t n_prefill_rows = 0;
-  uint32_t n_decode_rows = 0;                // one per decoding sequence
+  uint32_t n_decode_rows = 0;  // one per decoding sequence
   uint32_t n_prefill_seqs = 0;
   uint32_t n_decode_seqs = 0;
-  uint32_t n_tokens_out = 0;                 // sampled tokens emitted
+  uint32_t n_tokens_out = 0;  // sampled tokens emitted
   bool ok = true;
-  Tick took = 0;                             // of the backend, ns
-  Tick planned_at = 0;                       // engine clock
+  Tick took = 0;        // of the backend, ns
+  Tick planned_at = 0;  // engine clock
   Tick retired_at = 0;
 };
 
@@ -105,7 +105,8 @@ class Engine {
 
   // Thread: any. Accepts the request (its events go to the sink) or refuses it: kQueueFull, kDraining,
   // kContextLengthExceeded (prompt + 1 beyond max_len, or one fork can never fit the pool: message with the numbers),
-  // kEmptyPrompt, kInvalidValue (n = 0). The id must be new in this process. `arrival` 0 is replaced by the clock's now.
+  // kEmptyPrompt, kInvalidValue (n = 0). The id must be new in this process. `arrival` 0 is replaced by the clock's
+  // now.
   Result<void> submit(flow::GenerateRequest request);
   // Thread: any. All forks end with kCancelled; unknown or finished ids are ignored.
   void cancel(flow::RequestId id);

@@ -19,10 +19,10 @@ constexpr uint32_t kMaxStepFailures = 2;  // failed steps in a row that one sequ
 
 // One fork: its sequence while there is one, and what its events report.
 struct Fork {
-  sched::SeqId seq = sched::kNoSeq;    // none before its parent's prompt is computed, and after its end
+  sched::SeqId seq = sched::kNoSeq;  // none before its parent's prompt is computed, and after its end
   bool ended = false;
   uint32_t n_cached = 0;
-  uint32_t n_step_failures = 0;        // in a row
+  uint32_t n_step_failures = 0;  // in a row
   Tick first_scheduled = 0;
   Tick first_token = 0;
 };
@@ -30,14 +30,14 @@ struct Fork {
 // A request and its forks. `ask` never moves: plans and sequences point into it.
 struct Request {
   flow::GenerateRequest ask;
-  std::vector<Fork> forks;             // [ask.n]
+  std::vector<Fork> forks;                              // [ask.n]
   std::vector<flow::PositionLogprobs> prompt_logprobs;  // of fork 0, until delivered
-  uint64_t number = 0;                 // order of submission
+  uint64_t number = 0;                                  // order of submission
   uint32_t n_ended = 0;
-  uint32_t n_seqs = 0;                 // sequences not yet destroyed
-  Tick parked_until = 0;               // 0 = not parked
-  bool queued = true;                  // holds a place in the bounded queue
-  bool spawned = false;                // forks 1 .. n-1 have sequences, or will never need one
+  uint32_t n_seqs = 0;    // sequences not yet destroyed
+  Tick parked_until = 0;  // 0 = not parked
+  bool queued = true;     // holds a place in the bounded queue
+  bool spawned = false;   // forks 1 .. n-1 have sequences, or will never need one
 };
 
 struct Totals {
@@ -51,7 +51,7 @@ struct Totals {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;
   uint64_t n_failed_steps = 0;
-  uint64_t n_finished[6] = {};         // by FinishReason
+  uint64_t n_finished[6] = {};  // by FinishReason
 };
 
 // The steps in flight, oldest first, in a ring of reused records.
@@ -61,7 +61,7 @@ class InFlight {
   bool full() const { return size_ == records_.size(); }
   bool empty() const { return size_ == 0; }
   uint32_t size() const { return size_; }
-  sched::PlanRecord& next() { return at(size_); }           // the record to plan into
+  sched::PlanRecord& next() { return at(size_); }  // the record to plan into
   void push() { ++size_; }
   sched::PlanRecord& at(uint32_t i) { return records_[(first_ + i) % records_.size()]; }
   void pop() {
@@ -77,7 +77,7 @@ class InFlight {
 
 struct Published {
   mutable std::mutex mutex;
-  EngineStats stats;                   // guarded by mutex
+  EngineStats stats;  // guarded by mutex
   std::atomic<bool> drained{false};
   std::atomic<bool> stopped{false};
 };
@@ -136,17 +136,17 @@ struct Engine::State {
   sched::Scheduler scheduler;
   InFlight in_flight;
   std::unordered_map<flow::RequestId, std::unique_ptr<Request>> requests;  // looked up only, never walked for order
-  std::vector<Request*> in_order;      // all requests, by number
-  std::vector<Message> messages;       // scratch of apply
+  std::vector<Request*> in_order;                                          // all requests, by number
+  std::vector<Message> messages;                                           // scratch of apply
   std::vector<flow::TokenEvent> events;
   Totals totals;
   Published published;
   uint64_t next_number = 1;
   uint64_t heartbeat = 0;
-  uint32_t n_tokens_out = 0;           // of the step being retired
+  uint32_t n_tokens_out = 0;  // of the step being retired
   Tick last_step_at = 0;
-  Tick next_timer = 0;                 // 0 = none
-  bool any_done = false;               // some request can be forgotten
+  Tick next_timer = 0;    // 0 = none
+  bool any_done = false;  // some request can be forgotten
   bool stopping = false;
 };
 

@@ -37,7 +37,11 @@ class Records final : public StepObserver {
 struct Rig {
   explicit Rig(EngineOptions options_in = small_options(), uint32_t eos_per_mille = 0)
       : options(std::move(options_in)),
-        worker({.kv = options.kv, .tok_cap = options.sched.tok_cap, .n_vocab = 50, .eos = 0, .eos_per_mille = eos_per_mille}),
+        worker({.kv = options.kv,
+                .tok_cap = options.sched.tok_cap,
+                .n_vocab = 50,
+                .eos = 0,
+                .eos_per_mille = eos_per_mille}),
         engine(options, worker, sink, clock, &records) {}
   ~Rig() {
     for (const std::string& text : worker.violations()) ADD_FAILURE() << text;
@@ -66,7 +70,8 @@ struct Rig {
     return busy;
   }
   void run() {
-    for (int i = 0; i < 10'000 && step(); ++i) {}
+    for (int i = 0; i < 10'000 && step(); ++i) {
+    }
   }
   std::vector<TokenId> alone(const GenerateRequest& r, uint32_t fork = 0) {
     return support::reference_text({.kv = options.kv, .n_vocab = 50}, r, fork, engine.max_len()).tokens;
@@ -185,7 +190,7 @@ TEST(Engine, PrefixIsSharedWithinOneStepAndAfterwards) {
   flow::RequestId a = rig.submit(rig.request(20, 3));
   flow::RequestId b = rig.submit(rig.request(20, 3));
   rig.step();
-  EXPECT_EQ(rig.records.all[0].n_rows, 24u);  // 20 and, behind 4 shared blocks, 4
+  EXPECT_EQ(rig.records.all[0].n_rows, 24u);           // 20 and, behind 4 shared blocks, 4
   EXPECT_EQ(rig.engine.stats().kv_blocks_active, 5u);  // the equal last block was exchanged
   rig.run();
   flow::RequestId c = rig.submit(rig.request(20, 3));
@@ -215,7 +220,7 @@ TEST(Engine, ForksShareThePromptAndDiffer) {
   EXPECT_EQ(rig.engine.stats().n_waiting, 3u);
   rig.step();
   EXPECT_EQ(rig.engine.stats().n_running, 4u);
-  EXPECT_EQ(rig.records.all[1].n_rows, 4u);           // the last prompt token of each fork, and a decode
+  EXPECT_EQ(rig.records.all[1].n_rows, 4u);            // the last prompt token of each fork, and a decode
   EXPECT_EQ(rig.engine.stats().kv_blocks_active, 8u);  // 4 shared, 4 tails
   rig.run();
   for (uint32_t k = 0; k < 4; ++k) EXPECT_EQ(rig.sink.text(id, k).tokens, rig.alone(r, k));

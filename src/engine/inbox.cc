@@ -17,7 +17,8 @@ Result<void> Inbox::push_request(flow::GenerateRequest&& request) {
       ++counts_.n_refused;
       return Error{ErrorCode::kDraining, "the server is shutting down and takes no new requests", ""};
     }
-    bool full = counts_.n_requests >= max_requests_ || (counts_.n_requests > 0 && counts_.n_tokens + tokens > max_tokens_);
+    bool full =
+        counts_.n_requests >= max_requests_ || (counts_.n_requests > 0 && counts_.n_tokens + tokens > max_tokens_);
     if (full) {
       ++counts_.n_refused;
       return Error{ErrorCode::kQueueFull,

@@ -14,7 +14,16 @@
 
 namespace millrace::engine {
 
-enum class MessageKind : uint8_t { kSubmit, kCancel, kCancelFork, kPark, kResume, kResetPrefixCache, kBeginDrain, kStop };
+enum class MessageKind : uint8_t {
+  kSubmit,
+  kCancel,
+  kCancelFork,
+  kPark,
+  kResume,
+  kResetPrefixCache,
+  kBeginDrain,
+  kStop
+};
 
 struct Message {
   MessageKind kind = MessageKind::kSubmit;
@@ -24,11 +33,11 @@ struct Message {
 };
 
 struct InboxCounts {
-  uint32_t n_requests = 0;             // accepted and not yet started
-  uint64_t n_tokens = 0;               // their prompt tokens
-  uint64_t n_accepted = 0;             // totals
+  uint32_t n_requests = 0;  // accepted and not yet started
+  uint64_t n_tokens = 0;    // their prompt tokens
+  uint64_t n_accepted = 0;  // totals
   uint64_t n_refused = 0;
-  uint64_t n_forks_pending = 0;        // forks of requests that drain() has not handed over yet
+  uint64_t n_forks_pending = 0;  // forks of requests that drain() has not handed over yet
   bool draining = false;
 };
 
@@ -57,9 +66,9 @@ class Inbox {
   const uint64_t max_tokens_;
   mutable std::mutex mutex_;
   std::condition_variable ready_;
-  std::vector<Message> messages_;      // guarded by mutex_
-  InboxCounts counts_;                 // guarded by mutex_
-  bool woken_ = false;                 // guarded by mutex_
+  std::vector<Message> messages_;  // guarded by mutex_
+  InboxCounts counts_;             // guarded by mutex_
+  bool woken_ = false;             // guarded by mutex_
 };
 
 }  // namespace millrace::engine

@@ -36,7 +36,7 @@ class Dice {
 struct Case {
   EngineOptions options;
   FakeWorkerOptions worker;
-  bool calm = false;                   // no parks, failures or resets
+  bool calm = false;  // no parks, failures or resets
 };
 
 flow::KvGeometry random_geometry(Dice& dice) {
@@ -76,7 +76,11 @@ Case random_case(uint64_t seed) {
   c.options.prefix_cache = !dice.chance(10);
   c.options.max_queued_requests = dice.between(4, 20);
   c.calm = dice.chance(30);
-  c.worker = {.kv = c.options.kv, .tok_cap = sched.tok_cap, .n_vocab = 50, .eos = 0, .eos_per_mille = dice.chance(50) ? 60u : 0u,
+  c.worker = {.kv = c.options.kv,
+              .tok_cap = sched.tok_cap,
+              .n_vocab = 50,
+              .eos = 0,
+              .eos_per_mille = dice.chance(50) ? 60u : 0u,
               .delay = sched.depth == 1 ? 0 : dice.below(3)};
   return c;
 }
@@ -113,13 +117,21 @@ class World {
     if (!requests_.empty() && dice_.chance(12)) {
       flow::RequestId id = requests_[dice_.below(static_cast<uint32_t>(requests_.size()))].id;
       switch (dice_.below(case_.calm ? 2 : 6)) {
-        case 0: engine_.cancel(id); break;
-        case 1: engine_.cancel_fork(id, dice_.below(3)); break;
-        case 2: engine_.park(id); break;
+        case 0:
+          engine_.cancel(id);
+          break;
+        case 1:
+          engine_.cancel_fork(id, dice_.below(3));
+          break;
+        case 2:
+          engine_.park(id);
+          break;
         case 5:
           if (dice_.chance(20)) engine_.reset_prefix_cache();
           break;
-        default: engine_.resume(id); break;
+        default:
+          engine_.resume(id);
+          break;
       }
     }
     clock_.advance(dice_.chance(2) && !case_.calm ? 10 * kSecond : kMillisecond);
@@ -223,10 +235,11 @@ class World {
 };
 
 std::string describe(uint64_t seed, const Case& c) {
-  std::string text = fmt::format("seed {}: B {} blocks {} max_len {} live {} cap {} budget {} depth {} admit {} order {} groups", seed,
-                                 c.options.kv.block_tokens, c.options.kv.n_blocks, c.options.kv.max_len,
-                                 c.options.sched.max_live, c.options.sched.tok_cap, c.options.sched.budget_tokens,
-                                 c.options.sched.depth, int(c.options.sched.admit), int(c.options.sched.order));
+  std::string text =
+      fmt::format("seed {}: B {} blocks {} max_len {} live {} cap {} budget {} depth {} admit {} order {} groups", seed,
+                  c.options.kv.block_tokens, c.options.kv.n_blocks, c.options.kv.max_len, c.options.sched.max_live,
+                  c.options.sched.tok_cap, c.options.sched.budget_tokens, c.options.sched.depth,
+                  int(c.options.sched.admit), int(c.options.sched.order));
   for (const flow::KvGroup& group : c.options.kv.groups) text += fmt::format(" {}", group.window_tokens);
   return text;
 }

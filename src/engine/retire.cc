@@ -100,7 +100,8 @@ flow::FinishReason Engine::State::reason_to_stop(const sched::Seq& seq, TokenId 
     if (!sampling.ignore_eos && names(sampling.eos_token_ids)) return flow::FinishReason::kEos;
     if (names(sampling.stop_token_ids)) return flow::FinishReason::kStopToken;
   }
-  if (seq.outputs.size() >= sampling.max_tokens || seq.n_known() >= options.kv.max_len) return flow::FinishReason::kLength;
+  if (seq.outputs.size() >= sampling.max_tokens || seq.n_known() >= options.kv.max_len)
+    return flow::FinishReason::kLength;
   return flow::FinishReason::kNone;
 }
 

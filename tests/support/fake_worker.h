@@ -23,10 +23,10 @@ namespace millrace::support {
 struct FakeWorkerOptions {
   flow::KvGeometry kv;
   uint32_t tok_cap = 1024;
-  uint32_t n_vocab = 1000;             // tokens 0 .. n_vocab-1
+  uint32_t n_vocab = 1000;  // tokens 0 .. n_vocab-1
   TokenId eos = 0;
-  uint32_t eos_per_mille = 0;          // how often a row yields eos
-  uint32_t delay = 0;                  // done(step) turns true after this many calls
+  uint32_t eos_per_mille = 0;  // how often a row yields eos
+  uint32_t delay = 0;          // done(step) turns true after this many calls
 };
 
 inline uint64_t fake_hash(uint64_t a, uint64_t b) {
@@ -110,13 +110,13 @@ class FakeWorker final : public flow::Backend {
  private:
   struct Cell {
     uint64_t kv = 0;
-    bool good = false;                 // written by a step that did not fail
+    bool good = false;  // written by a step that did not fail
   };
   struct Slot {
     std::vector<TokenId> tokens;
     std::vector<flow::BlockId> tables[flow::kMaxKvGroups];
     uint32_t computed = 0;
-    bool fresh = true;                 // no share yet: its first ctx is what it says
+    bool fresh = true;  // no share yet: its first ctx is what it says
     uint32_t input_len = 0;
     uint32_t fork = 0;
     const flow::SamplingParams* sampling = nullptr;
@@ -276,7 +276,8 @@ class FakeWorker final : public flow::Backend {
     if (share.prompt_logprobs) {
       for (uint32_t pos = share.ctx; pos < end && pos + 1 < slot.input_len; ++pos) {
         TokenId next = slot.tokens[pos + 1];
-        result.prompt_logprobs.push_back({.chosen = {next, FakeModel::logprob(cell(slot, 0, pos).kv, next), 1}, .top = {}});
+        result.prompt_logprobs.push_back(
+            {.chosen = {next, FakeModel::logprob(cell(slot, 0, pos).kv, next), 1}, .top = {}});
       }
     }
     return result;
@@ -295,9 +296,9 @@ class FakeWorker final : public flow::Backend {
   }
 
   FakeWorkerOptions options_;
-  std::vector<Cell> cells_;            // [n_blocks, block_tokens]; a block belongs to one KvGroup at a time
-  std::vector<uint32_t> owners_;       // table entries that name the block
-  std::vector<uint64_t> written_in_;   // step that last wrote rows of the block
+  std::vector<Cell> cells_;           // [n_blocks, block_tokens]; a block belongs to one KvGroup at a time
+  std::vector<uint32_t> owners_;      // table entries that name the block
+  std::vector<uint64_t> written_in_;  // step that last wrote rows of the block
   std::unordered_map<flow::SlotId, Slot> slots_;
   std::deque<Pending> pending_;
   std::vector<std::string> violations_;
@@ -305,7 +306,7 @@ class FakeWorker final : public flow::Backend {
   uint64_t last_step_ = 0;
   uint64_t plans_hash_ = 0;
   uint32_t polls_ = 0;
-  bool quiet_ = false;                 // after a failed step until the engine knows: its plans read garbage
+  bool quiet_ = false;  // after a failed step until the engine knows: its plans read garbage
 };
 
 struct FakeText {
@@ -321,7 +322,9 @@ inline FakeText reference_text(const FakeWorkerOptions& options, const flow::Gen
   std::vector<TokenId> tokens = request.prompt;
   std::vector<std::vector<uint64_t>> kv(options.kv.groups.size());
   const flow::SamplingParams& sampling = request.sampling;
-  auto names = [](const std::vector<TokenId>& ids, TokenId id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); };
+  auto names = [](const std::vector<TokenId>& ids, TokenId id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
   while (text.finish == flow::FinishReason::kNone) {
     if (sampling.max_tokens == 0) {
       text.finish = flow::FinishReason::kLength;
@@ -348,7 +351,8 @@ inline FakeText reference_text(const FakeWorkerOptions& options, const flow::Gen
         break;
       }
     }
-    if (text.tokens.size() >= sampling.max_tokens || tokens.size() >= max_len) text.finish = flow::FinishReason::kLength;
+    if (text.tokens.size() >= sampling.max_tokens || tokens.size() >= max_len)
+      text.finish = flow::FinishReason::kLength;
   }
   return text;
 }
