@@ -20,19 +20,19 @@ namespace millrace::text {
 struct JinjaProgram;
 
 struct Conversation {
-  Json messages;                       // array of objects
-  Json tools;                          // null or array
+  Json messages;  // array of objects
+  Json tools;     // null or array
   bool add_generation_prompt = true;
   bool continue_final_message = false;
-  Json kwargs;                         // null or object: further template variables
+  Json kwargs;  // null or object: further template variables
   std::string bos_token;
   std::string eos_token;
-  int64_t now_unix = 0;                // seconds, UTC; what strftime_now() shows
+  int64_t now_unix = 0;  // seconds, UTC; what strftime_now() shows
 };
 
 struct RenderedPrompt {
   std::string text;
-  std::vector<ByteRange> literal;      // ascending, not overlapping
+  std::vector<ByteRange> literal;  // ascending, not overlapping
 };
 
 class ChatTemplate {
