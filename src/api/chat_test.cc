@@ -54,14 +54,14 @@ TEST(ChatTest, RolesAndContentAreChecked) {
 TEST(ChatTest, MessagesAreNormalised) {
   EXPECT_EQ(messages_text(R"([{"role":"user","content":["a",{"type":"text","text":"b","x":1}]}])"),
             R"([{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}])");
-  EXPECT_EQ(
-      messages_text(
-          R"([{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}])"),
-      R"([{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{"a":1}}}],"content":null}])");
+  EXPECT_EQ(messages_text(R"([{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
+                          R"("arguments":"{\"a\":1}"}}]}])"),
+            R"([{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
+            R"("arguments":{"a":1}}}],"content":null}])");
   EXPECT_EQ(messages_text(R"([{"role":"assistant","content":"a","reasoning":"r"}])"),
             R"([{"role":"assistant","content":"a","reasoning":"r","reasoning_content":"r"}])");
-  std::string call =
-      R"([{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{"}}]}])";
+  std::string call = R"([{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"function":{"name":"f",)"
+                     R"("arguments":"{"}}]}])";
   EXPECT_EQ(messages_text(call), "messages[1].tool_calls[0].function.arguments is not valid JSON");
 }
 

@@ -243,9 +243,11 @@ std::string chat_error(std::string_view members, const ParseContext& context = k
 TEST(FieldsTest, ValuesArriveWhereTheyBelong) {
   CommonParams p = common_of(R"("max_tokens":5,"max_completion_tokens":7,"n":3,"stop":["a","b"],"stream":true,
     "stream_options":{"include_usage":true,"continuous_usage_stats":true},"logprobs":true,"top_logprobs":4,"seed":-9,
-    "priority":-5,"user":"u","cache_salt":"s","cache_prompt":false,"timeout":1.5,"temperature":0.5,"top_k":1000000000000,
+    "priority":-5,"user":"u","cache_salt":"s","cache_prompt":false,
+    "timeout":1.5,"temperature":0.5,"top_k":1000000000000,
     "top_p":0.5,"min_p":0.25,"repeat_penalty":1.5,"presence_penalty":1,"frequency_penalty":-1,"min_tokens":2,
-    "logit_bias":{"7":1.0,"3":-1},"ignore_eos":true,"stop_token_ids":[4],"skip_special_tokens":false,"truncation_side":"right")");
+    "logit_bias":{"7":1.0,"3":-1},"ignore_eos":true,"stop_token_ids":[4],"skip_special_tokens":false,
+    "truncation_side":"right")");
   EXPECT_EQ(p.max_tokens, 7);
   EXPECT_EQ(p.n, 3u);
   EXPECT_THAT(p.output.stop, ElementsAre("a", "b"));

@@ -34,9 +34,9 @@ TEST(ErrorsTest, EveryRequestCodeHasARow) {
 
 TEST(ErrorsTest, BodiesInThreeStyles) {
   Error error{ErrorCode::kInvalidValue, "n must be an integer in 1..128", "n"};
-  EXPECT_EQ(
-      error_body(error, ErrorStyle::kOpenAi),
-      R"({"error":{"message":"n must be an integer in 1..128","type":"invalid_request_error","param":"n","code":"invalid_value"}})");
+  EXPECT_EQ(error_body(error, ErrorStyle::kOpenAi),
+            R"({"error":{"message":"n must be an integer in 1..128","type":"invalid_request_error",)"
+            R"("param":"n","code":"invalid_value"}})");
   EXPECT_EQ(
       error_body(error, ErrorStyle::kVllm),
       R"({"error":{"message":"n must be an integer in 1..128","type":"BadRequestError","param":"n","code":400}})");
@@ -63,15 +63,16 @@ TEST(OutputTest, WholeChat) {
   PromptOutput prompt;
   ChoiceOutput choice{.index = 0, .text = "a\"", .finish = {FinishKind::kStop, std::string("END")}, .logprobs = {at}};
   std::string body = chat_reply({kHead, params, {&prompt, 1}, {&choice, 1}, kCounts});
-  EXPECT_EQ(
-      body,
-      R"({"id":"id-1","object":"chat.completion","created":1700000000,"model":"tiny","system_fingerprint":"fp",)"
-      R"("service_tier":null,"choices":[{"index":0,"message":{"role":"assistant","content":"a\"","refusal":null,"annotations":[],)"
-      R"("audio":null,"function_call":null},"logprobs":{"content":[{"token":")"
-      "\xEF\xBF\xBD"
-      R"(","logprob":-0.5,"bytes":[195],)"
-      R"("top_logprobs":[{"token":"b","logprob":-9999.0,"bytes":[98]}]}]},"finish_reason":"stop","stop_reason":"END"}],)" +
-          std::string(kUsage) + "}");
+  EXPECT_EQ(body,
+            R"({"id":"id-1","object":"chat.completion","created":1700000000,"model":"tiny","system_fingerprint":"fp",)"
+            R"("service_tier":null,"choices":[{"index":0,"message":{"role":"assistant","content":"a\"",)"
+            R"("refusal":null,"annotations":[],)"
+            R"("audio":null,"function_call":null},"logprobs":{"content":[{"token":")"
+            "\xEF\xBF\xBD"
+            R"(","logprob":-0.5,"bytes":[195],)"
+            R"("top_logprobs":[{"token":"b","logprob":-9999.0,"bytes":[98]}]}]},)"
+            R"("finish_reason":"stop","stop_reason":"END"}],)" +
+                std::string(kUsage) + "}");
   EXPECT_TRUE(parse_json(body).ok());
 }
 
@@ -95,7 +96,8 @@ TEST(OutputTest, WholeCompletionWithEcho) {
   EXPECT_THAT(
       body,
       HasSubstr(
-          R"("timings":{"cache_n":1,"prompt_n":2,"prompt_ms":4.000,"prompt_per_token_ms":2.000,"prompt_per_second":500.000,)"
+          R"("timings":{"cache_n":1,"prompt_n":2,"prompt_ms":4.000,"prompt_per_token_ms":2.000,)"
+          R"("prompt_per_second":500.000,)"
           R"("predicted_n":3,"predicted_ms":10.000,"predicted_per_token_ms":5.000,"predicted_per_second":200.000})"));
   EXPECT_TRUE(parse_json(body).ok());
 }
@@ -107,9 +109,8 @@ TEST(OutputTest, PromptLogprobsAndTokenNames) {
   positions[1].chosen.rank = 3;
   positions[1].top = {{.id = 6, .bytes = "c", .logprob = -0.25f, .rank = 1}};
   append_prompt_logprobs(out, positions);
-  EXPECT_EQ(
-      out,
-      R"([null,{"5":{"logprob":-1.0,"rank":3,"decoded_token":"b"},"6":{"logprob":-0.25,"rank":1,"decoded_token":"c"}}])");
+  EXPECT_EQ(out, R"([null,{"5":{"logprob":-1.0,"rank":3,"decoded_token":"b"},)"
+                 R"("6":{"logprob":-0.25,"rank":1,"decoded_token":"c"}}])");
   out.clear();
   append_chat_logprobs(out, std::span<const PositionText>(positions).subspan(1), true);
   EXPECT_THAT(out, HasSubstr(R"("token":"token_id:5")"));
@@ -124,8 +125,8 @@ TEST(ChunksTest, ChatStream) {
   writer.append_finish(out, 1, {FinishKind::kStop, TokenId{2}}, nullptr);
   writer.append_usage(out, kCounts);
   out += kDoneEvent;
-  std::string head =
-      R"(data: {"id":"id-1","object":"chat.completion.chunk","created":1700000000,"model":"tiny","system_fingerprint":"fp","choices":[)";
+  std::string head = R"(data: {"id":"id-1","object":"chat.completion.chunk","created":1700000000,"model":"tiny",)"
+                     R"("system_fingerprint":"fp","choices":[)";
   EXPECT_EQ(out, head +
                      R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]})"
                      "\n\n" +
@@ -177,10 +178,9 @@ TEST(OutputTest, ModelsAndIds) {
   std::string body = models_reply({&card, 1});
   auto parsed = parse_json(body);
   ASSERT_TRUE(parsed.ok());
-  EXPECT_THAT(
-      body,
-      HasSubstr(
-          R"({"object":"list","data":[{"id":"tiny","object":"model","created":1,"owned_by":"millrace","root":"org/tiny","parent":null,"max_model_len":128,)"));
+  EXPECT_THAT(body,
+              HasSubstr(R"({"object":"list","data":[{"id":"tiny","object":"model","created":1,"owned_by":"millrace",)"
+                        R"("root":"org/tiny","parent":null,"max_model_len":128,)"));
   EXPECT_EQ(make_reply_id("cmpl-", 1, 2), "cmpl-00000000000000010000000000000002");
 }
 
