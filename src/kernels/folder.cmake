@@ -2,7 +2,8 @@
 # Sanitizer builds instrument the GEMM of the generic folder, which is the same code over smaller vectors: clang takes
 # many minutes to instrument the unrolled tiles of the wide ones.
 if(FOLDER_KIND STREQUAL "PUBLIC")
-  set(V3_FLAGS -march=x86-64-v3)
+  # no landing pads: their personality routine is a weak symbol
+  set(V3_FLAGS -march=x86-64-v3 -fno-exceptions)
   set(AVX512_FLAGS ${V3_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mprefer-vector-width=512)
   foreach(source ${sources})
     set(flags)

@@ -22,8 +22,9 @@ struct GemmTile {
   const uint8_t* panel;
   int64_t row;
   int lane;
-  float* out;   // out[row, first output of the tile]
-  int n_lanes;  // valid outputs of the tile
+  float* out;           // out[row, first output of the tile]
+  int n_lanes;          // valid outputs of the tile
+  const float* scales;  // Prescaled sources only: [k / 32][2][32 rows] dw, mw
 };
 
 // Registers of a tile.
@@ -82,8 +83,14 @@ struct TileG {
         LaneF<S> dw;
         LaneF<S> mw;
         unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-          dw[v] = W::scale(cell, sub, tile.lane + v * S::kLanes);
-          if constexpr (W::kMins) mw[v] = W::min(cell, sub, tile.lane + v * S::kLanes);
+          const int lane = tile.lane + v * S::kLanes;
+          if constexpr (requires { W::kMaxValues; }) {
+            dw[v] = S::load(tile.scales + g * 64 + lane);
+            if constexpr (W::kMins) mw[v] = S::load(tile.scales + g * 64 + 32 + lane);
+          } else {
+            dw[v] = W::scale(cell, sub, lane);
+            if constexpr (W::kMins) mw[v] = W::min(cell, sub, lane);
+          }
         });
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
           F32 da = S::set(act.d[first + row * n_groups + g]);
@@ -97,6 +104,23 @@ struct TileG {
       }
     }
     store_tile<S, kRows>(tile, acc);
+  }
+};
+
+// A source of form G whose scales are made once per panel instead of once per tile: the same values, for formats that
+// keep sub-scales packed. kMaxValues bounds k, and with it the 64 KiB buffer on the stack.
+template <class S, class W>
+struct Prescaled : W {
+  static constexpr int64_t kMaxValues = 8192;
+  static constexpr size_t kScales = kMaxValues / 32 * 64;
+  static void fill(float* scales, const uint8_t* panel, int64_t k) {
+    for (int64_t g = 0; g < k / 32; ++g) {
+      const uint8_t* cell = panel + g / W::kCellGroups * W::kCellBytes;
+      for (int lane = 0; lane < kPanelRows; lane += S::kLanes) {
+        S::store(scales + g * 64 + lane, W::scale(cell, g % W::kCellGroups, lane));
+        if constexpr (W::kMins) S::store(scales + g * 64 + 32 + lane, W::min(cell, g % W::kCellGroups, lane));
+      }
+    }
   }
 };
 
@@ -270,7 +294,14 @@ struct GemmOf {
         GemmTile tile{};
         tile.args = &args;
         tile.panel = args.panels + p * panel_bytes;
-        run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+        if constexpr (requires { W::kMaxValues; }) {
+          alignas(64) float scales[W::kScales];
+          W::fill(scales, tile.panel, args.k);
+          tile.scales = scales;
+          run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+        } else {
+          run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+        }
       }
     }
   }
@@ -278,6 +309,19 @@ struct GemmOf {
 
 template <class S, class W>
 using GemmG = GemmOf<S, W, TileG, 32 * W::kCellGroups, W::kCellBytes, 1>;
+
+// Form G with packed sub-scales: Prescaled from 3 full tiles on.
+template <class S, class W>
+struct GemmSubScaled {
+  static void run(const GemmArgs& args) {
+    bool many = args.row_end - args.row_begin >= 3 * S::kMaxRows;
+    if (many && args.k <= Prescaled<S, W>::kMaxValues) {
+      GemmG<S, Prescaled<S, W>>::run(args);
+    } else {
+      GemmG<S, W>::run(args);
+    }
+  }
+};
 template <class S, class W>
 using GemmS = GemmOf<S, W, TileS, 256, W::kCellBytes, 1>;
 template <class S, class W>

@@ -30,10 +30,10 @@ void fill_group_gemms(KernelTable& table) {
   set_gemm<GemmG<S, Fives<S, false>>>(table, Format::kQ5_0, ActKind::kQ8A32);
   set_gemm<GemmG<S, Fives<S, true>>>(table, Format::kQ5_1, ActKind::kQ8A32);
   set_gemm<GemmG<S, Q8_0<S>>>(table, Format::kQ8_0, ActKind::kQ8A32);
-  set_gemm<GemmG<S, ScaleMins<S, false>>>(table, Format::kQ4_K, ActKind::kQ8A32);
-  set_gemm<GemmG<S, ScaleMins<S, true>>>(table, Format::kQ5_K, ActKind::kQ8A32);
+  set_gemm<GemmSubScaled<S, ScaleMins<S, false>>>(table, Format::kQ4_K, ActKind::kQ8A32);
+  set_gemm<GemmSubScaled<S, ScaleMins<S, true>>>(table, Format::kQ5_K, ActKind::kQ8A32);
   set_gemm<GemmG<S, Iq4Nl<S>>>(table, Format::kIQ4_NL, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Iq4Xs<S>>>(table, Format::kIQ4_XS, ActKind::kQ8A32);
+  set_gemm<GemmSubScaled<S, Iq4Xs<S>>>(table, Format::kIQ4_XS, ActKind::kQ8A32);
 }
 
 template <class S>
