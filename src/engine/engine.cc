@@ -157,7 +157,8 @@ bool Engine::State::plan(Tick now) {
     if (request.queued) {
       leave_queue(request);
       totals.prompt_tokens += seq.n_prompt();
-      totals.prefix_query_tokens += seq.n_prompt();
+      bool looked_up = options.prefix_cache && request.ask.use_prefix_cache && !seq.wants_prompt_logprobs();
+      if (looked_up) totals.prefix_query_tokens += seq.n_prompt();
       totals.prefix_hit_tokens += record.n_matched[i];
     }
   }
