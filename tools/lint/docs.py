@@ -1,21 +1,21 @@
 """Every path that the docs name exists; MAP.md and howtos keep their length; folders have a README."""
 import re
 
-from common import ROOT
+import common
 
 PATH = re.compile(r"`((?:src|tests|tools|docs|bench|cmake|python)/[A-Za-z0-9_./-]+)`")
 
 
 def check():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "src").rglob("README.md"))]
+    pages = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").rglob("*.md")), *sorted((common.ROOT / "src").rglob("README.md"))]
     for page in pages:
         if not page.exists():
-            yield f"{page.relative_to(ROOT)} is missing"
+            yield f"{page.relative_to(common.ROOT)} is missing"
             continue
         text = page.read_text()
-        name = page.relative_to(ROOT)
+        name = page.relative_to(common.ROOT)
         for path in PATH.findall(text):
-            if not (ROOT / path.rstrip("/.")).exists() and not (ROOT / path).exists():
+            if not (common.ROOT / path.rstrip("/.")).exists() and not (common.ROOT / path).exists():
                 yield f"{name}: names {path}, which does not exist"
         lines = text.count("\n")
         if name.name == "MAP.md" and lines > 60:
@@ -24,6 +24,6 @@ def check():
             yield f"{name}: {lines} lines, limit 40"
         if name.name == "README.md" and "src" in name.parts and lines > 30:
             yield f"{name}: {lines} lines, limit 30"
-    for folder in sorted(p for p in (ROOT / "src").iterdir() if p.is_dir()):
+    for folder in sorted(p for p in (common.ROOT / "src").iterdir() if p.is_dir()):
         if not (folder / "README.md").exists():
             yield f"src/{folder.name}/README.md is missing"

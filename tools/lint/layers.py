@@ -1,14 +1,15 @@
 """A folder may include only the folders that src/LAYERS names for it."""
 import re
 
-from common import ROOT, code_files, read
+import common
+from common import code_files, read
 
 INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"', re.M)
 
 
 def table():
     rows = {}
-    for line in (ROOT / "src/LAYERS").read_text().splitlines():
+    for line in (common.ROOT / "src/LAYERS").read_text().splitlines():
         match = re.match(r"^(\d+) ([a-z]+):(.*)$", line)
         if match:
             rows[match[2]] = (int(match[1]), set(match[3].split()))

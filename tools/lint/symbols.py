@@ -5,11 +5,11 @@ import re
 import subprocess
 import sys
 
-from common import ROOT
+import common
 
 ISAS = ("avx2", "avx512vnni")
 GLOBAL = set("TDBRVWuvw")
-HARDENING = (("GNU_RELRO", "-l", "relro"), ("BIND_NOW", "-d", "now"), ("NOW", "-d", "now"))
+FORTIFIED = re.compile(r"__(?!stack_chk)\w+_chk\b")
 
 
 def check(build):
@@ -29,17 +29,18 @@ def check(build):
             kind, name = match[1], match[2]
             if kind in "VWuvw":
                 yield f"{obj.relative_to(build)}: weak symbol {name}"
-            elif f"millrace::kernels::{isa}::" not in name:
+            elif not name.startswith(f"millrace::kernels::{isa}::"):
                 yield f"{obj.relative_to(build)}: {name} lies outside millrace::kernels::{isa}"
     binary = pathlib.Path(build) / "millrace"
     if binary.exists():
         head = subprocess.run(["readelf", "-hldW", str(binary)], capture_output=True, text=True, check=True).stdout
-        for wanted in ("DYN (Position-Independent", "GNU_RELRO", "NOW"):
-            if wanted not in head:
+        for wanted in ("DYN", "GNU_RELRO", "NOW"):
+            if not re.search(rf"\b{wanted}\b", head):
                 yield f"{binary}: hardening: no {wanted}"
         if re.search(r"GNU_STACK.*RWE", head):
             yield f"{binary}: hardening: executable stack"
         symbols = subprocess.run(["nm", "-D", str(binary)], capture_output=True, text=True, check=True).stdout
-        for wanted in ("__stack_chk_fail", "_chk"):
-            if wanted not in symbols:
-                yield f"{binary}: hardening: no {wanted} symbol"
+        if "__stack_chk_fail" not in symbols:
+            yield f"{binary}: hardening: no __stack_chk_fail symbol"
+        if not FORTIFIED.search(symbols):
+            yield f"{binary}: hardening: no fortified function"
