@@ -77,7 +77,7 @@ std::string apply_step(const DecoderStep& step, std::string text, Place place) {
 
 }  // namespace
 
-DecodeTable::DecodeTable(const TokenizerSpec& spec) {
+DecodeTable::DecodeTable(const TokenizerSpec& spec, const std::vector<std::string>& added_texts) {
   const size_t n = spec.tokens.size();
   std::vector<bool> added(n, false);
   special_.assign(n, false);
@@ -86,10 +86,11 @@ DecodeTable::DecodeTable(const TokenizerSpec& spec) {
     content[i] = &spec.tokens[i];
     special_[i] = spec.types[i] == TokenType::kControl;
   }
-  for (const AddedToken& token : spec.added) {
+  for (size_t i = 0; i < spec.added.size(); ++i) {
+    const AddedToken& token = spec.added[i];
     const auto id = static_cast<size_t>(token.id);
     added[id] = true;
-    content[id] = &token.content;
+    content[id] = &added_texts[i];
     special_[id] = special_[id] || token.special;
   }
   bool fused = false;

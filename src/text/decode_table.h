@@ -22,7 +22,8 @@ struct DecodeCursor {
 
 class DecodeTable {
  public:
-  explicit DecodeTable(const TokenizerSpec& spec);
+  // added_texts: [spec.added.size()] what each added token stands for in the normal text.
+  DecodeTable(const TokenizerSpec& spec, const std::vector<std::string>& added_texts);
 
   std::string_view middle(TokenId id) const;
   bool is_special(TokenId id) const;

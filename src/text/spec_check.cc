@@ -60,7 +60,7 @@ Result<void> check_tokens(const TokenizerSpec& spec) {
       return spec_error(fmt::format("token {} is {} bytes, limit {}", i, piece.size(), kMaxTokenBytes));
     }
     if (spec.types[i] == TokenType::kByte && !byte_of_piece(piece)) {
-      return spec_error(fmt::format("byte token {} is malformed", quote_for_message(piece)));
+      return spec_error(fmt::format("byte token {} is malformed", quoted(piece)));
     }
   }
   return {};
@@ -74,7 +74,7 @@ Result<Merge> find_merge(const PieceIds& ids, size_t index, std::string_view lef
   for (const auto& [piece, id] : wanted) {
     const auto found = ids.find(piece);
     if (found == ids.end() || piece.empty()) {
-      return spec_error(fmt::format("merge {}: token {} not in vocabulary", index, quote_for_message(piece)));
+      return spec_error(fmt::format("merge {}: token {} not in vocabulary", index, quoted(piece)));
     }
     *id = found->second;
   }
@@ -89,7 +89,7 @@ Result<void> check_merges(const TokenizerSpec& spec) {
     const uint64_t key = PairTable<uint32_t>::key_of(left, right);
     if (!seen.insert(key, static_cast<uint32_t>(i))) {
       return spec_error(fmt::format("merge {}: token pair {} {} repeats merge {}", i,
-                                    quote_for_message(spec.tokens[left]), quote_for_message(spec.tokens[right]),
+                                    quoted(spec.tokens[left]), quoted(spec.tokens[right]),
                                     *seen.find(key)));
     }
   }

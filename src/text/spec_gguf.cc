@@ -31,7 +31,7 @@ Result<TokenizerKind> kind_of(const GgufVocab& vocab) {
     if (row.model == vocab.model) return row.kind;
   }
   return spec_error(fmt::format("unsupported tokenizer.ggml.model {}: supported are gpt2, llama, gemma4, t5, bert",
-                                quote_for_message(vocab.model)));
+                                quoted(vocab.model)));
 }
 
 Result<void> copy_tokens(const GgufVocab& vocab, TokenizerSpec& spec) {
@@ -64,7 +64,7 @@ Result<void> copy_tokens(const GgufVocab& vocab, TokenizerSpec& spec) {
     }
     const auto [at, fresh] = seen.emplace(spec.tokens[i], static_cast<TokenId>(i));
     if (!fresh) {
-      return spec_error(fmt::format("token {} has ids {} and {}", quote_for_message(spec.tokens[i]), at->second, i));
+      return spec_error(fmt::format("token {} has ids {} and {}", quoted(spec.tokens[i]), at->second, i));
     }
   }
   return {};
@@ -81,7 +81,7 @@ Result<void> copy_merges(const GgufVocab& vocab, TokenizerSpec& spec) {
   for (const std::string& text : vocab.merges) {
     const size_t space = text.find(' ', 1);
     if (text.empty() || space == std::string::npos) {
-      return spec_error(fmt::format("merge {}: {} is not two tokens", spec.merges.size(), quote_for_message(text)));
+      return spec_error(fmt::format("merge {}: {} is not two tokens", spec.merges.size(), quoted(text)));
     }
     const std::string_view view = text;
     spec.merges.push_back(TRY(find_merge(ids, spec.merges.size(), view.substr(0, space), view.substr(space + 1))));
@@ -187,7 +187,7 @@ Result<void> finish_byte_bpe(const GgufVocab& vocab, TokenizerSpec& spec) {
   if (!pre) {
     std::string known;
     for (const auto name : known_gguf_pre_names()) known.append(known.empty() ? "" : ", ").append(name);
-    return spec_error(fmt::format("unsupported tokenizer.ggml.pre {}: supported are {}", quote_for_message(vocab.pre),
+    return spec_error(fmt::format("unsupported tokenizer.ggml.pre {}: supported are {}", quoted(vocab.pre),
                                   known));
   }
   spec.normalizers = std::move(pre->normalizers);

@@ -19,7 +19,7 @@ constexpr int64_t kMaxWordChars = 1000;        // WordPiece is quadratic in the 
 // Makes room for id and puts the piece there; two pieces with one id are an error.
 Result<void> place_token(TokenizerSpec& spec, const std::string& piece, int64_t id) {
   if (id < 0 || id >= static_cast<int64_t>(kMaxVocabulary)) {
-    return spec_error(fmt::format("token {} has id {}: must be 0..{}", quote_for_message(piece), id, kMaxVocabulary - 1));
+    return spec_error(fmt::format("token {} has id {}: must be 0..{}", quoted(piece), id, kMaxVocabulary - 1));
   }
   const auto at = static_cast<size_t>(id);
   if (at >= spec.tokens.size()) {
@@ -27,8 +27,8 @@ Result<void> place_token(TokenizerSpec& spec, const std::string& piece, int64_t 
     spec.types.resize(at + 1, TokenType::kUnused);
   }
   if (spec.types[at] != TokenType::kUnused) {
-    return spec_error(fmt::format("token id {} is both {} and {}", id, quote_for_message(spec.tokens[at]),
-                                  quote_for_message(piece)));
+    return spec_error(fmt::format("token id {} is both {} and {}", id, quoted(spec.tokens[at]),
+                                  quoted(piece)));
   }
   spec.tokens[at] = piece;
   spec.types[at] = TokenType::kNormal;
@@ -45,7 +45,7 @@ Result<void> read_vocabulary(const Json& model, TokenizerSpec& spec) {
   }
   if (spec.kind != TokenizerKind::kUnigram) {
     for (const auto& [piece, id] : vocab->as_object().members) {
-      if (!id.is_int()) return spec_error(fmt::format("token {} has an id that is no integer", quote_for_message(piece)));
+      if (!id.is_int()) return spec_error(fmt::format("token {} has an id that is no integer", quoted(piece)));
       TRY(place_token(spec, piece, id.as_int()));
     }
     return {};
@@ -79,7 +79,7 @@ Result<void> read_merges(const Json& model, TokenizerSpec& spec) {
       const std::string_view text = entry.as_string();
       const size_t space = text.find(' ');
       if (space == std::string_view::npos) {
-        return spec_error(fmt::format("merge {}: {} is not two tokens", index, quote_for_message(text)));
+        return spec_error(fmt::format("merge {}: {} is not two tokens", index, quoted(text)));
       }
       left = text.substr(0, space);
       right = text.substr(space + 1);
@@ -100,7 +100,7 @@ Result<TokenizerKind> read_kind(const Json& model) {
   if (type == "BPE") return TokenizerKind::kBpe;
   if (type == "Unigram") return TokenizerKind::kUnigram;
   if (type == "WordPiece") return TokenizerKind::kWordPiece;
-  if (!type.empty()) return spec_error(fmt::format("unsupported model {}", quote_for_message(type)));
+  if (!type.empty()) return spec_error(fmt::format("unsupported model {}", quoted(type)));
   // Files of before 2021 name no type.
   if (model.get("merges") != nullptr) return TokenizerKind::kBpe;
   const Json* vocab = model.get("vocab");
@@ -156,7 +156,7 @@ Result<AddedToken> read_added(const Json& json, int64_t id) {
   out.content = TRY(string_member(json, "content", ""));
   if (out.content.empty()) return spec_error(fmt::format("added token {} has no content", id));
   if (id < 0 || id >= static_cast<int64_t>(kMaxVocabulary)) {
-    return spec_error(fmt::format("added token {} has id {}: must be 0..{}", quote_for_message(out.content), id,
+    return spec_error(fmt::format("added token {} has id {}: must be 0..{}", quoted(out.content), id,
                                   kMaxVocabulary - 1));
   }
   out.id = static_cast<TokenId>(id);
@@ -172,7 +172,7 @@ Result<AddedToken> read_added(const Json& json, int64_t id) {
 Result<void> add_token(TokenizerSpec& spec, const PieceIds& pieces, AddedToken token) {
   const auto known = pieces.find(token.content);
   if (known != pieces.end() && known->second != token.id) {
-    return spec_error(fmt::format("added token {} has ids {} and {}", quote_for_message(token.content), known->second,
+    return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), known->second,
                                   token.id));
   }
   if (known == pieces.end()) TRY(place_token(spec, token.content, token.id));
@@ -192,7 +192,7 @@ Result<void> read_added_tokens(const Json& file, const Json* config, TokenizerSp
   if (decoder != nullptr && decoder->is_object()) {
     for (const auto& [key, entry] : decoder->as_object().members) {
       const auto id = parse_json(key);
-      if (!id || !id->is_int()) return spec_error(fmt::format("added_tokens_decoder: id {}", quote_for_message(key)));
+      if (!id || !id->is_int()) return spec_error(fmt::format("added_tokens_decoder: id {}", quoted(key)));
       tokens.push_back(TRY(read_added(entry, id->as_int())));
     }
   }
@@ -206,7 +206,7 @@ Result<void> read_added_tokens(const Json& file, const Json* config, TokenizerSp
   for (AddedToken& token : tokens) {
     const auto [at, fresh] = seen.emplace(token.content, token.id);
     if (!fresh && at->second != token.id) {
-      return spec_error(fmt::format("added token {} has ids {} and {}", quote_for_message(token.content), at->second,
+      return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), at->second,
                                     token.id));
     }
     if (fresh) TRY(add_token(spec, pieces, std::move(token)));

@@ -51,7 +51,7 @@ Result<Enum> read_name(const std::string& got, std::string_view what,
   for (const auto& [name, value] : names) {
     if (got == name) return value;
   }
-  return spec_error(fmt::format("unsupported {} {}", what, quote_for_message(got)));
+  return spec_error(fmt::format("unsupported {} {}", what, quoted(got)));
 }
 
 Result<SplitBehavior> read_behavior(const Json& json) {
@@ -195,7 +195,7 @@ Result<void> read_decoder(const std::string& type, const Json& json, std::vector
 // Ids are checked against the vocabulary later.
 Result<TokenId> read_id(const Json& json, std::string_view what) {
   if (!json.is_int() || json.as_int() < 0 || json.as_int() > INT32_MAX) {
-    return spec_error(fmt::format("{}: token id {} is not an index", what, quote_for_message(json.dump())));
+    return spec_error(fmt::format("{}: token id {} is not an index", what, quoted(json.dump())));
   }
   return static_cast<TokenId>(json.as_int());
 }
@@ -216,7 +216,7 @@ Result<void> read_template(const Json& json, TextFrame& frame) {
     const Json* entry = table == nullptr ? nullptr : table->get(name);
     const Json* ids = entry == nullptr ? nullptr : entry->get("ids");
     if (ids == nullptr || !ids->is_array()) {
-      return spec_error(fmt::format("post_processor: special token {} has no ids", quote_for_message(name)));
+      return spec_error(fmt::format("post_processor: special token {} has no ids", quoted(name)));
     }
     for (const Json& id : ids->as_array()) {
       (seen ? frame.suffix : frame.prefix).push_back(TRY(read_id(id, "post_processor")));
@@ -242,7 +242,7 @@ Result<void> read_processor(const std::string& type, const Json& json, std::vect
     frame.prefix.push_back(TRY(read_pair_id(json, "cls")));
     frame.suffix.push_back(TRY(read_pair_id(json, "sep")));
   } else if (type != "ByteLevel") {  // ByteLevel changes offsets only
-    return spec_error(fmt::format("unsupported post_processor {}", quote_for_message(type)));
+    return spec_error(fmt::format("unsupported post_processor {}", quoted(type)));
   }
   out.push_back(std::move(frame));
   return {};
@@ -251,6 +251,8 @@ Result<void> read_processor(const std::string& type, const Json& json, std::vect
 }  // namespace
 
 Error spec_error(std::string message) { return {ErrorCode::kBadFile, "tokenizer: " + std::move(message), ""}; }
+
+std::string quoted(std::string_view text) { return fmt::format("\"{}\"", quote_for_message(text)); }
 
 Result<bool> bool_member(const Json& json, std::string_view key, bool fallback) {
   const Json* value = json.get(key);

@@ -24,6 +24,7 @@ Result<TextFrame> read_post_processor(const Json* json);
 
 // Typed members: the default when absent or null, kBadFile when of another type.
 Error spec_error(std::string message);
+std::string quoted(std::string_view text);  // for messages: in quotes, made printable, cut
 Result<bool> bool_member(const Json& json, std::string_view key, bool fallback);
 Result<int64_t> int_member(const Json& json, std::string_view key, int64_t fallback);
 Result<std::string> string_member(const Json& json, std::string_view key, std::string_view fallback);

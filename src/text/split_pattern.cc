@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <limits>
 #include <utility>
 
 #include "base/macros.h"
@@ -19,6 +21,11 @@ constexpr uint32_t kMaxParenDepth = 64;
 constexpr uint32_t kHeapLimitKib = 16 * 1024;
 constexpr size_t kJitStackBytes = 16u << 20;
 constexpr uint32_t kMaxLookBehind = 255;
+// One match may look at every byte some times over (a run of a million spaces is one match): steps on top of the limit.
+constexpr uint64_t kStepsPerByte = 64;
+// All matches of one text: a pattern that looks far ahead at each place would be quadratic in all.
+constexpr auto kTimeBase = std::chrono::seconds(1);
+constexpr auto kTimePerByte = std::chrono::microseconds(4);
 
 // White_Space and Oniguruma's word class, as the inside of a bracket class.
 constexpr std::string_view kSpaceClass =
@@ -130,6 +137,7 @@ struct Matcher {
   std::unique_ptr<pcre2_match_context, MatchContextFree> context;
   std::unique_ptr<pcre2_jit_stack, JitStackFree> stack;
   std::unique_ptr<pcre2_match_data, MatchDataFree> data;
+  std::chrono::steady_clock::time_point deadline;
 };
 
 void find_literal(std::string_view text, size_t at, std::string_view literal, std::vector<TextSpan>& out) {
@@ -159,6 +167,9 @@ struct SplitPattern::Compiled {
       if (rc < 0) {
         return Error{ErrorCode::kTokenizerLimit,
                      fmt::format("pre-tokenizer exceeded {} match steps", match_steps), ""};
+      }
+      if (std::chrono::steady_clock::now() > matcher.deadline) {
+        return Error{ErrorCode::kTokenizerLimit, "pre-tokenizer exceeded its time for this text", ""};
       }
       const PCRE2_SIZE* found = pcre2_get_ovector_pointer(matcher.data.get());
       if (found[1] > found[0]) {
@@ -229,8 +240,11 @@ Result<std::vector<TextSpan>> SplitPattern::find_all(std::string_view text, std:
   matcher.context.reset(pcre2_match_context_create(nullptr));
   matcher.data.reset(pcre2_match_data_create(1, nullptr));
   CHECK(matcher.context != nullptr && matcher.data != nullptr, "out of memory");
-  pcre2_set_match_limit(matcher.context.get(), compiled_->match_steps);
-  pcre2_set_depth_limit(matcher.context.get(), compiled_->match_steps);
+  const auto steps = static_cast<uint32_t>(
+      std::min<uint64_t>(compiled_->match_steps + kStepsPerByte * text.size(), std::numeric_limits<uint32_t>::max()));
+  pcre2_set_match_limit(matcher.context.get(), steps);
+  pcre2_set_depth_limit(matcher.context.get(), steps);
+  matcher.deadline = std::chrono::steady_clock::now() + kTimeBase + kTimePerByte * static_cast<int64_t>(text.size());
   pcre2_set_heap_limit(matcher.context.get(), kHeapLimitKib);
   if (compiled_->jit) {
     matcher.stack.reset(pcre2_jit_stack_create(32 * 1024, kJitStackBytes, nullptr));

@@ -25,7 +25,8 @@ struct TextSpan {
 
 class SplitPattern {
  public:
-  // match_steps bounds one match (limit match_steps).
+  // match_steps bounds one match (limit match_steps), on top of some steps per byte of the text; all matches of a text
+  // together are bounded in time.
   static Result<SplitPattern> compile_regex(std::string_view pattern, uint32_t match_steps);
   static SplitPattern literal(std::string text);
   SplitPattern(SplitPattern&&) noexcept;
@@ -33,7 +34,7 @@ class SplitPattern {
   ~SplitPattern();
 
   // The non-empty matches inside each of the spans (each span is matched as a text of its own), in order, as offsets
-  // of text. kTokenizerLimit when a match takes more than match_steps.
+  // of text. kTokenizerLimit when a bound is passed.
   Result<std::vector<TextSpan>> find_all(std::string_view text, std::span<const TextSpan> spans) const;
 
  private:

@@ -40,6 +40,7 @@ struct Matchers {
   // With literal ranges every special token is matched in the raw text, whose offsets the ranges have.
   AddedTokenMatcher raw_literal;
   AddedTokenMatcher normal_literal;
+  std::vector<std::string> texts;  // by added token: what it is matched as
 };
 
 Result<Matchers> make_matchers(const TokenizerSpec& spec, const Normalizer& normalizer) {
@@ -47,6 +48,7 @@ Result<Matchers> make_matchers(const TokenizerSpec& spec, const Normalizer& norm
   for (const AddedToken& token : spec.added) {
     const std::string normal = token.normalized ? TRY(normalizer.apply(token.content)) : token.content;
     (token.normalized ? out.normal : out.raw).add(token, normal);
+    out.texts.push_back(normal);
     const bool late = token.normalized && !token.special;
     (late ? out.normal_literal : out.raw_literal).add(token, late ? std::string_view(normal) : token.content);
   }
@@ -68,7 +70,7 @@ struct Tokenizer::State {
   State(TokenizerSpec from, Normalizer normal, PreTokenizer pre, Matchers match)
       : spec(std::move(from)),
         vocabulary(make_vocabulary(spec)),
-        decode(spec),
+        decode(spec, match.texts),
         normalizer(std::move(normal)),
         pre_tokenizer(std::move(pre)),
         matchers(std::move(match)),
