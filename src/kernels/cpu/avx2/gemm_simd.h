@@ -30,7 +30,10 @@ struct GemmSimd {
   static U8 bits(U8 x, int shift, int mask) {
     return _mm256_and_si256(_mm256_srli_epi16(x, shift), _mm256_set1_epi8(static_cast<char>(mask)));
   }
-  static U8 or_shifted(U8 x, U8 y, int shift) { return _mm256_or_si256(x, _mm256_slli_epi16(y, shift)); }
+  static U8 bits_up(U8 x, int shift, int mask) {
+    return _mm256_and_si256(_mm256_slli_epi16(x, shift), _mm256_set1_epi8(static_cast<char>(mask)));
+  }
+  static U8 or_u8(U8 x, U8 y) { return _mm256_or_si256(x, y); }
   static U8 lookup(const uint8_t* table, U8 x) {
     __m128i lane = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(lane), x);

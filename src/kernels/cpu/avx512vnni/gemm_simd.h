@@ -28,9 +28,11 @@ struct GemmSimd {
     return _mm512_and_si512(_mm512_srli_epi16(x, static_cast<uint8_t>(shift)),
                             _mm512_set1_epi8(static_cast<char>(mask)));
   }
-  static U8 or_shifted(U8 x, U8 y, int shift) {
-    return _mm512_or_si512(x, _mm512_slli_epi16(y, static_cast<uint8_t>(shift)));
+  static U8 bits_up(U8 x, int shift, int mask) {
+    return _mm512_and_si512(_mm512_slli_epi16(x, static_cast<uint8_t>(shift)),
+                            _mm512_set1_epi8(static_cast<char>(mask)));
   }
+  static U8 or_u8(U8 x, U8 y) { return _mm512_or_si512(x, y); }
   static U8 lookup(const uint8_t* table, U8 x) {
     __m128i lane = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(lane), x);

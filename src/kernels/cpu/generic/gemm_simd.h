@@ -29,8 +29,11 @@ struct GemmSimd {
   static U8 bits(U8 x, int shift, int mask) {
     return _mm_and_si128(_mm_srli_epi16(x, shift), _mm_set1_epi8(static_cast<char>(mask)));
   }
-  // x | y << shift in every byte; no bit of y leaves its byte.
-  static U8 or_shifted(U8 x, U8 y, int shift) { return _mm_or_si128(x, _mm_slli_epi16(y, shift)); }
+  // (x << shift) & mask in every byte; mask has no bit below `shift`.
+  static U8 bits_up(U8 x, int shift, int mask) {
+    return _mm_and_si128(_mm_slli_epi16(x, shift), _mm_set1_epi8(static_cast<char>(mask)));
+  }
+  static U8 or_u8(U8 x, U8 y) { return _mm_or_si128(x, y); }
   // table[x] in every byte; x < 16.
   static U8 lookup(const uint8_t* table, U8 x) {
     alignas(16) uint8_t bytes[16];

@@ -22,11 +22,15 @@ struct Parts {
   [[gnu::always_inline]] static U8 nibble(const uint8_t* part, int dword, int lane) {
     return S::bits(S::load_u8(part + dword % 4 * 128 + lane * 4), dword < 4 ? 0 : 4, 15);
   }
-  [[gnu::always_inline]] static U8 pair(const uint8_t* part, int dword, int lane) {
-    return S::bits(S::load_u8(part + dword % 2 * 128 + lane * 4), dword / 2 * 2, 3);
+  // The field at bit `from` of every byte, moved to bit `to`; mask is its width.
+  [[gnu::always_inline]] static U8 moved(U8 x, int from, int to, int mask) {
+    return from >= to ? S::bits(x, from - to, mask << to) : S::bits_up(x, to - from, mask << to);
   }
-  [[gnu::always_inline]] static U8 bit(const uint8_t* part, int dword, int lane) {
-    return S::bits(S::load_u8(part + lane * 4), dword, 1);
+  [[gnu::always_inline]] static U8 pair(const uint8_t* part, int dword, int lane, int to = 0) {
+    return moved(S::load_u8(part + dword % 2 * 128 + lane * 4), dword / 2 * 2, to, 3);
+  }
+  [[gnu::always_inline]] static U8 bit(const uint8_t* part, int dword, int lane, int to) {
+    return moved(S::load_u8(part + lane * 4), dword, to, 1);
   }
   // Raw 6-bit scale j of n: nibbles [n/2][32] at `low`, bit pairs [n/4][32] at `high`.
   [[gnu::always_inline]] static I32 scale6(const uint8_t* low, const uint8_t* high, int j, int n, int lane) {
@@ -61,7 +65,7 @@ struct Fives {
   static constexpr bool kMins = kHasMin;
   static constexpr int64_t kCellBytes = kHasMin ? 768 : 704;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t, int dword, int lane) {
-    return S::or_shifted(Parts<S>::nibble(cell, dword, lane), Parts<S>::bit(cell + 512, dword, lane), 4);
+    return S::or_u8(Parts<S>::nibble(cell, dword, lane), Parts<S>::bit(cell + 512, dword, lane, 4));
   }
   [[gnu::always_inline]] static typename S::F32 scale(const uint8_t* cell, int64_t, int lane) {
     return S::load_f16(cell + 640 + lane * 2);
@@ -121,7 +125,7 @@ struct ScaleMins {
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
     typename S::U8 low = Parts<S>::nibble(cell + g * kNibbleBytes, dword, lane);
     if constexpr (!kHigh) return low;
-    return S::or_shifted(low, Parts<S>::bit(cell + 4096 + g * kBitBytes, dword, lane), 4);
+    return S::or_u8(low, Parts<S>::bit(cell + 4096 + g * kBitBytes, dword, lane, 4));
   }
   // 6-bit value of group g: its nibble (shift 0: scales, 4: mins) and its bit pair in `pairs` [2][32].
   [[gnu::always_inline]] static typename S::F32 six(const uint8_t* scales, int64_t g, int lane, int shift, int pairs) {
@@ -146,7 +150,7 @@ struct Q6K {
   static constexpr int64_t kCellBytes = 6720;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
     typename S::U8 low = Parts<S>::nibble(cell + g * kNibbleBytes, dword, lane);
-    return S::or_shifted(low, Parts<S>::pair(cell + 4096 + g * kPairBytes, dword, lane), 4);
+    return S::or_u8(low, Parts<S>::pair(cell + 4096 + g * kPairBytes, dword, lane, 4));
   }
   [[gnu::always_inline]] static typename S::I32 sub_scale(const uint8_t* cell, int64_t j, int lane) {
     return S::widen_s8(cell + 6144 + j * 32 + lane);
@@ -163,7 +167,7 @@ struct Q3K {
   static constexpr int64_t kCellBytes = 3520;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
     typename S::U8 low = Parts<S>::pair(cell + g * kPairBytes, dword, lane);
-    return S::or_shifted(low, Parts<S>::bit(cell + 2048 + g * kBitBytes, dword, lane), 2);
+    return S::or_u8(low, Parts<S>::bit(cell + 2048 + g * kBitBytes, dword, lane, 2));
   }
   [[gnu::always_inline]] static typename S::I32 sub_scale(const uint8_t* cell, int64_t j, int lane) {
     return S::add(Parts<S>::scale6(cell + 3072, cell + 3328, static_cast<int>(j), 16, lane), S::set_i32(-32));
