@@ -1,6 +1,6 @@
 #include "api/chunks.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <iterator>
 

@@ -1,6 +1,6 @@
 #include "api/output.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <iterator>
 #include <span>

@@ -1,7 +1,7 @@
 // The filter tables: lookup, and the filters on text and on single values. Sequence filters: jinja_sequences.cc.
 #include "text/jinja_filters.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <utf8proc.h>
 
 #include <algorithm>

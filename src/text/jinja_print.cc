@@ -1,5 +1,5 @@
 // Values as text: str(), repr() and json.dumps() as Python writes them.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <utf8proc.h>
 
 #include <algorithm>

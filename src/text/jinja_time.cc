@@ -1,6 +1,6 @@
 // strftime_now(): a date as strftime prints it in the C locale. Civil dates from days: Howard Hinnant,
 // "chrono-Compatible Low-Level Date Algorithms", days_from_civil and civil_from_days.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <string>
