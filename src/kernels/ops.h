@@ -78,7 +78,7 @@ int64_t kv_head_bytes(KvDType dtype, int64_t head_dim);
 
 // Writes K and V of one token into slot `token` (0..31) of a (layer, KV head) piece of a block.
 struct KvWriteArgs {
-  uint8_t* head = nullptr;  // the (layer, KV head) piece: K then V
+  uint8_t* head = nullptr;  // [kv_head_bytes] the (layer, KV head) piece: K then V
   int64_t head_dim = 0;
   int64_t token = 0;
   const float* k = nullptr;  // [head_dim] after norm and RoPE
@@ -92,7 +92,7 @@ using KvWrite = void (*)(const KvWriteArgs& args);
 // Writes the unnormalised FlashDecoding partial of each row: max, sum, o. A row that sees no token of the span gets
 // max = -inf, sum = 0, o = 0. Partials do not depend on the other rows.
 struct AttnSpanArgs {
-  const float* q = nullptr;  // row r at q + t * q_token_stride + g * head_dim, f32, after RoPE, not scaled
+  const float* q = nullptr;  // [n_tokens, n_group, head_dim], strides as above; f32 after RoPE, not scaled
   int64_t q_token_stride = 0;
   int32_t n_tokens = 0;  // query tokens of this item
   int32_t n_group = 0;   // query heads per KV head
@@ -116,7 +116,7 @@ int64_t attn_scratch_bytes(int64_t n_rows, int64_t head_dim);
 struct AttnMergeArgs {
   const float* max = nullptr;  // span i at max[i * span_stride]
   const float* sum = nullptr;  // span i at sum[i * span_stride]
-  const float* o = nullptr;    // span i at o + i * span_stride * head_dim
+  const float* o = nullptr;    // [n_spans, head_dim] span i at o + i * span_stride * head_dim
   int64_t span_stride = 0;     // rows between spans
   int64_t n_spans = 0;
   int64_t head_dim = 0;
@@ -140,7 +140,7 @@ struct ArgMax {
   float value;
   int32_t index;  // ties: the lowest
 };
-using ArgMaxRow = ArgMax (*)(const float* x, int64_t n);  // NaN anywhere: index -1
+using ArgMaxRow = ArgMax (*)(const float* x, int64_t n);  // x [n]; NaN anywhere: index -1
 // sum_i exp(x[i] - max), 16 fixed lanes and a fixed tree.
 using ExpSumRow = float (*)(const float* x, float max, int64_t n);
 // out[i] = exp(x[i] - max).
