@@ -92,7 +92,7 @@ using KvWrite = void (*)(const KvWriteArgs& args);
 // Writes the unnormalised FlashDecoding partial of each row: max, sum, o. A row that sees no token of the span gets
 // max = -inf, sum = 0, o = 0. Partials do not depend on the other rows.
 struct AttnSpanArgs {
-  const float* q = nullptr;  // [n_tokens, n_group, head_dim], strides as above; f32 after RoPE, not scaled
+  const float* q = nullptr;  // [n_tokens, n_group, head_dim] f32, token t at t * q_token_stride; after RoPE, not scaled
   int64_t q_token_stride = 0;
   int32_t n_tokens = 0;  // query tokens of this item
   int32_t n_group = 0;   // query heads per KV head
