@@ -50,7 +50,8 @@ Result<void> copy_tokens(const GgufVocab& vocab, TokenizerSpec& spec) {
   spec.types.assign(n, TokenType::kNormal);
   for (size_t i = 0; i < vocab.types.size(); ++i) {
     const int32_t type = vocab.types[i];
-    const bool known = type >= static_cast<int32_t>(TokenType::kNormal) && type <= static_cast<int32_t>(TokenType::kByte);
+    const bool known =
+        type >= static_cast<int32_t>(TokenType::kNormal) && type <= static_cast<int32_t>(TokenType::kByte);
     if (!known && type != 0) return spec_error(fmt::format("token {} has type {}: must be 0..6", i, type));
     if (known) spec.types[i] = static_cast<TokenType>(type);
   }

@@ -142,7 +142,9 @@ Result<void> read_pre_tokenizer(const std::string& type, const Json& json, std::
     step.behavior = SplitBehavior::kRemoved;
   }
   if (step.kind == PreTokenizerKind::kPunctuation) step.behavior = TRY(read_behavior(json));
-  if (step.kind == PreTokenizerKind::kDigits) step.individual_digits = TRY(bool_member(json, "individual_digits", false));
+  if (step.kind == PreTokenizerKind::kDigits) {
+    step.individual_digits = TRY(bool_member(json, "individual_digits", false));
+  }
   if (step.kind == PreTokenizerKind::kMetaspace) {
     step.replacement = TRY(string_member(json, "replacement", "\xE2\x96\x81"));
     step.prepend = TRY(read_prepend(json));

@@ -38,7 +38,8 @@ uint64_t fnv1a(const Bytes& bytes) {
 uint64_t hash_ids(const std::vector<TokenId>& ids) {
   std::string bytes;
   for (const TokenId id : ids) {
-    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<char>((static_cast<uint32_t>(id) >> shift) & 0xFF));
+    const auto bits = static_cast<uint32_t>(id);
+    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<char>((bits >> shift) & 0xFF));
   }
   return fnv1a(bytes);
 }

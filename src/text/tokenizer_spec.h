@@ -96,7 +96,7 @@ struct Merge {
 struct TokenizerSpec {
   TokenizerKind kind = TokenizerKind::kByteBpe;
   std::string pre_name;                 // GGUF "tokenizer.ggml.pre", or empty
-  std::vector<std::string> tokens;      // [n_vocab] pieces as the file writes them (kByteBpe: in the GPT-2 byte alphabet)
+  std::vector<std::string> tokens;      // [n_vocab] pieces as the file writes them (kByteBpe: GPT-2 byte alphabet)
   std::vector<TokenType> types;         // [n_vocab]
   std::vector<double> scores;           // [n_vocab] for kScoreBpe and kUnigram, else empty
   std::vector<Merge> merges;            // kByteBpe and kBpe

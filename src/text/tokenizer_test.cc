@@ -73,7 +73,8 @@ TEST(ByteFallback, KeepsInvalidBytes) {
   EXPECT_EQ(tokenizer.decode_bytes(encode(tokenizer, text), true), text);
 }
 
-// T10 and R30: 1 MB of one class, on a 256 KiB stack. The bound is generous: quadratic work would take minutes. One class in full, the others shorter.
+// T10 and R30: 1 MB of one class, on a 256 KiB stack. The bound is generous: quadratic work would take minutes.
+// One class in full, the others shorter.
 struct Job {
   const Tokenizer* tokenizer;
   std::string_view text;

@@ -1,5 +1,6 @@
 // WordPieceModel: greedy longest match from the left; a word that cannot be covered is one unknown token.
-// Source: BERT tokenization.py, WordpieceTokenizer. O(word length squared), words capped at max_word_chars. Thread: any.
+// Source: BERT tokenization.py, WordpieceTokenizer. O(word length squared), words capped at
+// max_word_chars. Thread: any.
 #pragma once
 
 #include <string>
