@@ -87,13 +87,15 @@ ChunkFacts read_chunk(std::string_view data, BenchResult& result) {
     for (const Json& choice : choices->as_array()) {
       facts.has_text = facts.has_text || non_empty(choice.get("text"));
       if (const Json* delta = choice.get("delta")) {
-        facts.has_text = facts.has_text || non_empty(delta->get("content")) || non_empty(delta->get("reasoning_content"));
+        facts.has_text =
+            facts.has_text || non_empty(delta->get("content")) || non_empty(delta->get("reasoning_content"));
       }
     }
   }
   if (const Json* usage = json->get("usage"); usage != nullptr && usage->is_object()) {
     if (const Json* n = usage->get("prompt_tokens"); n != nullptr && n->is_int()) result.prompt_tokens = n->as_int();
-    if (const Json* n = usage->get("completion_tokens"); n != nullptr && n->is_int()) result.output_tokens = n->as_int();
+    if (const Json* n = usage->get("completion_tokens"); n != nullptr && n->is_int())
+      result.output_tokens = n->as_int();
   }
   return facts;
 }
@@ -150,8 +152,8 @@ class EventTimes {
   int64_t n_chunks_ = 0;
 };
 
-asio::awaitable<void> exchange(const BenchTarget& target, const tcp::resolver::results_type& where, const std::string& body, BenchResult& result,
-                               SteadyClock::time_point sent) {
+asio::awaitable<void> exchange(const BenchTarget& target, const tcp::resolver::results_type& where,
+                               const std::string& body, BenchResult& result, SteadyClock::time_point sent) {
   beast::tcp_stream stream(co_await asio::this_coro::executor);
   stream.expires_after(kRequestTimeout);
   co_await stream.async_connect(where, asio::use_awaitable);
@@ -200,7 +202,8 @@ asio::awaitable<void> exchange(const BenchTarget& target, const tcp::resolver::r
 Result<BenchTarget> parse_bench_url(const std::string& base_url, const std::string& endpoint) {
   constexpr std::string_view kScheme = "http://";
   if (base_url.rfind(kScheme, 0) != 0) {
-    return Error{ErrorCode::kUsage, fmt::format("--base-url {}: want http://HOST:PORT", quote_for_message(base_url)), "--base-url"};
+    return Error{ErrorCode::kUsage, fmt::format("--base-url {}: want http://HOST:PORT", quote_for_message(base_url)),
+                 "--base-url"};
   }
   std::string rest = base_url.substr(kScheme.size());
   size_t slash = std::min(rest.find('/'), rest.size());
@@ -215,7 +218,8 @@ Result<BenchTarget> parse_bench_url(const std::string& base_url, const std::stri
   return out;
 }
 
-BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& requests, int64_t max_concurrency, void (*progress)(size_t, size_t)) {
+BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& requests, int64_t max_concurrency,
+                   void (*progress)(size_t, size_t)) {
   asio::io_context io(1);
   BenchRun run;
   run.results.resize(requests.size());
@@ -230,7 +234,8 @@ BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& r
   size_t n_done = 0;
   auto one = [&](size_t i) -> asio::awaitable<void> {
     BenchResult& result = run.results[i];
-    asio::steady_timer timer(io, start + std::chrono::duration_cast<SteadyClock::duration>(Seconds(requests[i].arrival_s)));
+    asio::steady_timer timer(io,
+                             start + std::chrono::duration_cast<SteadyClock::duration>(Seconds(requests[i].arrival_s)));
     co_await timer.async_wait(asio::use_awaitable);
     co_await slots.acquire();
     auto sent = SteadyClock::now();

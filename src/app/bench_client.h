@@ -24,13 +24,13 @@ struct BenchTarget {
 Result<BenchTarget> parse_bench_url(const std::string& base_url, const std::string& endpoint);
 
 struct BenchRequest {
-  std::string body;                // JSON with "stream": true
-  double arrival_s = 0;            // from the start of the run
+  std::string body;      // JSON with "stream": true
+  double arrival_s = 0;  // from the start of the run
 };
 
 struct BenchResult {
-  std::string error;               // empty: completed
-  double sent_s = 0;               // from the start of the run
+  std::string error;  // empty: completed
+  double sent_s = 0;  // from the start of the run
   double ttft_s = 0;
   double e2e_s = 0;
   std::vector<double> itl_s;
@@ -46,7 +46,8 @@ struct BenchRun {
 
 // Sends every request at its arrival time, at most max_concurrency at once (0: no limit). progress is called with the
 // number done, on the IO thread.
-BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& requests, int64_t max_concurrency, void (*progress)(size_t done, size_t all));
+BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& requests, int64_t max_concurrency,
+                   void (*progress)(size_t done, size_t all));
 
 // GET path; the status code, or 0 when there is no connection.
 int http_get_status(const BenchTarget& target, const std::string& path);

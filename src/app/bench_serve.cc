@@ -85,9 +85,10 @@ void declare(FlagSet& set, ServeBenchFlags& f) {
 
 // Deterministic words of different lengths; the same seed gives the same prompts.
 std::string random_words(std::mt19937_64& random, int64_t n) {
-  constexpr std::string_view kWords[] = {"river", "stone", "the", "of", "market", "winter", "machine", "light", "and", "paper", "garden", "quick",
-                                         "number", "house", "a", "story", "travel", "engine", "water", "morning", "city", "letter", "in", "glass",
-                                         "field", "music", "window", "bridge", "summer", "to", "north", "signal"};
+  constexpr std::string_view kWords[] = {
+      "river", "stone",  "the",   "of",    "market", "winter", "machine", "light", "and",     "paper", "garden",
+      "quick", "number", "house", "a",     "story",  "travel", "engine",  "water", "morning", "city",  "letter",
+      "in",    "glass",  "field", "music", "window", "bridge", "summer",  "to",    "north",   "signal"};
   std::string out;
   for (int64_t i = 0; i < n; ++i) {
     if (i > 0) out += ' ';
@@ -106,14 +107,17 @@ Result<std::vector<std::string>> prompts_of(const ServeBenchFlags& f, std::mt199
       if (end > begin) {
         Json row = TRY(parse_json(std::string_view(text).substr(begin, end - begin)));
         const Json* prompt = row.get("prompt");
-        if (prompt == nullptr || !prompt->is_string()) return Error{ErrorCode::kBadFile, fmt::format("{}: a line without \"prompt\"", f.dataset_path), ""};
+        if (prompt == nullptr || !prompt->is_string())
+          return Error{ErrorCode::kBadFile, fmt::format("{}: a line without \"prompt\"", f.dataset_path), ""};
         out.push_back(prompt->as_string());
       }
       begin = end + 1;
     }
     return out;
   }
-  if (f.dataset_name != "random") return Error{ErrorCode::kUsage, fmt::format("--dataset-name {}: want random or custom", quote_for_message(f.dataset_name)), ""};
+  if (f.dataset_name != "random")
+    return Error{ErrorCode::kUsage,
+                 fmt::format("--dataset-name {}: want random or custom", quote_for_message(f.dataset_name)), ""};
   std::mt19937_64 shared(static_cast<uint64_t>(f.seed) ^ 0x9E3779B97F4A7C15u);
   std::string prefix = f.prefix_len > 0 ? random_words(shared, f.prefix_len) + " " : "";
   auto low = static_cast<int64_t>(static_cast<double>(f.input_len) * (1.0 - f.range_ratio));
@@ -161,7 +165,8 @@ double percentile(std::vector<double> values, double p) {
   return values[low] + (values[high] - values[low]) * (at - static_cast<double>(low));
 }
 
-void add_distribution(Json& out, const std::string& name, const std::vector<double>& seconds, const std::vector<double>& percentiles) {
+void add_distribution(Json& out, const std::string& name, const std::vector<double>& seconds,
+                      const std::vector<double>& percentiles) {
   std::vector<double> ms;
   for (double s : seconds) ms.push_back(s * 1e3);
   double mean = ms.empty() ? 0 : std::accumulate(ms.begin(), ms.end(), 0.0) / static_cast<double>(ms.size());
@@ -180,7 +185,9 @@ Result<std::array<double, 3>> goodput_limits(const std::vector<std::string>& spe
     size_t colon = spec.find(':');
     std::string name = spec.substr(0, colon);
     size_t which = name == "ttft" ? 0 : name == "tpot" ? 1 : 2;
-    if (colon == std::string::npos || (which == 2 && name != "e2el")) return Error{ErrorCode::kUsage, fmt::format("--goodput {}: want ttft:MS, tpot:MS or e2el:MS", quote_for_message(spec)), "--goodput"};
+    if (colon == std::string::npos || (which == 2 && name != "e2el"))
+      return Error{ErrorCode::kUsage,
+                   fmt::format("--goodput {}: want ttft:MS, tpot:MS or e2el:MS", quote_for_message(spec)), "--goodput"};
     out[which] = static_cast<double>(TRY(parse_size(spec.substr(colon + 1))));
   }
   return out;
@@ -228,7 +235,8 @@ double peak_token_rate(const BenchRun& run) {
   return static_cast<double>(*std::max_element(seconds.begin(), seconds.end()));
 }
 
-Json report(const ServeBenchFlags& f, const BenchRun& run, const std::array<double, 3>& limits, const std::vector<double>& percentiles) {
+Json report(const ServeBenchFlags& f, const BenchRun& run, const std::array<double, 3>& limits,
+            const std::vector<double>& percentiles) {
   Measured m = measure(run, limits);
   double seconds = std::max(run.duration_s, 1e-9);
   Json out = Json::object();
@@ -264,7 +272,9 @@ Json report(const ServeBenchFlags& f, const BenchRun& run, const std::array<doub
 }
 
 void print_table(const Json& result) {
-  fmt::print("definitions: TTFT = first chunk with text; ITL = gaps between chunks with text; TPOT = (E2E - TTFT)/(tokens - 1); failures are not in the percentiles\n");
+  fmt::print(
+      "definitions: TTFT = first chunk with text; ITL = gaps between chunks with text; TPOT = (E2E - TTFT)/(tokens - "
+      "1); failures are not in the percentiles\n");
   for (const auto& [name, value] : result.as_object().members) {
     if (value.is_int()) fmt::print("{:<28} {}\n", name, value.as_int());
     if (value.kind() == Json::Kind::kDouble) fmt::print("{:<28} {:.3f}\n", name, value.as_double());
@@ -296,7 +306,10 @@ Result<int> bench_serve_command(std::span<const std::string> args) {
   declare(set, f);
   if (!TRY(set.parse(args))) return 0;
   bool chat = f.backend == "openai-chat";
-  if (!chat && f.backend != "openai" && f.backend != "vllm") return Error{ErrorCode::kUsage, fmt::format("--backend {}: want openai-chat, openai or vllm", quote_for_message(f.backend)), "--backend"};
+  if (!chat && f.backend != "openai" && f.backend != "vllm")
+    return Error{ErrorCode::kUsage,
+                 fmt::format("--backend {}: want openai-chat, openai or vllm", quote_for_message(f.backend)),
+                 "--backend"};
   if (f.endpoint.empty()) f.endpoint = chat ? "/v1/chat/completions" : "/v1/completions";
   BenchTarget target = TRY(parse_bench_url(f.base_url, f.endpoint));
   for (const std::string& header : f.headers) {
@@ -312,7 +325,9 @@ Result<int> bench_serve_command(std::span<const std::string> args) {
     begin = end + 1;
   }
   for (int64_t waited = 0; http_get_status(target, "/health") != 200; ++waited) {
-    if (waited >= f.ready_timeout_s) return Error{ErrorCode::kIo, fmt::format("{}: /health is not 200 after {} s", f.base_url, f.ready_timeout_s), "--base-url"};
+    if (waited >= f.ready_timeout_s)
+      return Error{ErrorCode::kIo, fmt::format("{}: /health is not 200 after {} s", f.base_url, f.ready_timeout_s),
+                   "--base-url"};
     std::this_thread::sleep_for(std::chrono::seconds(1));
   }
   std::vector<BenchRequest> requests = TRY(make_requests(f, chat));
@@ -326,7 +341,8 @@ Result<int> bench_serve_command(std::span<const std::string> args) {
   BenchRun run = run_bench(target, requests, f.max_concurrency, f.json ? nullptr : show_progress);
   Json result = report(f, run, limits, percentiles);
   if (f.save_result) {
-    std::string name = f.result_filename.empty() ? fmt::format("bench-serve-{}.json", std::time(nullptr)) : f.result_filename;
+    std::string name =
+        f.result_filename.empty() ? fmt::format("bench-serve-{}.json", std::time(nullptr)) : f.result_filename;
     TRY(write_file_atomic(f.result_dir + "/" + name, result.dump() + "\n"));
   }
   if (f.json) {

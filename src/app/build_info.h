@@ -5,8 +5,8 @@
 
 namespace millrace::app {
 
-std::string_view build_version();  // "0.1.0", from CMakeLists.txt
-std::string_view build_type();     // "Release"
-std::string_view build_compiler(); // "GNU 12.2.0"
+std::string_view build_version();   // "0.1.0", from CMakeLists.txt
+std::string_view build_type();      // "Release"
+std::string_view build_compiler();  // "GNU 12.2.0"
 
 }  // namespace millrace::app

@@ -35,22 +35,28 @@ Result<int> bench_command(std::span<const std::string> args) {
     if (!args.empty() && args[0] == command.name) return command.run(args.subspan(1));
   }
   bool help = args.empty() || args[0] == "--help" || args[0] == "-h";
-  if (!help) return Error{ErrorCode::kUsage, fmt::format("bench {}: want model or serve", quote_for_message(args[0])), ""};
+  if (!help)
+    return Error{ErrorCode::kUsage, fmt::format("bench {}: want model or serve", quote_for_message(args[0])), ""};
   for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
   return args.empty() ? 2 : 0;
 }
 
 int exit_code(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kUsage: return 2;
+    case ErrorCode::kUsage:
+      return 2;
     case ErrorCode::kBadFile:
     case ErrorCode::kNotFound:
     case ErrorCode::kInvalidTemplate:
     case ErrorCode::kInvalidJson:
-    case ErrorCode::kDuplicateKey: return 3;
-    case ErrorCode::kResource: return 4;
-    case ErrorCode::kInternal: return 5;
-    default: return 1;
+    case ErrorCode::kDuplicateKey:
+      return 3;
+    case ErrorCode::kResource:
+      return 4;
+    case ErrorCode::kInternal:
+      return 5;
+    default:
+      return 1;
   }
 }
 

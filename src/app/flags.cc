@@ -51,7 +51,8 @@ std::string name_of(const std::string& arg) { return arg.substr(0, arg.find('=')
 
 std::string env_name(std::string_view long_name) {
   std::string out = "MILLRACE_";
-  for (char c : long_name.substr(2)) out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char c : long_name.substr(2))
+    out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
@@ -77,14 +78,18 @@ Result<int64_t> parse_size(std::string_view text) {
   int64_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
-  if (error != std::errc{}) return Error{ErrorCode::kUsage, fmt::format("\"{}\" is not an integer", quote_for_message(text)), ""};
+  if (error != std::errc{})
+    return Error{ErrorCode::kUsage, fmt::format("\"{}\" is not an integer", quote_for_message(text)), ""};
   int shift = 0;
   if (!suffix.empty()) {
     constexpr std::string_view kUnits = "kmgt";
     size_t unit = kUnits.find(static_cast<char>(std::tolower(static_cast<unsigned char>(suffix[0]))));
     std::string_view rest = suffix.substr(1);
     if (unit == std::string_view::npos || !(rest.empty() || rest == "B" || rest == "b" || rest == "iB")) {
-      return Error{ErrorCode::kUsage, fmt::format("\"{}\": unknown suffix \"{}\", known: k M G T", quote_for_message(text), quote_for_message(suffix)), ""};
+      return Error{ErrorCode::kUsage,
+                   fmt::format("\"{}\": unknown suffix \"{}\", known: k M G T", quote_for_message(text),
+                               quote_for_message(suffix)),
+                   ""};
     }
     shift = 10 * static_cast<int>(unit + 1);
   }
@@ -144,10 +149,14 @@ FlagSet::FlagSet(std::string name, std::string description)
 FlagSet::~FlagSet() = default;
 
 void FlagSet::add(std::string_view names, std::string* target, std::string_view help) {
-  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(), false);
+  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(),
+                   false);
 }
 void FlagSet::add(std::string_view names, std::vector<std::string>* target, std::string_view help) {
-  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->expected(1, -1)->allow_extra_args(false), false);
+  state_->remember(
+      names,
+      state_->app.add_option(std::string(names), *target, std::string(help))->expected(1, -1)->allow_extra_args(false),
+      false);
 }
 void FlagSet::add(std::string_view names, int64_t* target, std::string_view help) {
   CLI::callback_t read = [target](const CLI::results_t& values) {
@@ -161,7 +170,8 @@ void FlagSet::add(std::string_view names, int64_t* target, std::string_view help
   state_->remember(names, option, false);
 }
 void FlagSet::add(std::string_view names, double* target, std::string_view help) {
-  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(), false);
+  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(),
+                   false);
 }
 void FlagSet::add(std::string_view names, bool* target, std::string_view help) {
   std::string spelled;
@@ -189,7 +199,8 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
     if (!only_values && arg.size() > 1 && arg[0] == '-' && std::isdigit(static_cast<unsigned char>(arg[1])) == 0) {
       std::string name = name_of(arg);
       bool known = state_->by_name.contains(name) || (name[1] != '-' && state_->by_name.contains(name.substr(0, 2)));
-      const auto* harmless = std::find_if(std::begin(kHarmless), std::end(kHarmless), [&](const HarmlessFlag& f) { return f.name == name; });
+      const auto* harmless = std::find_if(std::begin(kHarmless), std::end(kHarmless),
+                                          [&](const HarmlessFlag& f) { return f.name == name; });
       if (!known && harmless != std::end(kHarmless)) {
         LOG(LogLevel::kWarning, "{} has no effect here", name);
         if (harmless->takes_value && arg.find('=') == std::string::npos) ++i;
@@ -197,7 +208,10 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
       }
       if (!known) {
         std::string near = state_->nearest(name);
-        return Error{ErrorCode::kUsage, fmt::format("unknown flag {}{}", quote_for_message(name), near.empty() ? " (see --help)" : fmt::format("; did you mean {}?", near)), name};
+        return Error{ErrorCode::kUsage,
+                     fmt::format("unknown flag {}{}", quote_for_message(name),
+                                 near.empty() ? " (see --help)" : fmt::format("; did you mean {}?", near)),
+                     name};
       }
       given_names.push_back(name);
     }
@@ -206,7 +220,8 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
   for (const std::string& name : state_->canonical) {
     const char* value = std::getenv(env_name(name).c_str());
     CLI::Option* option = state_->by_name[name];
-    bool given_here = std::any_of(given_names.begin(), given_names.end(), [&](const std::string& n) { return state_->by_name[n] == option; });
+    bool given_here = std::any_of(given_names.begin(), given_names.end(),
+                                  [&](const std::string& n) { return state_->by_name[n] == option; });
     if (value != nullptr && !given_here) kept.insert(kept.begin(), fmt::format("{}={}", name, value));
   }
   std::reverse(kept.begin(), kept.end());  // CLI11 takes arguments last first

@@ -1,8 +1,8 @@
 // FlagSet: the flags of one subcommand. A thin wall around CLI11, which is compiled once, in flags.cc.
 // Rules: `_` equals `-` in names; --flag=value and --flag value; --x / --no-x for switches; sizes take 32k, 1M, 2G
-// (powers of 1024); a value comes from the command line, else the environment variable MILLRACE_<FLAG>, else --config FILE
-// (TOML), else the default. Unknown flags are refused with the nearest known name; harmless flags of other servers are
-// accepted with one warning line each.
+// (powers of 1024); a value comes from the command line, else the environment variable MILLRACE_<FLAG>, else --config
+// FILE (TOML), else the default. Unknown flags are refused with the nearest known name; harmless flags of other servers
+// are accepted with one warning line each.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ class FlagSet {
   void add(std::string_view names, std::vector<std::string>* target, std::string_view help);
   void add(std::string_view names, int64_t* target, std::string_view help);  // takes size suffixes
   void add(std::string_view names, double* target, std::string_view help);
-  void add(std::string_view names, bool* target, std::string_view help);     // also --no-<name>
+  void add(std::string_view names, bool* target, std::string_view help);  // also --no-<name>
   // A value without a flag, in order of declaration.
   void positional(std::string_view name, std::string* target, std::string_view help, bool required);
 

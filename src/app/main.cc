@@ -11,9 +11,12 @@
 namespace {
 
 void print_help(FILE* out) {
-  fmt::print(out, "millrace {}: inference and serving of large language models\n\nusage: millrace COMMAND [FLAGS]; every command has --help\n\n",
+  fmt::print(out,
+             "millrace {}: inference and serving of large language models\n\nusage: millrace COMMAND [FLAGS]; every "
+             "command has --help\n\n",
              millrace::app::build_version());
-  for (const auto& command : millrace::app::command_table()) fmt::print(out, "  {:<12} {}\n", command.name, command.summary);
+  for (const auto& command : millrace::app::command_table())
+    fmt::print(out, "  {:<12} {}\n", command.name, command.summary);
 }
 
 }  // namespace

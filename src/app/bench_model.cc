@@ -1,0 +1,157 @@
+// millrace bench model: the pp/tg table of llama-bench, through the whole engine, with the machine's ceilings beside
+// it.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <random>
+
+#include "api/completions.h"
+#include "app/commands.h"
+#include "app/flags.h"
+#include "app/machine_rates.h"
+#include "app/model_flags.h"
+#include "base/macros.h"
+#include "instance/session.h"
+
+namespace millrace::app {
+namespace {
+
+struct BenchModelFlags {
+  ModelFlags model;
+  int64_t n_prompt = 512;
+  int64_t n_gen = 128;
+  int64_t n_batch = 0;
+  int64_t repetitions = 5;
+  bool json = false;
+};
+
+// Prompts differ in every run, so the prefix cache never helps.
+Json random_prompt(std::mt19937& random, int64_t n, int64_t n_vocab) {
+  Json out = Json::array();
+  for (int64_t i = 0; i < n; ++i) out.push_back(static_cast<int64_t>(random() % static_cast<uint32_t>(n_vocab)));
+  return out;
+}
+
+// n_seqs prompts of n_prompt random tokens, each answered with n_gen tokens.
+Result<instance::Answer> generate(instance::Instance& model, std::mt19937& random, int64_t n_seqs, int64_t n_prompt,
+                                  int64_t n_gen) {
+  Json prompts = Json::array();
+  for (int64_t i = 0; i < n_seqs; ++i) prompts.push_back(random_prompt(random, n_prompt, model.facts().n_vocab));
+  Json body = Json::object();
+  body.set("prompt", std::move(prompts));
+  body.set("max_tokens", n_gen);
+  body.set("temperature", 0.0);
+  body.set("ignore_eos", true);
+  body.set("cache_prompt", false);
+  instance::Job job{.body = TRY(api::parse_completion(body, model.parse_context())), .arrival = model.clock().now()};
+  return instance::generate_blocking(model, std::move(job), {});
+}
+
+struct Rate {
+  std::string test;
+  std::vector<double> samples;  // tokens per second
+};
+
+double mean_of(const std::vector<double>& x) {
+  double sum = 0;
+  for (double v : x) sum += v;
+  return sum / static_cast<double>(x.size());
+}
+double median_of(std::vector<double> x) {
+  std::sort(x.begin(), x.end());
+  return x.size() % 2 != 0 ? x[x.size() / 2] : (x[x.size() / 2 - 1] + x[x.size() / 2]) / 2;
+}
+double deviation_of(const std::vector<double>& x) {
+  double mean = mean_of(x);
+  double sum = 0;
+  for (double v : x) sum += (v - mean) * (v - mean);
+  return x.size() < 2 ? 0 : std::sqrt(sum / static_cast<double>(x.size() - 1));
+}
+
+Result<std::vector<Rate>> measure(instance::Instance& model, const BenchModelFlags& f) {
+  std::mt19937 random(1);
+  std::vector<Rate> out;
+  auto add = [&](std::string test, double rate) {
+    auto at = std::find_if(out.begin(), out.end(), [&](const Rate& r) { return r.test == test; });
+    if (at == out.end()) at = out.insert(out.end(), Rate{std::move(test), {}});
+    at->samples.push_back(rate);
+  };
+  for (int64_t i = 0; i <= f.repetitions; ++i) {  // the first round warms caches and is not counted
+    if (f.n_prompt > 0) {
+      api::Timings t = TRY(generate(model, random, 1, f.n_prompt, 1)).timings;
+      if (i > 0) add(fmt::format("pp{}", f.n_prompt), static_cast<double>(t.prompt_n) * 1e3 / t.prompt_ms);
+    }
+    if (f.n_gen > 0) {
+      api::Timings t = TRY(generate(model, random, 1, 1, f.n_gen + 1)).timings;
+      if (i > 0) add(fmt::format("tg{}", f.n_gen), static_cast<double>(t.predicted_n - 1) * 1e3 / t.predicted_ms);
+    }
+    if (f.n_batch > 0) {
+      Tick begin = model.clock().now();
+      TRY(generate(model, random, f.n_batch, 1, f.n_gen));
+      double seconds = static_cast<double>(model.clock().now() - begin) / static_cast<double>(kSecond);
+      if (i > 0) add(fmt::format("tg{}x{}", f.n_gen, f.n_batch), static_cast<double>(f.n_batch * f.n_gen) / seconds);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<int> bench_model_command(std::span<const std::string> args) {
+  BenchModelFlags f;
+  FlagSet set("bench model", "Rates of one model: prefill of a prompt, decode of one stream, decode of a batch.");
+  declare_model_flags(set, f.model);
+  set.add("-p,--n-prompt", &f.n_prompt, "prompt tokens; 0 = skip");
+  set.add("-n,--n-gen", &f.n_gen, "generated tokens; 0 = skip");
+  set.add("--n-batch", &f.n_batch, "also decode this many streams at once");
+  set.add("-r,--repetitions", &f.repetitions, "counted runs");
+  set.add("--json", &f.json, "JSON on stdout");
+  if (!TRY(set.parse(args))) return 0;
+  if (f.repetitions < 1)
+    return Error{ErrorCode::kUsage, fmt::format("--repetitions = {}: must be at least 1", f.repetitions),
+                 "--repetitions"};
+  auto model = TRY(load_instance(f.model));
+  std::vector<Rate> rates = TRY(measure(*model, f));
+  const instance::InstanceFacts& facts = model->facts();
+  MachineRates machine = measure_machine(facts.isa);
+  Json report = Json::object();
+  report.set("model", facts.root);
+  report.set("format", facts.weight_format);
+  report.set("weight_bytes", static_cast<int64_t>(facts.weight_bytes));
+  report.set("kv_dtype", facts.kv_dtype);
+  report.set("isa", facts.isa);
+  report.set("cpu", machine.cpu);
+  report.set("read_gbps", machine.read_gbps);
+  report.set("int8_gmacs", machine.int8_gmacs);
+  Json rows = Json::array();
+  for (const Rate& rate : rates) {
+    Json row = Json::object();
+    row.set("test", rate.test);
+    row.set("tokens_per_second", median_of(rate.samples));
+    row.set("mean", mean_of(rate.samples));
+    row.set("deviation", deviation_of(rate.samples));
+    row.set("n", static_cast<int64_t>(rate.samples.size()));
+    rows.push_back(row);
+  }
+  report.set("results", rows);
+  if (f.json) {
+    fmt::print("{}\n", report.dump());
+    return 0;
+  }
+  fmt::print("{} ({}, {:.1f} MB packed), kv {}, {}\n", facts.root, facts.weight_format,
+             static_cast<double>(facts.weight_bytes) / 1e6, facts.kv_dtype, facts.isa);
+  fmt::print("machine: {}, read {:.1f} GB/s, int8 {:.0f} GMAC/s\n", machine.cpu, machine.read_gbps, machine.int8_gmacs);
+  double memory_ceiling = machine.read_gbps * 1e9 / static_cast<double>(facts.weight_bytes);
+  for (const Rate& rate : rates) {
+    fmt::print("{:<12} {:10.2f} tok/s  (mean {:.2f} +- {:.2f}, n {})", rate.test, median_of(rate.samples),
+               mean_of(rate.samples), deviation_of(rate.samples), rate.samples.size());
+    if (rate.test == fmt::format("tg{}", f.n_gen))
+      fmt::print("  {:.2f} of the memory ceiling {:.0f}", median_of(rate.samples) / memory_ceiling, memory_ceiling);
+    fmt::print("\n");
+  }
+  return 0;
+}
+
+}  // namespace millrace::app

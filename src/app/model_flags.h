@@ -1,0 +1,48 @@
+// The flags that every command with a model shares, and how loading shows its progress.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/flags.h"
+#include "base/result.h"
+#include "instance/instance.h"
+
+namespace millrace::app {
+
+struct ModelFlags {
+  std::string model;
+  std::vector<std::string> served_names;
+  std::string chat_template;  // a file
+  std::string generation_config = "auto";
+  std::string kv_cache_dtype = "auto";
+  std::string isa;
+  std::string scheduling_policy = "priority";
+  int64_t max_model_len = 0;
+  int64_t max_num_seqs = 256;
+  int64_t max_num_batched_tokens = 0;
+  int64_t kv_cache_memory_bytes = 0;
+  int64_t memory_limit = 0;
+  int64_t threads = 0;
+  int64_t block_size = 0;
+  bool prefix_caching = true;
+  bool check_tensors = false;
+  bool warmup = true;
+  bool verbose = false;
+};
+
+void declare_model_flags(FlagSet& set, ModelFlags& flags);
+// kUsage for values out of range; reads the chat template file.
+Result<instance::InstanceOptions> instance_options(const ModelFlags& flags);
+
+// Progress lines on stderr: a bar on a terminal, else one line per 10 % of each stage.
+instance::ProgressFn progress_printer();
+
+// The path of a model reference (instance/model_store.h), fetched into the store when it is not there.
+Result<std::string> resolve_model(const std::string& reference);
+
+// Loads with progress; blocks until the model is warm.
+Result<std::unique_ptr<instance::Instance>> load_instance(const ModelFlags& flags);
+
+}  // namespace millrace::app

@@ -1,0 +1,149 @@
+// millrace serve: a model over the OpenAI API. Wires flags to server::ServerOptions and instance::InstanceOptions.
+#include <fmt/core.h>
+
+#include <cstdlib>
+#include <deque>
+#include <map>
+
+#include "app/build_info.h"
+#include "app/commands.h"
+#include "app/flags.h"
+#include "app/model_flags.h"
+#include "base/file.h"
+#include "base/macros.h"
+#include "server/http_server.h"
+
+namespace millrace::app {
+namespace {
+
+constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
+
+struct ServeFlags {
+  ModelFlags model;
+  std::string host = "127.0.0.1";
+  int64_t port = 8000;
+  std::vector<std::string> api_keys;
+  std::string api_key_file;
+  std::vector<std::string> admin_keys;
+  std::vector<std::string> origins;
+  std::string root_path;
+  std::string error_style = "openai";
+  int64_t sse_header_delay_ms = 1000;
+  int64_t sse_keep_alive_s = 15;
+  int64_t io_threads = 1;
+  bool allow_open = false;
+  bool metrics_auth = false;
+  bool strict_fields = false;
+  bool trust_template = false;
+  bool force_include_usage = false;
+  bool timings = true;
+  std::deque<int64_t> limits;  // one value per row of limit_table(), addresses stable
+};
+
+void declare(FlagSet& set, ServeFlags& f) {
+  declare_model_flags(set, f.model);
+  set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
+  set.add("-p,--port", &f.port, "port; 0 = any free one");
+  set.add("--api-key", &f.api_keys, "repeatable; also MILLRACE_API_KEY, VLLM_API_KEY, LLAMA_API_KEY");
+  set.add("--api-key-file", &f.api_key_file, "one key a line");
+  set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
+  set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
+  set.add("--allowed-origins,--cors-origins", &f.origins, "CORS origins, * = any");
+  set.add("--root-path", &f.root_path, "prefix stripped from every path");
+  set.add("--error-style", &f.error_style, "openai | vllm | llama");
+  set.add("--sse-header-delay-ms", &f.sse_header_delay_ms,
+          "how long the status line of a stream waits for the first token");
+  set.add("--sse-keep-alive-interval,--sse-ping-interval", &f.sse_keep_alive_s,
+          "seconds of silence before a comment line; 0 = off");
+  set.add("--io-threads", &f.io_threads, "threads for sockets");
+  set.add("--metrics-auth", &f.metrics_auth, "/metrics and /load need a key");
+  set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
+  set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
+  set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
+  set.add("--timings", &f.timings, "timings in replies");
+  for (const Limit& row : limit_table()) {
+    f.limits.push_back(row.default_value);
+    if (!row.flag.empty())
+      set.add(row.flag, &f.limits.back(), fmt::format("{} ({}, at most {})", row.name, row.unit, row.hard_max));
+  }
+}
+
+Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
+  std::vector<std::string> keys = f.api_keys;
+  for (const char* name : {"VLLM_API_KEY", "LLAMA_API_KEY"}) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0' && keys.empty())
+      keys.emplace_back(value);
+  }
+  if (!f.api_key_file.empty()) {
+    auto read = read_file(f.api_key_file, kMaxKeyFileBytes);
+    if (!read.ok()) return Error{ErrorCode::kUsage, read.error().message, "--api-key-file"};
+    std::string_view text = *read;
+    while (!text.empty()) {
+      size_t end = std::min(text.find('\n'), text.size());
+      std::string_view line = text.substr(0, end);
+      if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+      if (!line.empty()) keys.emplace_back(line);
+      text.remove_prefix(std::min(end + 1, text.size()));
+    }
+  }
+  return keys;
+}
+
+Result<server::ServerOptions> server_options(const ServeFlags& f) {
+  server::ServerOptions out;
+  if (f.port < 0 || f.port > 65535)
+    return Error{ErrorCode::kUsage, fmt::format("--port = {}: must be 0..65535", f.port), "--port"};
+  if (f.io_threads < 1 || f.io_threads > 64)
+    return Error{ErrorCode::kUsage, fmt::format("--io-threads = {}: must be 1..64", f.io_threads), "--io-threads"};
+  const std::map<std::string_view, api::ErrorStyle> styles = {
+      {"openai", api::ErrorStyle::kOpenAi}, {"vllm", api::ErrorStyle::kVllm}, {"llama", api::ErrorStyle::kLlama}};
+  auto style = styles.find(f.error_style);
+  if (style == styles.end())
+    return Error{ErrorCode::kUsage,
+                 fmt::format("--error-style = {}: must be openai, vllm or llama", quote_for_message(f.error_style)),
+                 "--error-style"};
+  out.host = f.host;
+  out.port = static_cast<uint16_t>(f.port);
+  out.api_keys = TRY(keys_of(f));
+  out.admin_keys = f.admin_keys;
+  out.allowed_origins = f.origins;
+  out.root_path = f.root_path;
+  out.version = build_version();
+  out.error_style = style->second;
+  out.n_io_threads = static_cast<uint32_t>(f.io_threads);
+  out.sse_header_delay_ms = static_cast<uint32_t>(f.sse_header_delay_ms);
+  out.sse_keep_alive_ms = static_cast<uint32_t>(f.sse_keep_alive_s * 1000);
+  out.allow_open = f.allow_open;
+  out.metrics_auth = f.metrics_auth;
+  out.strict_fields = f.strict_fields;
+  out.trust_request_chat_template = f.trust_template;
+  out.force_include_usage = f.force_include_usage;
+  out.timings = f.timings;
+  size_t i = 0;
+  for (const Limit& row : limit_table()) {
+    int64_t value = f.limits[i++];
+    if (value != row.default_value) TRY(out.limits.set(row.id, value));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<int> serve_command(std::span<const std::string> args) {
+  ServeFlags f;
+  FlagSet set("serve", "Serve a model over the OpenAI API.");
+  declare(set, f);
+  if (!TRY(set.parse(args))) return 0;
+  server::ServerOptions options = TRY(server_options(f));
+  instance::InstanceOptions model = TRY(instance_options(f.model));
+  model.limits = options.limits;
+  return server::run_server(options, [&](const instance::ProgressFn& go_on) {
+    auto show = progress_printer();
+    return instance::Instance::load(model, [&](const instance::LoadProgress& progress) {
+      show(progress);
+      return go_on(progress);
+    });
+  });
+}
+
+}  // namespace millrace::app
