@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "api/json_text.h"
 #include "base/json.h"
 
 namespace millrace::api {
@@ -79,7 +80,7 @@ bool of_machine(Code code) {
 void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
   const ErrorRow& row = error_row(error.error.code);
   out += R"({"error":{"message":)";
-  append_json_string(out, error.error.message);
+  append_json_lossy(out, error.error.message);  // a message may quote bytes that are not UTF-8
   out += R"(,"type":)";
   switch (style) {
     case ErrorStyle::kOpenAi:
@@ -96,7 +97,7 @@ void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
   if (error.error.param.empty()) {
     out += "null";
   } else {
-    append_json_string(out, error.error.param);
+    append_json_lossy(out, error.error.param);
   }
   out += R"(,"code":)";
   if (style == ErrorStyle::kOpenAi) {

@@ -45,6 +45,8 @@ TEST(ErrorsTest, BodiesInThreeStyles) {
   ApiError lengths = with_lengths(Error{ErrorCode::kContextLengthExceeded, "too long", "prompt"}, 9, 8);
   EXPECT_THAT(error_body(lengths, ErrorStyle::kOpenAi),
               HasSubstr(R"("code":"context_length_exceeded","n_prompt_tokens":9,"n_ctx":8}})"));
+  EXPECT_THAT(error_body(Error{ErrorCode::kInvalidJson, "got \xFB", ""}, ErrorStyle::kOpenAi),
+              HasSubstr("got \xEF\xBF\xBD"));
   EXPECT_FALSE(with_lengths(error, 9, 8).n_ctx.has_value());
   EXPECT_EQ(
       error_event(ApiError{Error{ErrorCode::kInternal, "x", ""}}, ErrorStyle::kOpenAi),
