@@ -76,7 +76,11 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
 }
 
 Instance::~Instance() {
-  stopping_.store(true, std::memory_order_release);
+  {
+    std::lock_guard lock(watch_mutex_);
+    stopping_ = true;
+  }
+  watch_stop_.notify_all();
   text_workers_.reset();
   engine_->stop();
   engine_->wake();
@@ -86,15 +90,20 @@ Instance::~Instance() {
   parts_.backend.reset();
 }
 
-// No progress for watchdog_s with work pending: the engine thread hangs and cannot be trusted any more.
+bool Instance::has_work() const { return router_.n_open() > 0 || engine_->stats().has_work; }
+
+// An engine with work is woken at each look: a live one answers with a further turn of its loop, a computing one moves the
+// backend's heartbeat. Neither for watchdog_s: the engine thread hangs and cannot be trusted any more.
 void Instance::watch() {
   Tick limit = limits()[LimitId::kWatchdogSeconds] * kSecond;
   uint64_t last_beat = 0;
-  while (!stopping_.load(std::memory_order_acquire)) {
-    std::this_thread::sleep_for(kWatchInterval);
-    uint64_t beat = parts_.heartbeat ? parts_.heartbeat() : 0;
-    if (beat != last_beat || !engine_->stats().has_work) alive_at_.store(clock_.now());
+  std::unique_lock lock(watch_mutex_);
+  while (!watch_stop_.wait_for(lock, kWatchInterval, [&] { return stopping_; })) {
+    uint64_t beat = engine_->stats().heartbeat + (parts_.heartbeat ? parts_.heartbeat() : 0);
+    bool busy = has_work();
+    if (beat != last_beat || !busy) alive_at_.store(clock_.now());
     last_beat = beat;
+    if (busy) engine_->wake();
     Tick age = stall_age();
     if (age < limit || state() == InstanceState::kDead) continue;
     state_.store(InstanceState::kDead, std::memory_order_release);
@@ -158,10 +167,8 @@ engine::EngineStats Instance::stats() const {
 }
 
 Tick Instance::stall_age() const {
-  engine::EngineStats stats = engine_->stats();
-  if (!stats.has_work) return 0;
-  Tick age = clock_.now() - std::max(stats.last_step_at, alive_at_.load());
-  return age > 0 ? age : 0;
+  if (!has_work()) return 0;
+  return std::max<Tick>(0, clock_.now() - alive_at_.load());
 }
 
 void Instance::begin_drain() {

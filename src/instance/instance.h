@@ -6,9 +6,11 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -136,6 +138,7 @@ class Instance {
   class Tap;
   explicit Instance(InstanceParts parts);
   void watch();
+  bool has_work() const;
 
   SystemClock clock_;
   InstanceParts parts_;
@@ -149,8 +152,10 @@ class Instance {
   std::atomic<engine::StepObserver*> observer_{nullptr};
   std::atomic<InstanceState> state_{InstanceState::kLoading};
   std::atomic<int64_t> queued_bytes_{0};
-  std::atomic<bool> stopping_{false};
-  std::atomic<Tick> alive_at_{0};            // last time the watch saw an idle engine or a moving heartbeat
+  std::mutex watch_mutex_;
+  std::condition_variable watch_stop_;
+  bool stopping_ = false;                    // guarded by watch_mutex_
+  std::atomic<Tick> alive_at_{0};            // when the watch last saw an idle engine or a moving heartbeat
   engine::EngineStats baseline_;             // totals at the end of the warm-up
   std::thread engine_thread_;
   std::thread watchdog_thread_;

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <ctime>
 #include <random>
 #include <utility>
@@ -160,6 +161,10 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     }
     prepared->request = std::move(request).value();
     prepared->tokens = prepared->request.prompt;  // it may have been truncated
+    if (params.output.echo && completion != nullptr) {
+      flow::SamplingParams& sampling = prepared->request.sampling;  // logprobs of what is echoed
+      sampling.n_prompt_logprobs = std::max(sampling.n_prompt_logprobs, sampling.n_logprobs);
+    }
     out.prompts.push_back(std::move(prepared).value());
   }
   return out;
