@@ -282,7 +282,10 @@ void Stream::send_events() {
   if (refused_ || connection.gone()) return;
   std::string bytes;
   bool due = writer_.n_bytes() > 0 || steady_clock::now() >= head_deadline_;
-  if (!head_sent_ && due) bytes = take_head();
+  if (!head_sent_ && due) {
+    bytes = take_head();
+    last_bytes_ = steady_clock::now();
+  }
   if (writer_.n_bytes() > 0 && (connection.unsent() == 0 || give_up_ != TimePoint::max())) {
     tokens_in_flight_ = writer_.n_tokens();
     std::string events = writer_.take();

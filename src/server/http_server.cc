@@ -65,6 +65,7 @@ struct HttpServer::State {
   uint16_t port = 0;
   std::atomic<int> n_signals{0};
   size_t next_io = 0;
+  bool abandoned = false;  // a hung engine thread may still look at all of this
 
   asio::awaitable<void> accept_loop();
   void start_connection(tcp::socket socket, std::string address);
@@ -286,7 +287,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
 }
 
 HttpServer::HttpServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
-HttpServer::~HttpServer() = default;
+HttpServer::~HttpServer() {
+  if (state_->abandoned) (void)state_.release();
+}
 
 uint16_t HttpServer::port() const { return state_->port; }
 
@@ -310,6 +313,7 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   state_->context.instance.store(nullptr);
   bool dead = state_->instance != nullptr && state_->instance->state() == instance::InstanceState::kDead;
   if (dead) {
+    state_->abandoned = true;
     (void)state_->instance.release();  // its engine thread hangs: it cannot be joined, the process ends now
   }
   state_->instance.reset();

@@ -20,25 +20,41 @@
 
 namespace millrace::testing {
 
-class EchoBackend final : public flow::Backend {
+// What a test sees of the backend; it may outlive it.
+class EchoSwitches {
  public:
-  explicit EchoBackend(TokenId eos) : eos_(eos) {}
-
-  // Switches.
-  std::atomic<int> step_us{0};                 // time of each step
+  std::atomic<int> step_us{0};                   // time of each step
   std::atomic<TokenId> failing_token{kNoToken};  // a sequence that would say this fails instead
-  void hold() { set_held(true); }
-  void release() { set_held(false); }
   std::atomic<uint64_t> n_steps{0};
   std::atomic<uint64_t> n_rows{0};
+  void hold() { set_held(true); }
+  void release() { set_held(false); }
+  void wait_released() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !held_; });
+  }
+
+ private:
+  void set_held(bool held) {
+    {
+      std::lock_guard lock(mutex_);
+      held_ = held;
+    }
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool held_ = false;  // guarded by mutex_
+};
+
+class EchoBackend final : public flow::Backend {
+ public:
+  EchoBackend(TokenId eos, std::shared_ptr<EchoSwitches> switches) : eos_(eos), switches_(std::move(switches)) {}
 
   void submit(const flow::StepPlan& plan) override {
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return !held_; });
-    }
+    switches_->wait_released();
     auto begin = std::chrono::steady_clock::now();
-    if (step_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(step_us));
+    if (switches_->step_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(switches_->step_us));
     for (const flow::SlotInit& init : plan.new_slots) slots_[init.slot] = {init.tokens, init.input_len, init.sampling};
     flow::StepOutput output;
     output.step = plan.step;
@@ -46,8 +62,8 @@ class EchoBackend final : public flow::Backend {
     for (flow::SlotId slot : plan.freed_slots) slots_.erase(slot);
     auto took = std::chrono::steady_clock::now() - begin;
     output.took = std::max<Tick>(1, std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
-    ++n_steps;
-    n_rows += plan.n_rows();
+    ++switches_->n_steps;
+    switches_->n_rows += plan.n_rows();
     done_.push_back(std::move(output));
   }
   bool done(uint64_t step) override {
@@ -69,13 +85,6 @@ class EchoBackend final : public flow::Backend {
     uint32_t input_len = 0;
     const flow::SamplingParams* sampling = nullptr;
   };
-  void set_held(bool held) {
-    {
-      std::lock_guard lock(mutex_);
-      held_ = held;
-    }
-    changed_.notify_all();
-  }
   static flow::PositionLogprobs logprobs_of(TokenId token, int32_t n_top) {
     flow::PositionLogprobs out;
     out.chosen = {token, -0.5f, 1};
@@ -100,7 +109,7 @@ class EchoBackend final : public flow::Backend {
     }
     if (!share.sample) return result;
     TokenId token = next_token(slot);
-    if (token == failing_token.load()) {
+    if (token == switches_->failing_token.load()) {
       result.failed = true;
       result.error = {ErrorCode::kNoTokenAllowed, "no token is allowed", ""};
       return result;
@@ -114,11 +123,9 @@ class EchoBackend final : public flow::Backend {
   }
 
   TokenId eos_;
+  std::shared_ptr<EchoSwitches> switches_;
   std::map<flow::SlotId, Slot> slots_;
   std::deque<flow::StepOutput> done_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool held_ = false;  // guarded by mutex_
 };
 
 }  // namespace millrace::testing

@@ -62,13 +62,13 @@ struct EchoOptions {
 
 struct EchoInstance {
   std::unique_ptr<instance::Instance> instance;
-  EchoBackend* backend = nullptr;          // owned by the instance
+  std::shared_ptr<EchoSwitches> switches;
 };
 
 inline EchoInstance make_echo(EchoOptions options = {}) {
-  auto backend = std::make_unique<EchoBackend>(kEndToken);
   EchoInstance out;
-  out.backend = backend.get();
+  out.switches = std::make_shared<EchoSwitches>();
+  auto backend = std::make_unique<EchoBackend>(kEndToken, out.switches);
   auto tokenizer = text::Tokenizer::create(byte_tokenizer_spec());
   CHECK(tokenizer.ok());
   std::optional<text::ChatTemplate> chat;

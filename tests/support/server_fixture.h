@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -30,7 +31,7 @@ class TestServer {
   explicit TestServer(server::ServerOptions options = {}, EchoOptions echo = {}) {
     start(std::move(options), [this, echo](const instance::ProgressFn&) {
       EchoInstance made = make_echo(echo);
-      backend_ = made.backend;
+      backend_ = made.switches;
       return Result<std::unique_ptr<instance::Instance>>(std::move(made.instance));
     });
     CHECK(eventually([&] { return context().instance.load() != nullptr; }));
@@ -41,7 +42,7 @@ class TestServer {
   ~TestServer() { (void)stop(); }
 
   uint16_t port() const { return server_->port(); }
-  EchoBackend& backend() { return *backend_; }
+  EchoSwitches& backend() { return *backend_; }
   server::ServerContext& context() { return server_->context(); }
   server::HttpServer& server() { return *server_; }
   instance::Instance& instance() { return *context().instance.load(); }
@@ -70,7 +71,7 @@ class TestServer {
   }
 
   std::unique_ptr<server::HttpServer> server_;
-  EchoBackend* backend_ = nullptr;
+  std::shared_ptr<EchoSwitches> backend_;
   std::optional<Result<int>> result_;
   std::atomic<bool> ended_{false};
   std::thread thread_;
