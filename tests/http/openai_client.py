@@ -1,0 +1,271 @@
+"""The unmodified `openai` package against a running server with a real model.
+
+usage: openai_client.py BASE_URL [API_KEY]      BASE_URL such as http://127.0.0.1:8000
+Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same.
+"""
+import json
+import os
+import re
+import sys
+import time
+import traceback
+import urllib.request
+
+import openai
+
+BASE = (sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MILLRACE_URL", "http://127.0.0.1:8000")).rstrip("/")
+KEY = sys.argv[2] if len(sys.argv) > 2 else "none"
+client = openai.OpenAI(base_url=BASE + "/v1", api_key=KEY, max_retries=0, timeout=120)
+MODEL = client.models.list().data[0].id
+ASK = [{"role": "user", "content": "Name three colours."}]
+GREEDY = {"model": MODEL, "temperature": 0, "max_tokens": 24}
+
+
+def metric(name):
+    request = urllib.request.Request(BASE + "/metrics", headers={"Authorization": "Bearer " + KEY})
+    text = urllib.request.urlopen(request, timeout=10).read().decode()
+    values = re.findall(r"^%s\{[^}]*\} (\S+)$" % re.escape(name), text, re.M)
+    assert values, name
+    return sum(float(value) for value in values)
+
+
+def eventually(condition, seconds=5):
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end, "condition not met in time"
+        time.sleep(0.05)
+
+
+def refused(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError("not refused with " + kind.__name__)
+
+
+def check_models():
+    card = client.models.retrieve(MODEL)
+    assert card.id == MODEL and card.owned_by == "millrace" and card.max_model_len > 0, card
+
+
+def check_chat_whole():
+    reply = client.chat.completions.create(messages=ASK, **GREEDY)
+    choice = reply.choices[0]
+    assert reply.id.startswith("chatcmpl-") and reply.object == "chat.completion" and reply.model == MODEL
+    assert choice.message.role == "assistant" and choice.message.content.strip()
+    assert choice.finish_reason in ("stop", "length")
+    usage = reply.usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens and 0 < usage.completion_tokens <= 24
+    assert usage.prompt_tokens_details.cached_tokens >= 0
+
+
+def check_chat_stream_equals_whole():
+    whole = client.chat.completions.create(messages=ASK, **GREEDY)
+    chunks = list(client.chat.completions.create(messages=ASK, stream=True, stream_options={"include_usage": True}, **GREEDY))
+    assert len({chunk.id for chunk in chunks}) == 1
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert all(not chunk.choices or chunk.choices[0].delta.role is None for chunk in chunks[1:])
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert text == whole.choices[0].message.content, (text, whole.choices[0].message.content)
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    ends = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices and chunk.choices[0].finish_reason]
+    assert ends == [whole.choices[0].finish_reason]
+    assert all(chunk.usage is None for chunk in chunks[:-1])
+
+
+def check_completion_stream_equals_whole():
+    whole = client.completions.create(prompt="The capital of France is", **GREEDY)
+    chunks = list(client.completions.create(prompt="The capital of France is", stream=True, **GREEDY))
+    assert whole.object == "text_completion" and whole.choices[0].text
+    assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
+
+
+def check_default_max_tokens_of_completions_is_16():
+    reply = client.completions.create(model=MODEL, prompt="Count: 1, 2, 3,", temperature=0, extra_body={"ignore_eos": True})
+    assert reply.usage.completion_tokens == 16 and reply.choices[0].finish_reason == "length"
+
+
+def check_chat_logprobs():
+    reply = client.chat.completions.create(messages=ASK, logprobs=True, top_logprobs=3, **GREEDY)
+    entries = reply.choices[0].logprobs.content
+    assert "".join(entry.token for entry in entries) == reply.choices[0].message.content
+    for entry in entries:
+        assert entry.logprob <= 0 and entry.bytes is not None and len(entry.top_logprobs) == 3
+        assert entry.top_logprobs[0].token == entry.token  # greedy: the most likely one
+        values = [top.logprob for top in entry.top_logprobs]
+        assert values == sorted(values, reverse=True) and abs(values[0] - entry.logprob) < 1e-6
+
+
+def check_chat_logprobs_stream():
+    whole = client.chat.completions.create(messages=ASK, logprobs=True, **GREEDY)
+    got = []
+    for chunk in client.chat.completions.create(messages=ASK, logprobs=True, stream=True, **GREEDY):
+        if chunk.choices and chunk.choices[0].logprobs:
+            got += chunk.choices[0].logprobs.content
+    assert [entry.token for entry in got] == [entry.token for entry in whole.choices[0].logprobs.content]
+
+
+def check_completion_logprobs():
+    reply = client.completions.create(prompt="The capital of France is", logprobs=2, **GREEDY)
+    logprobs = reply.choices[0].logprobs
+    assert "".join(logprobs.tokens) == reply.choices[0].text
+    assert len(logprobs.tokens) == len(logprobs.token_logprobs) == len(logprobs.top_logprobs) == len(logprobs.text_offset)
+    assert logprobs.text_offset[0] == 0
+
+
+def check_echo_scoring():
+    prompt = "The quick brown fox jumps over the lazy dog."
+    scored = client.completions.create(model=MODEL, prompt=prompt, echo=True, logprobs=1, max_tokens=0)
+    choice = scored.choices[0]
+    assert choice.text == prompt and "".join(choice.logprobs.tokens) == prompt
+    assert choice.logprobs.token_logprobs[0] is None
+    assert all(value <= 0 for value in choice.logprobs.token_logprobs[1:])
+    # Continuing from a prefix gives the scored token the same probability.
+    tokens = choice.logprobs.tokens
+    begin = "".join(tokens[:5])
+    nxt = client.completions.create(model=MODEL, prompt=begin, max_tokens=1, logprobs=20, temperature=0)
+    top = nxt.choices[0].logprobs.top_logprobs[0]
+    if tokens[5] in top:
+        assert abs(top[tokens[5]] - choice.logprobs.token_logprobs[5]) < 1e-3, (top, choice.logprobs.token_logprobs[5])
+    with_one = client.completions.create(model=MODEL, prompt=prompt, echo=True, logprobs=1, max_tokens=1, temperature=0)
+    assert with_one.choices[0].text.startswith(prompt) and len(with_one.choices[0].logprobs.tokens) == len(tokens) + 1
+
+
+def check_three_choices():
+    reply = client.chat.completions.create(model=MODEL, messages=ASK, n=3, max_tokens=12, temperature=1.2, seed=7)
+    assert [choice.index for choice in reply.choices] == [0, 1, 2]
+    assert len({choice.message.content for choice in reply.choices}) > 1
+    texts = ["", "", ""]
+    for chunk in client.chat.completions.create(model=MODEL, messages=ASK, n=3, max_tokens=12, temperature=1.2, seed=7, stream=True):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+    assert texts == [choice.message.content for choice in reply.choices]
+
+
+def check_seed():
+    def ask(seed):
+        reply = client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=20, temperature=1.0, seed=seed)
+        return reply.choices[0].text
+
+    assert ask(1) == ask(1)
+    assert len({ask(seed) for seed in range(4)}) > 1
+
+
+def check_several_prompts():
+    prompts = ["The capital of France is", "One plus one is", "Water is made of"]
+    together = client.completions.create(prompt=prompts, **GREEDY)
+    for prompt, choice in zip(prompts, together.choices):
+        assert client.completions.create(prompt=prompt, **GREEDY).choices[0].text == choice.text
+
+
+def check_stop():
+    whole = client.completions.create(prompt="Count: 1, 2, 3, 4,", **GREEDY).choices[0].text
+    stop = whole[6:9]
+    cut = client.completions.create(prompt="Count: 1, 2, 3, 4,", stop=[stop, "never seen"], **GREEDY).choices[0]
+    assert cut.text == whole[: whole.index(stop)] and cut.finish_reason == "stop" and cut.stop_reason == stop, cut
+    streamed = "".join(
+        chunk.choices[0].text
+        for chunk in client.completions.create(prompt="Count: 1, 2, 3, 4,", stop=stop, stream=True, **GREEDY)
+    )
+    assert streamed == cut.text
+
+
+def check_logit_bias():
+    request = urllib.request.Request(
+        BASE + "/tokenize",
+        json.dumps({"prompt": " Paris", "add_special_tokens": False}).encode(),
+        {"Content-Type": "application/json", "Authorization": "Bearer " + KEY},
+    )
+    token = json.load(urllib.request.urlopen(request, timeout=10))["tokens"][0]
+    forced = client.completions.create(model=MODEL, prompt="x", max_tokens=3, temperature=0, logit_bias={str(token): 100})
+    assert forced.choices[0].text == " Paris Paris Paris", forced.choices[0].text
+    banned = client.completions.create(model=MODEL, prompt="The capital of France is", max_tokens=1, temperature=0, logit_bias={str(token): -100})
+    assert banned.choices[0].text != " Paris"
+
+
+def check_errors_are_the_classes_of_the_package():
+    error = refused(openai.NotFoundError, lambda: client.chat.completions.create(model="no-such-model", messages=ASK))
+    assert error.code == "model_not_found" and error.param == "model", error
+    error = refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=ASK, model=MODEL, temperature=9))
+    assert error.param == "temperature" and "0..2" in str(error), error
+    error = refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=[], model=MODEL))
+    assert error.param == "messages", error
+    error = refused(openai.BadRequestError, lambda: client.completions.create(prompt="a " * 30000, model=MODEL))
+    assert error.code == "context_length_exceeded", error
+    refused(openai.BadRequestError, lambda: client.completions.create(prompt="a", model=MODEL, n=0))
+    refused(openai.BadRequestError, lambda: client.completions.create(prompt=[], model=MODEL))
+    error = refused(openai.APIStatusError, lambda: client.embeddings.create(input="a", model=MODEL))
+    assert error.status_code in (400, 501), error
+    refused(openai.NotFoundError, lambda: client.models.retrieve("no-such-model"))
+
+
+def check_key_when_one_is_set():
+    wrong = openai.OpenAI(base_url=BASE + "/v1", api_key="wrong-key", max_retries=0)
+    try:
+        wrong.models.list()
+    except openai.AuthenticationError as error:
+        assert error.code == "invalid_api_key", error
+    else:
+        assert KEY == "none", "a wrong key was accepted"
+
+
+def check_request_id():
+    raw = client.chat.completions.with_raw_response.create(messages=ASK, extra_headers={"X-Request-Id": "req-42"}, **GREEDY)
+    assert raw.headers["x-request-id"] == "req-42" and raw.parse()._request_id == "req-42"
+
+
+def check_timeout_is_504():
+    error = refused(
+        openai.InternalServerError,
+        lambda: client.completions.create(
+            model=MODEL, prompt="a", max_tokens=1000, extra_body={"ignore_eos": True}, extra_headers={"X-Request-Timeout-Ms": "300"}
+        ),
+    )
+    assert error.status_code in (503, 504) and error.code in ("deadline_exceeded", "deadline_unreachable"), error
+
+
+def check_disconnect_frees_kv():
+    eventually(lambda: metric("vllm:num_requests_running") == 0)
+    stream = client.completions.create(model=MODEL, prompt="Once", max_tokens=1500, stream=True, extra_body={"ignore_eos": True})
+    next(iter(stream))
+    assert metric("vllm:num_requests_running") == 1 and metric("vllm:kv_cache_usage_perc") > 0
+    aborted = metric("vllm:request_success_total")
+    stream.close()
+    eventually(lambda: metric("vllm:num_requests_running") == 0 and metric("vllm:kv_cache_usage_perc") == 0)
+    assert metric("vllm:request_success_total") == aborted + 1
+
+
+def check_metrics_follow_usage():
+    eventually(lambda: metric("vllm:num_requests_running") == 0)
+    names = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total", "vllm:prefix_cache_hits_total")
+    before = [metric(name) for name in names]
+    usages = [client.chat.completions.create(messages=ASK, **GREEDY).usage for _ in range(3)]
+    time.sleep(0.1)
+    moved = [metric(name) - old for name, old in zip(names, before)]
+    want = [
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        sum(usage.prompt_tokens_details.cached_tokens for usage in usages),
+    ]
+    assert moved == want, (moved, want)
+
+
+def main():
+    passed = failed = 0
+    for name, check in list(globals().items()):
+        if not name.startswith("check_"):
+            continue
+        try:
+            check()
+            passed += 1
+        except Exception:  # a failed case must not hide the others
+            failed += 1
+            print("FAILED", name)
+            traceback.print_exc()
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
