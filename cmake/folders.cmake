@@ -2,6 +2,18 @@
 # A folder may carry folder.cmake: it sees FOLDER_TARGET and FOLDER_KIND (PUBLIC or INTERFACE) and adds
 # third-party packages or per-file flags.
 
+# Common to all test programs. Sanitizer builds do not optimise the tests themselves, only what they test: that halves
+# the time clang takes for a file of tests.
+function(millrace_test_program target name)
+  target_link_libraries(${target} PRIVATE GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${target} PRIVATE MILLRACE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  if(MILLRACE_SANITIZE)
+    target_compile_options(${target} PRIVATE -O0)
+  endif()
+  add_test(NAME ${name} COMMAND ${target})
+  set_tests_properties(${name} PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+endfunction()
+
 function(millrace_folder name deps)
   set(dir ${CMAKE_SOURCE_DIR}/src/${name})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${dir}/*.cc)
@@ -26,10 +38,8 @@ function(millrace_folder name deps)
   endif()
   if(MILLRACE_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE ${FOLDER_TARGET} GTest::gmock GTest::gtest_main)
-    target_compile_definitions(${name}_test PRIVATE MILLRACE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    add_test(NAME ${name} COMMAND ${name}_test)
-    set_tests_properties(${name} PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${name}_test PRIVATE ${FOLDER_TARGET})
+    millrace_test_program(${name}_test ${name})
   endif()
 endfunction()
 
@@ -45,15 +55,13 @@ function(millrace_read_layers file)
   endforeach()
 endfunction()
 
-# tests/<suite>/*_test.cc: one program over the whole engine.
-function(millrace_test_suite suite)
+# tests/<suite>/*_test.cc: one program over the libraries named.
+function(millrace_test_suite suite libraries)
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${suite}/*_test.cc)
   if(tests)
     add_executable(${suite}_suite ${tests})
-    target_link_libraries(${suite}_suite PRIVATE millrace_app GTest::gmock GTest::gtest_main)
-    target_compile_definitions(${suite}_suite PRIVATE MILLRACE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    add_test(NAME ${suite} COMMAND ${suite}_suite)
-    set_tests_properties(${suite} PROPERTIES WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${suite}_suite PRIVATE ${libraries})
+    millrace_test_program(${suite}_suite ${suite})
   endif()
 endfunction()
 

@@ -1,5 +1,5 @@
 # Flags of an ISA go on its folder only; everything else is plain x86-64 (docs/contracts/arithmetic.md "Builds").
-# Sanitizer builds instrument the GEMM of the generic folder, which is the same code over smaller vectors: clang takes
+# Sanitizer builds instrument GEMM and attention of the generic folder only, the same code over smaller vectors: clang takes
 # many minutes to instrument the unrolled tiles of the wide ones.
 if(FOLDER_KIND STREQUAL "PUBLIC")
   # no landing pads: their personality routine is a weak symbol
@@ -15,7 +15,7 @@ if(FOLDER_KIND STREQUAL "PUBLIC")
     if(source MATCHES "/cpu/avx512vnni/[a-z_]*bf16\\.cc$")
       list(APPEND flags -mavx512bf16)
     endif()
-    if(MILLRACE_SANITIZE AND source MATCHES "/cpu/avx[a-z0-9]*/gemm[a-z0-9_]*\\.cc$")
+    if(MILLRACE_SANITIZE AND source MATCHES "/cpu/avx[a-z0-9]*/(gemm|attention)[a-z0-9_]*\\.cc$")
       list(APPEND flags -fno-sanitize=all)
     elseif(MILLRACE_SANITIZE STREQUAL "address" AND source MATCHES "/cpu/generic/gemm\\.cc$")
       list(APPEND flags -fno-sanitize=undefined)
