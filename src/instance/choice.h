@@ -22,11 +22,11 @@ namespace millrace::instance {
 struct ChoiceDelta {
   uint32_t choice = 0;
   std::string text;
-  std::vector<api::PositionText> logprobs;   // when logprobs were asked for
-  std::vector<TokenId> token_ids;            // the tokens this text comes from, held-back ones included
-  uint32_t n_output = 0;                     // output tokens of the choice so far
-  std::optional<api::Finish> finish;         // set on the last one
-  api::Timings timings;                      // set on the last one
+  std::vector<api::PositionText> logprobs;  // when logprobs were asked for
+  std::vector<TokenId> token_ids;           // the tokens this text comes from, held-back ones included
+  uint32_t n_output = 0;                    // output tokens of the choice so far
+  std::optional<api::Finish> finish;        // set on the last one
+  api::Timings timings;                     // set on the last one
 };
 
 class Choice {
@@ -39,13 +39,13 @@ class Choice {
   bool push(flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
 
   bool finished() const { return finished_; }
-  bool stopped() const { return stopped_; }   // by a stop string
+  bool stopped() const { return stopped_; }  // by a stop string
   uint32_t n_output() const { return n_output_; }
 
  private:
   struct PendingToken {
     TokenId id = kNoToken;
-    uint64_t begin = 0;                       // bytes of decoded text before it
+    uint64_t begin = 0;  // bytes of decoded text before it
     std::optional<api::PositionText> logprobs;
   };
   bool push_token(flow::TokenEvent& event, bool hide_text, std::vector<ChoiceDelta>& out);
@@ -55,11 +55,11 @@ class Choice {
   const text::Tokenizer* tokenizer_;
   text::Detokenizer detokenizer_;
   text::StopMatcher stops_;
-  const api::CommonParams* params_;           // outlives the choice (in the session's job)
+  const api::CommonParams* params_;  // outlives the choice (in the session's job)
   uint32_t index_;
   uint32_t n_output_ = 0;
-  uint64_t decoded_ = 0;                      // bytes out of the detokenizer
-  uint64_t released_ = 0;                     // bytes handed out
+  uint64_t decoded_ = 0;   // bytes out of the detokenizer
+  uint64_t released_ = 0;  // bytes handed out
   int stop_index_ = -1;
   bool stopped_ = false;
   bool finished_ = false;

@@ -92,8 +92,8 @@ Instance::~Instance() {
 
 bool Instance::has_work() const { return router_.n_open() > 0 || engine_->stats().has_work; }
 
-// An engine with work is woken at each look: a live one answers with a further turn of its loop, a computing one moves the
-// backend's heartbeat. Neither for watchdog_s: the engine thread hangs and cannot be trusted any more.
+// An engine with work is woken at each look: a live one answers with a further turn of its loop, a computing one moves
+// the backend's heartbeat. Neither for watchdog_s: the engine thread hangs and cannot be trusted any more.
 void Instance::watch() {
   Tick limit = limits()[LimitId::kWatchdogSeconds] * kSecond;
   uint64_t last_beat = 0;

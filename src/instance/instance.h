@@ -34,23 +34,23 @@ enum class InstanceState : uint8_t { kLoading, kReady, kDraining, kDead };
 
 // What is told about the model; fixed after load.
 struct InstanceFacts {
-  std::vector<std::string> served_names;     // >= 1
-  std::string root;                          // reference as given
+  std::vector<std::string> served_names;  // >= 1
+  std::string root;                       // reference as given
   std::string architecture;
-  std::string vocab_type;                    // "gpt2", "llama", ...
-  std::string isa;                           // kernels in use
+  std::string vocab_type;  // "gpt2", "llama", ...
+  std::string isa;         // kernels in use
   std::string device = "cpu";
-  std::string weight_format;                 // of most weights, "Q4_1"
+  std::string weight_format;  // of most weights, "Q4_1"
   std::string kv_dtype = "bf16";
   std::string system_fingerprint;
-  int64_t created = 0;                       // unix seconds
+  int64_t created = 0;  // unix seconds
   int64_t n_vocab = 0;
   int64_t max_len = 0;
   int64_t n_ctx_train = 0;
   int64_t d_model = 0;
   int64_t n_params = 0;
   int64_t file_bytes = 0;
-  uint64_t weight_bytes = 0;                 // in memory
+  uint64_t weight_bytes = 0;  // in memory
   uint64_t kv_bytes = 0;
   uint64_t scratch_bytes = 0;
 };
@@ -59,35 +59,35 @@ struct InstanceParts {
   InstanceFacts facts;
   TextParts text;
   engine::EngineOptions engine;
-  std::shared_ptr<void> holds;               // what the backend refers to; destroyed after it
+  std::shared_ptr<void> holds;  // what the backend refers to; destroyed after it
   std::unique_ptr<flow::Backend> backend;
-  std::function<void()> on_engine_thread;    // first thing the engine thread does; may be empty
-  std::function<uint64_t()> heartbeat;       // a count that moves while a step computes; may be empty
+  std::function<void()> on_engine_thread;  // first thing the engine thread does; may be empty
+  std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
   size_t n_text_threads = 2;
 };
 
 struct LoadProgress {
-  std::string_view stage;                    // "download", "weights", "warm-up", ...
-  double fraction = 0.0;                     // 0..1
+  std::string_view stage;  // "download", "weights", "warm-up", ...
+  double fraction = 0.0;   // 0..1
 };
 using ProgressFn = std::function<bool(const LoadProgress&)>;  // false: give up (kCancelled)
 
 // 0 and empty = from the model, or all that fits.
 struct InstanceOptions {
-  std::string model;                         // reference, see model_store.h
-  std::vector<std::string> served_names;     // empty: the last part of the reference
-  std::string chat_template;                 // Jinja text that replaces the model's
+  std::string model;                      // reference, see model_store.h
+  std::vector<std::string> served_names;  // empty: the last part of the reference
+  std::string chat_template;              // Jinja text that replaces the model's
   uint32_t max_model_len = 0;
   uint32_t max_num_seqs = 256;
   uint32_t max_num_batched_tokens = 0;
   uint64_t kv_cache_bytes = 0;
-  uint64_t memory_limit_bytes = 0;           // 0: 90% of what the machine or its cgroup has
+  uint64_t memory_limit_bytes = 0;  // 0: 90% of what the machine or its cgroup has
   std::string kv_cache_dtype = "auto";
-  std::string isa;                           // kernels to use; empty: the best the CPU has
-  uint32_t n_threads = 0;                    // 0: physical cores
+  std::string isa;         // kernels to use; empty: the best the CPU has
+  uint32_t n_threads = 0;  // 0: physical cores
   bool prefix_cache = true;
-  bool pin_threads = true;                   // compute threads stay on their cores
-  bool priority_policy = true;               // false: first come, first served
+  bool pin_threads = true;      // compute threads stay on their cores
+  bool priority_policy = true;  // false: first come, first served
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
@@ -154,9 +154,9 @@ class Instance {
   std::atomic<int64_t> queued_bytes_{0};
   std::mutex watch_mutex_;
   std::condition_variable watch_stop_;
-  bool stopping_ = false;                    // guarded by watch_mutex_
-  std::atomic<Tick> alive_at_{0};            // when the watch last saw an idle engine or a moving heartbeat
-  engine::EngineStats baseline_;             // totals at the end of the warm-up
+  bool stopping_ = false;          // guarded by watch_mutex_
+  std::atomic<Tick> alive_at_{0};  // when the watch last saw an idle engine or a moving heartbeat
+  engine::EngineStats baseline_;   // totals at the end of the warm-up
   std::thread engine_thread_;
   std::thread watchdog_thread_;
 };

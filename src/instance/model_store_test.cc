@@ -23,7 +23,8 @@ TEST(Sha256, KnownDigests) {  // FIPS 180-2, appendix B
   EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   EXPECT_EQ(sha256_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
             "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(sha256_hex(std::string(1'000'000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
   Sha256 empty;
   EXPECT_EQ(base64_url(empty.finish()), "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU");
 }
@@ -39,8 +40,8 @@ TEST(PypiReference, Parts) {
   ASSERT_TRUE(joined.ok());
   EXPECT_EQ(joined->packages.size(), 3u);
   EXPECT_EQ(joined->file_name, "a==1+2.gguf");
-  for (const char* bad : {"pypi:", "x:a", "pypi:a b", "pypi:--index-url=x", "pypi:a,,b", "pypi:a#../x", "pypi:a#", "pypi:a;rm",
-                          "pypi:a@sha256=12", "pypi:a#/etc/passwd"}) {
+  for (const char* bad : {"pypi:", "x:a", "pypi:a b", "pypi:--index-url=x", "pypi:a,,b", "pypi:a#../x", "pypi:a#",
+                          "pypi:a;rm", "pypi:a@sha256=12", "pypi:a#/etc/passwd"}) {
     EXPECT_EQ(parse_pypi_reference(bad).error().code, ErrorCode::kUsage) << bad;
   }
   for (const KnownModel& known : known_models()) {
@@ -55,13 +56,15 @@ TEST(Wheel, RecordRows) {
   EXPECT_EQ((*files)[0].path, "a/b.gguf");
   EXPECT_EQ((*files)[0].bytes, 12u);
   EXPECT_EQ((*files)[1].path, "a,with,commas.txt");
-  for (const char* bad : {"../x,sha256=a,1\n", "/x,sha256=a,1\n", "x,sha256=a,one\n"}) EXPECT_FALSE(parse_record(bad).ok()) << bad;
+  for (const char* bad : {"../x,sha256=a,1\n", "/x,sha256=a,1\n", "x,sha256=a,one\n"})
+    EXPECT_FALSE(parse_record(bad).ok()) << bad;
 }
 
 TEST(Wheel, MemberByNameOrSize) {
   testing::TempDir dir;
   std::filesystem::create_directories(dir.path() + "/p-1.dist-info");
-  ASSERT_TRUE(write_file_atomic(dir.path() + "/p-1.dist-info/RECORD", "p/small.txt,sha256=a,1\np/big.gguf,sha256=b,9\n").ok());
+  ASSERT_TRUE(
+      write_file_atomic(dir.path() + "/p-1.dist-info/RECORD", "p/small.txt,sha256=a,1\np/big.gguf,sha256=b,9\n").ok());
   EXPECT_EQ(find_member(dir.path(), "")->path, "p/big.gguf");
   EXPECT_EQ(find_member(dir.path(), "small.txt")->path, "p/small.txt");
   EXPECT_EQ(find_member(dir.path(), "mall.txt").error().code, ErrorCode::kNotFound);

@@ -98,7 +98,8 @@ void Session::accept(Prepared prepared) {
     max_tokens_ = prompt.request.sampling.max_tokens;
     prompt_lengths_.push_back(static_cast<uint32_t>(prompt.tokens.size()));
     for (uint32_t k = 0; k < n_; ++k) {
-      choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens, static_cast<uint32_t>(choices_.size()));
+      choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens,
+                            static_cast<uint32_t>(choices_.size()));
     }
     prompts_.push_back({.text = std::move(prompt.text), .token_ids = std::move(prompt.tokens), .logprobs = {}});
   }
@@ -157,7 +158,7 @@ void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   if (observer_ == nullptr) return;
   ChoiceStats stats;
   stats.outcome = choices_[choice].stopped() || event.finish != flow::FinishReason::kLength ? ChoiceOutcome::kStop
-                                                                                          : ChoiceOutcome::kLength;
+                                                                                            : ChoiceOutcome::kLength;
   if (event.finish == flow::FinishReason::kError) stats.outcome = ChoiceOutcome::kError;
   stats.n_prompt = event.n_prompt;
   stats.n_output = choices_[choice].n_output();

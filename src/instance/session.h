@@ -1,5 +1,5 @@
-// Session: the text side of one request: tokenise on a text worker, submit, receive TokenEvents, detokenise, cut at stop
-// strings, hand out deltas. One API request is one session: each prompt is one engine request with n forks.
+// Session: the text side of one request: tokenise on a text worker, submit, receive TokenEvents, detokenise, cut at
+// stop strings, hand out deltas. One API request is one session: each prompt is one engine request with n forks.
 //  1. Every choice ends with exactly one delta that has `finish`, or the whole session fails with one error.
 //  2. Destroying a session cancels what is unfinished; nothing of it is delivered afterwards.
 // Thread: one at a time (the IO thread that owns the connection, or the caller of generate_blocking).
@@ -32,8 +32,8 @@ struct ChoiceStats {
   uint32_t n_cached = 0;
   uint32_t n_preempted = 0;
   uint32_t max_tokens = 0;
-  flow::RequestTimes times;   // filled unless kAbort
-  Tick last_token = 0;        // engine clock; 0 = no token
+  flow::RequestTimes times;  // filled unless kAbort
+  Tick last_token = 0;       // engine clock; 0 = no token
 };
 
 // Called by the session's owner thread as events are read.
@@ -82,7 +82,7 @@ class Session {
   // Prompt and cached tokens are summed over prompts (cached ones known at the end); output over choices so far.
   api::Usage usage() const;
   uint64_t predicted_ttft_ms() const { return predicted_ttft_ms_; }  // with kDeadlineUnreachable
-  const api::Timings& timings() const { return timings_; }  // of the first choice to end
+  const api::Timings& timings() const { return timings_; }           // of the first choice to end
 
  private:
   void accept(Prepared prepared);
@@ -102,14 +102,14 @@ class Session {
   Instance* instance_;
   SessionObserver* observer_;
   SessionKey key_ = 0;
-  std::shared_ptr<const Job> job_;        // shared with the text worker while it tokenises
+  std::shared_ptr<const Job> job_;  // shared with the text worker while it tokenises
   SessionPhase phase_ = SessionPhase::kTokenising;
   api::ApiError error_;
   std::vector<api::PromptOutput> prompts_;
   std::vector<uint32_t> prompt_lengths_;
-  std::vector<uint32_t> cached_;          // by prompt
+  std::vector<uint32_t> cached_;  // by prompt
   std::vector<Choice> choices_;
-  std::vector<ChoiceTimes> times_;        // by choice
+  std::vector<ChoiceTimes> times_;  // by choice
   api::Timings timings_;
   uint32_t n_ = 1;
   uint32_t n_choices_ = 0;

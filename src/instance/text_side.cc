@@ -147,7 +147,8 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
   admit.completions = completion != nullptr;
   size_t n_prompts = chat != nullptr ? 1 : completion->prompts.size();
   for (size_t i = 0; i < n_prompts; ++i) {
-    Result<PreparedPrompt> prepared = chat != nullptr ? prepare_chat(*chat) : prepare_text(completion->prompts[i], params);
+    Result<PreparedPrompt> prepared =
+        chat != nullptr ? prepare_chat(*chat) : prepare_text(completion->prompts[i], params);
     if (!prepared.ok()) {
       out.error = api::ApiError{prepared.take_error()};
       return out;

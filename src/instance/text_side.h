@@ -27,7 +27,7 @@ namespace millrace::instance {
 // One request of a client, parsed: what a Session is made from.
 struct Job {
   std::variant<api::ChatRequest, api::CompletionRequest> body;
-  Tick arrival = 0;                    // engine clock
+  Tick arrival = 0;  // engine clock
   uint32_t tenant = 0;
 
   const api::CommonParams& params() const;
@@ -36,7 +36,7 @@ struct Job {
 };
 
 struct PreparedPrompt {
-  std::string text;                    // echo: what comes before the answer (chat: the last assistant message)
+  std::string text;  // echo: what comes before the answer (chat: the last assistant message)
   std::vector<TokenId> tokens;
   flow::GenerateRequest request;
 };
@@ -52,7 +52,7 @@ struct TextParts {
   std::optional<text::ChatTemplate> chat_template;
   api::SamplingDefaults defaults;
   std::vector<TokenId> eos_token_ids;
-  int64_t max_len = 0;                 // tokens
+  int64_t max_len = 0;  // tokens
   uint32_t block_tokens = 0;
   uint32_t n_blocks = 0;
   Limits limits;

@@ -57,7 +57,8 @@ Result<void> run_program(const std::vector<std::string>& arguments) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
   std::string what = arguments.front();
   for (size_t i = 1; i < arguments.size() && i < 4; ++i) what += " " + arguments[i];
-  return Error{ErrorCode::kIo, fmt::format("{} ... failed with status {}", what, WIFEXITED(status) ? WEXITSTATUS(status) : -1), ""};
+  return Error{ErrorCode::kIo,
+               fmt::format("{} ... failed with status {}", what, WIFEXITED(status) ? WEXITSTATUS(status) : -1), ""};
 }
 
 Result<std::string> fetch_wheel(const std::string& package, const std::string& folder) {

@@ -18,8 +18,8 @@ Result<void> run_program(const std::vector<std::string>& arguments);
 Result<std::string> fetch_wheel(const std::string& package, const std::string& folder);
 
 struct WheelFile {
-  std::string path;                    // inside the wheel
-  std::string sha256;                  // as RECORD writes it
+  std::string path;    // inside the wheel
+  std::string sha256;  // as RECORD writes it
   uint64_t bytes = 0;
 };
 // The rows of a RECORD that carry a hash.
