@@ -46,7 +46,8 @@ TEST(Auth, EveryRouteWithEveryKindOfKey) {
     using Verdict = std::optional<ErrorCode>;
     EXPECT_EQ(verdict(keys, {}, route.auth), open ? Verdict() : ErrorCode::kInvalidApiKey) << route.path;
     EXPECT_EQ(verdict(keys, wrong, route.auth), open ? Verdict() : ErrorCode::kInvalidApiKey) << route.path;
-    EXPECT_EQ(verdict(keys, user, route.auth), for_admins ? Verdict(ErrorCode::kAdminKeyRequired) : Verdict()) << route.path;
+    EXPECT_EQ(verdict(keys, user, route.auth), for_admins ? Verdict(ErrorCode::kAdminKeyRequired) : Verdict())
+        << route.path;
     EXPECT_EQ(verdict(keys, admin, route.auth), Verdict()) << route.path;
   }
   EXPECT_EQ(n_open, 12);  // the allow-list: 8 probes, /metrics, /load, /version, /
@@ -59,10 +60,10 @@ TEST(Auth, WhereAKeyMayStand) {
   EXPECT_EQ(verdict(keys, with_header("authorization", "bearer k1"), AuthClass::kKey), std::nullopt);
   EXPECT_EQ(keys.check(with_header("x-api-key", "k2"), AuthClass::kKey)->tenant, 2u);
   const HttpRequest refused[] = {
-      with_header("authorization", "k1"),         with_header("authorization", "Basic k1"),
-      with_header("authorization", "Bearer "),    with_header("authorization", "Bearer k1 "),
-      with_header("authorization", "Bearer K1"),  with_header("x-api-key", std::string(513, 'k')),
-      with_header("x-api-key", "k\xc3\xa4"),      with_header("x-other", "k1"),
+      with_header("authorization", "k1"),        with_header("authorization", "Basic k1"),
+      with_header("authorization", "Bearer "),   with_header("authorization", "Bearer k1 "),
+      with_header("authorization", "Bearer K1"), with_header("x-api-key", std::string(513, 'k')),
+      with_header("x-api-key", "k\xc3\xa4"),     with_header("x-other", "k1"),
   };
   for (const HttpRequest& request : refused) {
     EXPECT_EQ(verdict(keys, request, AuthClass::kKey), ErrorCode::kInvalidApiKey);

@@ -17,10 +17,10 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 namespace {
 
-constexpr size_t kReadAhead = 64 * 1024;         // bytes of further requests taken while one is answered
-constexpr int kSendBuffer = 16 * 1024;           // the kernel doubles it: 32 KiB high water (limit of ROBUSTNESS.md 3)
+constexpr size_t kReadAhead = 64 * 1024;  // bytes of further requests taken while one is answered
+constexpr int kSendBuffer = 16 * 1024;    // the kernel doubles it: 32 KiB high water (limit of ROBUSTNESS.md 3)
 constexpr auto kLinger = std::chrono::seconds(2);
-constexpr size_t kMinBodyRate = 1024;            // bytes per second, averaged after 10 s
+constexpr size_t kMinBodyRate = 1024;  // bytes per second, averaged after 10 s
 constexpr auto kBodyRateGrace = std::chrono::seconds(10);
 
 size_t count_heads(std::string_view bytes) {
@@ -133,12 +133,16 @@ void Connection::send_reply(const HttpRequest& request, HttpReply reply) {
   if (reply.close) keep_ = false;
   Headers headers = common_headers(request);
   for (auto& header : reply.headers) {
-    if (header.first == "X-Request-Id") std::erase_if(headers, [](const auto& old) { return old.first == "X-Request-Id"; });
+    if (header.first == "X-Request-Id")
+      std::erase_if(headers, [](const auto& old) { return old.first == "X-Request-Id"; });
   }
   headers.insert(headers.end(), reply.headers.begin(), reply.headers.end());
   reply.headers = std::move(headers);
   constexpr int kFirstServerError = 500;
-  context_->metrics.add(MetricId::kHttpReplies, 1, reply.status < 400 ? 0u : reply.status < kFirstServerError ? 1u : 2u);
+  context_->metrics.add(MetricId::kHttpReplies, 1,
+                        reply.status < 400                 ? 0u
+                        : reply.status < kFirstServerError ? 1u
+                                                           : 2u);
   std::string bytes = reply_head(reply, keep_, request.http_1_1);
   if (request.method != "HEAD") bytes += reply.body;
   send(std::move(bytes));
@@ -174,12 +178,14 @@ asio::awaitable<size_t> Connection::read_head() {
     TimePoint now = steady_clock::now();
     if (in_.empty() && now >= idle_end) co_return 0;
     if (!in_.empty() && now >= head_end) {
-      refuse_bytes({ErrorCode::kRequestTimeout, fmt::format("no complete request head after {} s", limits[LimitId::kHeaderSeconds]), ""});
+      refuse_bytes({ErrorCode::kRequestTimeout,
+                    fmt::format("no complete request head after {} s", limits[LimitId::kHeaderSeconds]), ""});
       co_return 0;
     }
     listen();
     co_await event_.wait_until(in_.empty() ? idle_end : head_end);
-    if (!in_.empty() && head_end == TimePoint::max()) head_end = steady_clock::now() + seconds(limits[LimitId::kHeaderSeconds]);
+    if (!in_.empty() && head_end == TimePoint::max())
+      head_end = steady_clock::now() + seconds(limits[LimitId::kHeaderSeconds]);
   }
 }
 
@@ -229,9 +235,9 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
   bool preflight = request.method == "OPTIONS" && !context_->options.allowed_origins.empty();
   if (preflight) return preflight_reply(request);
   if (!allows(*route, request.method)) {
-    HttpReply reply = context_->error_reply({Error{
-        ErrorCode::kMethodNotAllowed,
-        fmt::format("{} is not a method of this route", quote_for_message(request.method)), ""}});
+    HttpReply reply = context_->error_reply(
+        {Error{ErrorCode::kMethodNotAllowed,
+               fmt::format("{} is not a method of this route", quote_for_message(request.method)), ""}});
     reply.headers.emplace_back("Allow", allowed_methods(*route));
     return reply;
   }

@@ -66,16 +66,16 @@ class Connection {
   IoThread* io_;
   boost::asio::ip::tcp::socket socket_;
   Event event_;
-  std::string in_;                // received and not parsed yet
-  std::string out_;               // to be sent
-  std::string flight_;            // being sent
-  size_t sent_ = 0;               // bytes of flight_
-  TimePoint progress_;            // when the socket last took bytes
+  std::string in_;      // received and not parsed yet
+  std::string out_;     // to be sent
+  std::string flight_;  // being sent
+  size_t sent_ = 0;     // bytes of flight_
+  TimePoint progress_;  // when the socket last took bytes
   bool reading_ = false;
   bool writing_ = false;
   bool gone_ = false;
   bool keep_ = true;
-  bool linger_ = false;           // request bytes may still come: read them before closing, else the reply is lost
+  bool linger_ = false;  // request bytes may still come: read them before closing, else the reply is lost
   bool handling_ = false;
   uint64_t n_requests_ = 0;
 };

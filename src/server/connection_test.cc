@@ -100,7 +100,8 @@ TEST(Connection, MalformedRequestsEndTheConnection) {
       {"\x16\x03\x01\x02", 400, "invalid_value"},
       {"GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: t\r\n\r\n", 414, "uri_too_long"},
       {"GET / HTTP/1.1\r\nHost: t\r\nA: " + std::string(9000, 'a') + "\r\n\r\n", 431, "headers_too_large"},
-      {"POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "invalid_value"},
+      {"POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400,
+       "invalid_value"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nExpect: magic\r\nContent-Length: 5\r\n\r\n", 417, "expectation_failed"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 10000000000\r\n\r\n", 413, "request_too_large"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 10000000000\r\n\r\n", 413,
@@ -129,7 +130,8 @@ TEST(Connection, BodyLimitAtAndBeyond) {
   EXPECT_EQ(reply.status, 413);
   EXPECT_TRUE(client.wait_closed());
   HttpClient chunked(server.port());
-  reply = chunked.request("POST /detokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n29\r\n" + body + " \r\n0\r\n\r\n");
+  reply = chunked.request("POST /detokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n29\r\n" + body +
+                          " \r\n0\r\n\r\n");
   EXPECT_EQ(reply.status, 413);
 }
 

@@ -10,9 +10,9 @@
 namespace millrace::server {
 namespace {
 
-constexpr double kMinRetry = 1.0;   // API.md 5.2
+constexpr double kMinRetry = 1.0;  // API.md 5.2
 constexpr double kMaxRetry = 60.0;
-constexpr double kJitter = 0.2;     // so that refused clients do not come back together
+constexpr double kJitter = 0.2;  // so that refused clients do not come back together
 
 double jitter() {
   thread_local std::minstd_rand generator{std::random_device{}()};
@@ -54,14 +54,17 @@ HttpReply ServerContext::error_reply(const api::ApiError& error) {
   reply.status = row.status;
   switch (row.retry) {
     case api::RetryPolicy::kNone:
-    case api::RetryPolicy::kRetry: break;
+    case api::RetryPolicy::kRetry:
+      break;
     case api::RetryPolicy::kRetryAfter: {
       double wait = retry_after_s();
       reply.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<int>(std::lround(wait))));
       reply.headers.emplace_back("retry-after-ms", fmt::format("{}", static_cast<int>(wait * 1000.0)));
       break;
     }
-    case api::RetryPolicy::kDoNotRetry: reply.headers.emplace_back("x-should-retry", "false"); break;
+    case api::RetryPolicy::kDoNotRetry:
+      reply.headers.emplace_back("x-should-retry", "false");
+      break;
   }
   if (row.status == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (error.error.code == ErrorCode::kDraining) reply.close = true;

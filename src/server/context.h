@@ -18,9 +18,9 @@
 namespace millrace::server {
 
 enum class Lifecycle : uint8_t {
-  kServing,    // loading or ready: see `instance`
-  kDraining,   // no new requests; running ones go on
-  kStopping,   // connections end as soon as their last bytes are out
+  kServing,   // loading or ready: see `instance`
+  kDraining,  // no new requests; running ones go on
+  kStopping,  // connections end as soon as their last bytes are out
 };
 
 class ServerContext {
@@ -35,7 +35,7 @@ class ServerContext {
   std::atomic<Lifecycle> lifecycle{Lifecycle::kServing};
   std::atomic<double> load_fraction{0.0};
   std::atomic<uint32_t> n_connections{0};
-  std::atomic<uint32_t> n_generations{0};               // generation requests not answered in full
+  std::atomic<uint32_t> n_generations{0};  // generation requests not answered in full
   const Tick started = clock.now();
 
   bool serving() const { return lifecycle.load(std::memory_order_acquire) == Lifecycle::kServing; }
@@ -52,7 +52,7 @@ class ServerContext {
 
  private:
   std::mutex addresses_mutex_;
-  std::map<std::string, int64_t> addresses_;            // guarded by addresses_mutex_
+  std::map<std::string, int64_t> addresses_;  // guarded by addresses_mutex_
 };
 
 }  // namespace millrace::server

@@ -38,7 +38,8 @@ Result<void> apply_timeout_header(const HttpRequest& request, const Limits& limi
   auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), ms);
   int64_t max_s = limits[LimitId::kRequestTimeoutSeconds];
   if (error != std::errc() || end != text->data() + text->size() || ms < 1 || ms > max_s * 1000) {
-    return Error{ErrorCode::kInvalidValue, fmt::format("X-Request-Timeout-Ms must be an integer in 1..{}", max_s * 1000), ""};
+    return Error{ErrorCode::kInvalidValue,
+                 fmt::format("X-Request-Timeout-Ms must be an integer in 1..{}", max_s * 1000), ""};
   }
   double seconds = static_cast<double>(ms) / kMsPerSecond;
   if (!caller.timeout_s || seconds < *caller.timeout_s) caller.timeout_s = seconds;
@@ -55,10 +56,7 @@ struct Call {
   Headers headers;
 
   Call(Connection& on, const HttpRequest& from, instance::Instance& with, instance::Job job)
-      : connection(on),
-        request(from),
-        instance(with),
-        session(with, on.io(), std::move(job), &on.context().metrics) {
+      : connection(on), request(from), instance(with), session(with, on.io(), std::move(job), &on.context().metrics) {
     connection.io().add_waiter(session.key(), connection.event());
     connection.context().n_generations.fetch_add(1);
   }
@@ -217,7 +215,7 @@ class Stream {
   bool head_sent_ = false;
   bool ended_ = false;
   bool parked_ = false;
-  bool refused_ = false;       // answered with a status of its own: no stream
+  bool refused_ = false;  // answered with a status of its own: no stream
 };
 
 void Stream::set_parked(bool parked) {
@@ -316,7 +314,8 @@ void Stream::check_clocks(TimePoint now) {
 TimePoint Stream::next_deadline() const {
   TimePoint deadline = std::min(give_up_, call_.connection.stall_deadline());
   if (!head_sent_) deadline = std::min(deadline, head_deadline_);
-  if (parked_) deadline = std::min(deadline, parked_since_ + std::chrono::seconds(options_.limits[LimitId::kParkSeconds]));
+  if (parked_)
+    deadline = std::min(deadline, parked_since_ + std::chrono::seconds(options_.limits[LimitId::kParkSeconds]));
   if (head_sent_ && !ended_ && options_.sse_keep_alive_ms > 0 && ring_bytes() == 0) {
     deadline = std::min(deadline, last_bytes_ + milliseconds(options_.sse_keep_alive_ms));
   }

@@ -56,9 +56,7 @@ Result<std::string> all_models(ServerContext& context) {
 Result<std::string> tokenizer_info(ServerContext& context) {
   Instance* instance = TRY(context.usable_instance());
   const text::Tokenizer& tokenizer = instance->text().tokenizer();
-  auto token = [&](TokenId id) {
-    return id == kNoToken ? Json() : Json(std::string_view(tokenizer.token_text(id)));
-  };
+  auto token = [&](TokenId id) { return id == kNoToken ? Json() : Json(std::string_view(tokenizer.token_text(id))); };
   Json info = Json::object();
   info.set("tokenizer_class", instance->facts().vocab_type);
   info.set("vocab_size", static_cast<int64_t>(tokenizer.n_vocab()));
@@ -166,36 +164,52 @@ void add_load_header(ServerContext& context, const HttpRequest& request, Headers
   double kv = stats.kv_blocks_total == 0 ? 0.0 : static_cast<double>(used) / stats.kv_blocks_total;
   double waiting = stats.n_waiting;
   if (*format == "TEXT") {
-    headers.emplace_back("endpoint-load-metrics",
-                         fmt::format("TEXT named_metrics.kv_cache_usage_perc={}, named_metrics.num_requests_waiting={:.1f}",
-                                     kv, waiting));
+    headers.emplace_back(
+        "endpoint-load-metrics",
+        fmt::format("TEXT named_metrics.kv_cache_usage_perc={}, named_metrics.num_requests_waiting={:.1f}", kv,
+                    waiting));
   } else if (*format == "JSON") {
-    headers.emplace_back("endpoint-load-metrics",
-                         fmt::format("JSON {{\"named_metrics\":{{\"kv_cache_usage_perc\":{},\"num_requests_waiting\":{:.1f}}}}}",
-                                     kv, waiting));
+    headers.emplace_back(
+        "endpoint-load-metrics",
+        fmt::format("JSON {{\"named_metrics\":{{\"kv_cache_usage_perc\":{},\"num_requests_waiting\":{:.1f}}}}}", kv,
+                    waiting));
   }
 }
 
 HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route) {
   switch (route.id) {
-    case RouteId::kModels: return reply_of(context, all_models(context));
-    case RouteId::kModel: return reply_of(context, one_model(context, request, route));
-    case RouteId::kHealth: return health_reply(context, Probe::kHealth);
-    case RouteId::kLive: return health_reply(context, Probe::kLive);
-    case RouteId::kReady: return health_reply(context, Probe::kReady);
-    case RouteId::kMetrics: return metrics_reply(context);
-    case RouteId::kVersion: return reply_of(context, version_body(context));
-    case RouteId::kLoad: return reply_of(context, load_body(context));
-    case RouteId::kTokenize: return reply_of(context, tokenize(context, request));
-    case RouteId::kDetokenize: return reply_of(context, detokenize(context, request));
-    case RouteId::kTokenizerInfo: return reply_of(context, tokenizer_info(context));
-    case RouteId::kResetPrefixCache: return reply_of(context, reset_cache(context));
+    case RouteId::kModels:
+      return reply_of(context, all_models(context));
+    case RouteId::kModel:
+      return reply_of(context, one_model(context, request, route));
+    case RouteId::kHealth:
+      return health_reply(context, Probe::kHealth);
+    case RouteId::kLive:
+      return health_reply(context, Probe::kLive);
+    case RouteId::kReady:
+      return health_reply(context, Probe::kReady);
+    case RouteId::kMetrics:
+      return metrics_reply(context);
+    case RouteId::kVersion:
+      return reply_of(context, version_body(context));
+    case RouteId::kLoad:
+      return reply_of(context, load_body(context));
+    case RouteId::kTokenize:
+      return reply_of(context, tokenize(context, request));
+    case RouteId::kDetokenize:
+      return reply_of(context, detokenize(context, request));
+    case RouteId::kTokenizerInfo:
+      return reply_of(context, tokenizer_info(context));
+    case RouteId::kResetPrefixCache:
+      return reply_of(context, reset_cache(context));
     case RouteId::kEmbeddings:
       return context.error_reply({Error{ErrorCode::kNotSupported, "this model does not give embeddings", ""}});
     case RouteId::kRoot:
-      return text_reply(200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
+      return text_reply(
+          200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
     case RouteId::kChat:
-    case RouteId::kCompletions: break;  // served by generation.cc
+    case RouteId::kCompletions:
+      break;  // served by generation.cc
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});
 }

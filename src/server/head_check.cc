@@ -28,7 +28,8 @@ bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '
 Error bad(std::string message) { return {ErrorCode::kInvalidValue, std::move(message), ""}; }
 
 Error too_large(const Limits& limits, LimitId id, std::string_view what, size_t got) {
-  return {limit_table()[static_cast<size_t>(id)].code, fmt::format("{} of {} bytes, limit {}", what, got, limits[id]), ""};
+  return {limit_table()[static_cast<size_t>(id)].code, fmt::format("{} of {} bytes, limit {}", what, got, limits[id]),
+          ""};
 }
 
 size_t limit_of(const Limits& limits, LimitId id) { return static_cast<size_t>(limits[id]); }
@@ -43,7 +44,8 @@ Result<void> check_target(std::string_view target) {
   if (target == "*") return {};
   if (target.empty() || target.front() != '/') return bad("the request target must begin with /");
   for (size_t i = 0; i < target.size(); ++i) {
-    if (static_cast<unsigned char>(target[i]) <= 0x20 || target[i] == 0x7F) return bad("control byte in the request target");
+    if (static_cast<unsigned char>(target[i]) <= 0x20 || target[i] == 0x7F)
+      return bad("control byte in the request target");
     if (target[i] != '%') continue;
     if (i + 2 >= target.size() || !is_hex(target[i + 1]) || !is_hex(target[i + 2])) {
       return bad("bad percent encoding in the request target");

@@ -7,11 +7,16 @@ namespace {
 
 std::string_view state_name(HealthState state) {
   switch (state) {
-    case HealthState::kLoading: return "loading";
-    case HealthState::kReady: return "ready";
-    case HealthState::kDraining: return "draining";
-    case HealthState::kStalled: return "stalled";
-    case HealthState::kDead: return "dead";
+    case HealthState::kLoading:
+      return "loading";
+    case HealthState::kReady:
+      return "ready";
+    case HealthState::kDraining:
+      return "draining";
+    case HealthState::kStalled:
+      return "stalled";
+    case HealthState::kDead:
+      return "dead";
   }
   return "";
 }
@@ -22,7 +27,8 @@ HealthState health_state(ServerContext& context) {
   instance::Instance* instance = context.instance.load(std::memory_order_acquire);
   if (instance != nullptr) {
     if (instance->state() == instance::InstanceState::kDead) return HealthState::kDead;
-    if (instance->stall_age() >= context.options.limits[LimitId::kLiveStallSeconds] * kSecond) return HealthState::kStalled;
+    if (instance->stall_age() >= context.options.limits[LimitId::kLiveStallSeconds] * kSecond)
+      return HealthState::kStalled;
   }
   if (!context.serving()) return HealthState::kDraining;
   return instance == nullptr ? HealthState::kLoading : HealthState::kReady;
@@ -33,10 +39,13 @@ int probe_status(Probe probe, HealthState state) {
   constexpr int kUnavailable = 503;
   switch (state) {
     case HealthState::kLoading:
-    case HealthState::kDraining: return probe == Probe::kLive ? kOk : kUnavailable;
-    case HealthState::kReady: return kOk;
+    case HealthState::kDraining:
+      return probe == Probe::kLive ? kOk : kUnavailable;
+    case HealthState::kReady:
+      return kOk;
     case HealthState::kStalled:
-    case HealthState::kDead: return kUnavailable;
+    case HealthState::kDead:
+      return kUnavailable;
   }
   return kUnavailable;
 }
@@ -62,7 +71,8 @@ HttpReply health_reply(ServerContext& context, Probe probe) {
   ErrorCode code = state == HealthState::kLoading    ? ErrorCode::kLoading
                    : state == HealthState::kDraining ? ErrorCode::kDraining
                                                      : ErrorCode::kEngineDead;
-  std::string message = state == HealthState::kLoading ? "Loading model" : fmt::format("the engine is {}", state_name(state));
+  std::string message =
+      state == HealthState::kLoading ? "Loading model" : fmt::format("the engine is {}", state_name(state));
   HttpReply reply = context.error_reply({Error{code, message, ""}});
   if (auto envelope = parse_json(reply.body); envelope.ok() && envelope->find("error") != nullptr) {
     body.set("error", *envelope->find("error"));

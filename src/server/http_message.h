@@ -14,14 +14,14 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;
-  std::string path;                    // without the query
-  std::string query;                   // behind '?', not decoded
-  bool http_1_1 = true;                // false: HTTP/1.0
+  std::string path;      // without the query
+  std::string query;     // behind '?', not decoded
+  bool http_1_1 = true;  // false: HTTP/1.0
   bool keep_alive = true;
   bool expects_continue = false;
-  bool has_body_framing = false;       // Content-Length or chunked
+  bool has_body_framing = false;  // Content-Length or chunked
   std::optional<uint64_t> content_length;
-  Headers headers;                     // names in lower case
+  Headers headers;  // names in lower case
   std::string body;
 
   // The first header of this (lower-case) name; nullptr when absent.
@@ -33,7 +33,7 @@ struct HttpReply {
   std::string content_type = "application/json";
   Headers headers;
   std::string body;
-  bool close = false;                  // the connection ends after this reply
+  bool close = false;  // the connection ends after this reply
 };
 
 std::string_view status_text(int status);

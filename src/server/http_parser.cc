@@ -18,7 +18,8 @@ constexpr size_t kMaxChunkHeader = 16 * 1024;
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
 Error too_large(const Limits& limits) {
-  return {ErrorCode::kRequestTooLarge, fmt::format("request body is larger than {} bytes", limits[LimitId::kBodyBytes]), ""};
+  return {ErrorCode::kRequestTooLarge, fmt::format("request body is larger than {} bytes", limits[LimitId::kBodyBytes]),
+          ""};
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ Result<void> HttpParser::put_head(std::string_view head) {
   size_t used = parser.put(boost::asio::buffer(head.data(), head.size()), error);
   if (error == http::error::body_limit) return too_large(state_->limits);
   if (error && error != http::error::need_more) return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
-  if (used != head.size() || !parser.is_header_done()) return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
+  if (used != head.size() || !parser.is_header_done())
+    return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
   const auto& message = parser.get();
   request_.method = view(message.method_string());
   std::string_view target = view(message.target());
@@ -78,7 +80,8 @@ Result<size_t> HttpParser::put_body(std::string_view bytes) {
     if (error == http::error::body_limit) return too_large(state_->limits);
     if (error == http::error::need_more) {
       if (bytes.size() - total > kMaxChunkHeader) {
-        return Error{ErrorCode::kInvalidValue, fmt::format("chunk header or trailers over {} bytes", kMaxChunkHeader), ""};
+        return Error{ErrorCode::kInvalidValue, fmt::format("chunk header or trailers over {} bytes", kMaxChunkHeader),
+                     ""};
       }
       break;
     }

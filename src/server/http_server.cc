@@ -118,13 +118,15 @@ void HttpServer::State::start_connection(tcp::socket socket, std::string address
   context.metrics.add(MetricId::kConnectionsOpen, 1);
   IoThread& thread = *io[next_io++ % io.size()];
   if (&thread.context() == &io.front()->context()) {
-    asio::co_spawn(thread.context(), run_connection(context, thread, std::move(socket), std::move(address)), asio::detached);
+    asio::co_spawn(thread.context(), run_connection(context, thread, std::move(socket), std::move(address)),
+                   asio::detached);
     return;
   }
   // Another loop takes it over, so that all of its handlers run there.
   auto protocol = socket.local_endpoint().protocol();
   tcp::socket moved(thread.context(), protocol, socket.release());
-  asio::co_spawn(thread.context(), run_connection(context, thread, std::move(moved), std::move(address)), asio::detached);
+  asio::co_spawn(thread.context(), run_connection(context, thread, std::move(moved), std::move(address)),
+                 asio::detached);
 }
 
 asio::awaitable<void> HttpServer::State::accept_loop() {
@@ -234,8 +236,12 @@ int HttpServer::State::serve_until_done() {
     next_status += status_every;
     engine::EngineStats now = instance->stats();
     if (now.n_steps == last.n_steps) continue;
-    auto rate = [&](uint64_t to, uint64_t from) { return static_cast<double>(to - from) / context.options.status_line_s; };
-    double hits = now.prefix_query_tokens == 0 ? 0.0 : 100.0 * static_cast<double>(now.prefix_hit_tokens) / static_cast<double>(now.prefix_query_tokens);
+    auto rate = [&](uint64_t to, uint64_t from) {
+      return static_cast<double>(to - from) / context.options.status_line_s;
+    };
+    double hits = now.prefix_query_tokens == 0 ? 0.0
+                                               : 100.0 * static_cast<double>(now.prefix_hit_tokens) /
+                                                     static_cast<double>(now.prefix_query_tokens);
     double kv = now.kv_blocks_total == 0 ? 0.0 : 100.0 * now.kv_blocks_active / now.kv_blocks_total;
     LOG(LogLevel::kInfo,
         "prompt {:.1f} tok/s, generation {:.1f} tok/s, running {}, waiting {}, KV {:.1f}%, prefix hits {:.1f}%",
@@ -269,7 +275,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
   for (uint32_t i = 0; i < std::max(1u, all.n_io_threads); ++i) state->io.push_back(std::make_unique<IoThread>());
   asio::io_context& loop = state->io.front()->context();
   auto cannot = [&](const boost::system::error_code& error) {
-    return Error{ErrorCode::kResource, fmt::format("cannot bind {}:{}: {}", all.host, all.port, error.message()), "--port"};
+    return Error{ErrorCode::kResource, fmt::format("cannot bind {}:{}: {}", all.host, all.port, error.message()),
+                 "--port"};
   };
   boost::system::error_code error;
   auto address = asio::ip::make_address(all.host == "localhost" ? "127.0.0.1" : all.host, error);

@@ -102,7 +102,8 @@ TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
   }
   HttpClient idle(server.port());
   EXPECT_EQ(idle.get("/version").status, 200);
-  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 2 && server.instance().stats().n_waiting == 3; }));
+  ASSERT_TRUE(
+      eventually([&] { return server.instance().stats().n_running == 2 && server.instance().stats().n_waiting == 3; }));
   server.server().shut_down();
   EXPECT_TRUE(eventually([&] { return !server.context().serving(); }, 200));
   HttpClient late(server.port());
@@ -141,7 +142,8 @@ TEST(HttpServer, DrainLimitEndsStreamsWithAnErrorEvent) {
   TestServer server(options);
   server.backend().step_us = 5000;
   HttpClient client(server.port());
-  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
+  client.send(HttpClient::post_bytes("/v1/completions",
+                                     R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 1; }));
   server.server().shut_down();
   auto reply = client.read_reply();
@@ -155,7 +157,8 @@ TEST(HttpServer, SecondSignalEndsWithinTwoSeconds) {
   TestServer server;
   server.backend().step_us = 5000;
   HttpClient client(server.port());
-  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
+  client.send(HttpClient::post_bytes("/v1/completions",
+                                     R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 1; }));
   server.server().shut_down();
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -172,8 +175,9 @@ TEST(Health, TableOfProbes) {
     int ready;
   };
   const Row rows[] = {
-      {HealthState::kLoading, 503, 200, 503},  {HealthState::kReady, 200, 200, 200}, {HealthState::kDraining, 503, 200, 503},
-      {HealthState::kStalled, 503, 503, 503}, {HealthState::kDead, 503, 503, 503},
+      {HealthState::kLoading, 503, 200, 503},  {HealthState::kReady, 200, 200, 200},
+      {HealthState::kDraining, 503, 200, 503}, {HealthState::kStalled, 503, 503, 503},
+      {HealthState::kDead, 503, 503, 503},
   };
   for (const Row& row : rows) {
     EXPECT_EQ(probe_status(Probe::kHealth, row.state), row.health);

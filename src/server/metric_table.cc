@@ -12,14 +12,13 @@ constexpr MetricKind kCounter = MetricKind::kCounter;
 constexpr MetricKind kHistogram = MetricKind::kHistogram;
 constexpr BaseLabels kModelOnly = BaseLabels::kModelOnly;
 
-constexpr double kTtftBuckets[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75,
+constexpr double kTtftBuckets[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
                                    1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
 constexpr double kItlBuckets[] = {.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80};
-constexpr double kLatencyBuckets[] = {.3, .5, .8, 1,  1.5, 2,  2.5, 5,   10,  15,  20,
+constexpr double kLatencyBuckets[] = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                       30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
-constexpr double kTokensBuckets[] = {1,    2,    5,     10,    20,    50,     100,    200,    500,
-                                     1000, 2000, 5000,  10000, 20000, 50000,  100000, 200000, 500000,
-                                     1e6,  2e6,  5e6};
+constexpr double kTokensBuckets[] = {1,    2,     5,     10,    20,     50,     100,    200, 500, 1000, 2000,
+                                     5000, 10000, 20000, 50000, 100000, 200000, 500000, 1e6, 2e6, 5e6};
 constexpr double kNBuckets[] = {1, 2, 5, 10, 20};
 constexpr double kIterationBuckets[] = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 constexpr double kPreemptionBuckets[] = {1, 2, 3, 4, 5, 10, 20};
@@ -30,8 +29,8 @@ constexpr double kRatioBuckets[] = {.25, .5, .8, .9, .95, 1, 1.05, 1.1, 1.25, 2,
 constexpr MetricRow kMetrics[] = {
     {Id::kRequestsRunning, "vllm:num_requests_running", kGauge, "Sequences in the batch."},
     {Id::kRequestsWaiting, "vllm:num_requests_waiting", kGauge, "Sequences waiting for a place in the batch."},
-    {Id::kWaitingByReason, "vllm:num_requests_waiting_by_reason", kGauge, "Waiting sequences by reason.", Buckets::kNone,
-     "reason", "capacity|deferred"},
+    {Id::kWaitingByReason, "vllm:num_requests_waiting_by_reason", kGauge, "Waiting sequences by reason.",
+     Buckets::kNone, "reason", "capacity|deferred"},
     {Id::kKvUsage, "vllm:kv_cache_usage_perc", kGauge, "Fraction of KV blocks in use; 1 = all."},
     {Id::kPromptTokens, "vllm:prompt_tokens_total", kCounter, "Prompt tokens processed."},
     {Id::kGenerationTokens, "vllm:generation_tokens_total", kCounter, "Tokens generated."},
@@ -42,14 +41,16 @@ constexpr MetricRow kMetrics[] = {
     {Id::kPrefixHits, "vllm:prefix_cache_hits_total", kCounter, "Prompt tokens found in the prefix cache."},
     {Id::kExternalPrefixQueries, "vllm:external_prefix_cache_queries_total", kCounter,
      "Prompt tokens looked up in other engines."},
-    {Id::kExternalPrefixHits, "vllm:external_prefix_cache_hits_total", kCounter, "Prompt tokens found in other engines."},
-    {Id::kPromptTokensBySource, "vllm:prompt_tokens_by_source_total", kCounter, "Prompt tokens by where their KV came from.",
-     Buckets::kNone, "source", "local_compute|local_cache_hit|external_kv_transfer"},
+    {Id::kExternalPrefixHits, "vllm:external_prefix_cache_hits_total", kCounter,
+     "Prompt tokens found in other engines."},
+    {Id::kPromptTokensBySource, "vllm:prompt_tokens_by_source_total", kCounter,
+     "Prompt tokens by where their KV came from.", Buckets::kNone, "source",
+     "local_compute|local_cache_hit|external_kv_transfer"},
     {Id::kPromptTokensCached, "vllm:prompt_tokens_cached_total", kCounter, "Prompt tokens not computed."},
-    {Id::kPromptTokensCachedBySource, "vllm:prompt_tokens_cached_by_source_total", kCounter, "Cached prompt tokens by tier.",
-     Buckets::kNone, "source", "device|host|disk|p2p|external_unspecified"},
-    {Id::kAdmissionRejections, "vllm:admission_rejections_total", kCounter, "Requests refused at admission.", Buckets::kNone,
-     "reason", "max_num_queued_reqs|max_num_queued_tokens|deadline|draining", kModelOnly},
+    {Id::kPromptTokensCachedBySource, "vllm:prompt_tokens_cached_by_source_total", kCounter,
+     "Cached prompt tokens by tier.", Buckets::kNone, "source", "device|host|disk|p2p|external_unspecified"},
+    {Id::kAdmissionRejections, "vllm:admission_rejections_total", kCounter, "Requests refused at admission.",
+     Buckets::kNone, "reason", "max_num_queued_reqs|max_num_queued_tokens|deadline|draining", kModelOnly},
     {Id::kTtft, "vllm:time_to_first_token_seconds", kHistogram, "Arrival to first token.", Buckets::kTtft},
     {Id::kItl, "vllm:inter_token_latency_seconds", kHistogram, "Time between tokens.", Buckets::kItl},
     {Id::kTimePerOutputToken, "vllm:request_time_per_output_token_seconds", kHistogram, "Decode time / (tokens - 1).",
@@ -61,14 +62,15 @@ constexpr MetricRow kMetrics[] = {
     {Id::kPrefillTime, "vllm:request_prefill_time_seconds", kHistogram, "First scheduled to first token.",
      Buckets::kLatency},
     {Id::kDecodeTime, "vllm:request_decode_time_seconds", kHistogram, "First to last token.", Buckets::kLatency},
-    {Id::kRequestPromptTokens, "vllm:request_prompt_tokens", kHistogram, "Prompt tokens of a request.", Buckets::kTokens},
+    {Id::kRequestPromptTokens, "vllm:request_prompt_tokens", kHistogram, "Prompt tokens of a request.",
+     Buckets::kTokens},
     {Id::kRequestGenerationTokens, "vllm:request_generation_tokens", kHistogram, "Generated tokens of a choice.",
      Buckets::kTokens},
     {Id::kMaxGenerationTokens, "vllm:request_max_num_generation_tokens", kHistogram,
      "Longest generation among the choices of a request.", Buckets::kTokens},
     {Id::kParamsMaxTokens, "vllm:request_params_max_tokens", kHistogram, "max_tokens of a request.", Buckets::kTokens},
-    {Id::kPrefillComputed, "vllm:request_prefill_kv_computed_tokens", kHistogram, "Prompt tokens computed, cached ones left out.",
-     Buckets::kTokens},
+    {Id::kPrefillComputed, "vllm:request_prefill_kv_computed_tokens", kHistogram,
+     "Prompt tokens computed, cached ones left out.", Buckets::kTokens},
     {Id::kParamsN, "vllm:request_params_n", kHistogram, "n of a request.", Buckets::kN},
     {Id::kIterationTokens, "vllm:iteration_tokens_total", kHistogram, "Tokens of a step.", Buckets::kIteration},
     {Id::kRequestPreemptions, "vllm:request_num_preemptions", kHistogram, "Preemptions of a choice.",
@@ -84,7 +86,8 @@ constexpr MetricRow kMetrics[] = {
      "free|cached|active|cooling|external"},
     {Id::kMemoryBytes, "millrace:memory_bytes", kGauge, "Memory by use.", Buckets::kNone, "kind",
      "weights|kv|activations|host_cache|other"},
-    {Id::kHeartbeatAge, "millrace:engine_heartbeat_age_seconds", kGauge, "Time since the last step while work is pending."},
+    {Id::kHeartbeatAge, "millrace:engine_heartbeat_age_seconds", kGauge,
+     "Time since the last step while work is pending."},
     {Id::kEngineState, "millrace:engine_state", kGauge, "1 for the state the engine is in.", Buckets::kNone, "state",
      "loading|ready|draining|dead"},
     {Id::kStreamsOpen, "millrace:http_streams_open", kGauge, "Event streams open."},
@@ -95,17 +98,18 @@ constexpr MetricRow kMetrics[] = {
      Buckets::kFine},
     {Id::kTtftRatio, "millrace:ttft_prediction_ratio", kHistogram, "Predicted / measured time to first token.",
      Buckets::kRatio},
-    {Id::kRequestsShed, "millrace:requests_shed_total", kCounter, "Requests refused, by reason.", Buckets::kNone, "reason",
-     "queue_reqs|queue_tokens|queue_bytes|deadline|kv|memory|draining|key_limit"},
+    {Id::kRequestsShed, "millrace:requests_shed_total", kCounter, "Requests refused, by reason.", Buckets::kNone,
+     "reason", "queue_reqs|queue_tokens|queue_bytes|deadline|kv|memory|draining|key_limit"},
     {Id::kDeadlineMissed, "millrace:deadline_missed_total", kCounter, "Deadlines passed.", Buckets::kNone, "phase",
      "queued|running"},
     {Id::kRecomputedTokens, "millrace:recomputed_tokens_total", kCounter, "Rows computed again after a preemption."},
-    {Id::kKvEvictions, "millrace:kv_evictions_total", kCounter, "Cached blocks given up.", Buckets::kNone, "tier", "device"},
-    {Id::kDisconnects, "millrace:client_disconnects_total", kCounter, "Clients gone before their answer.", Buckets::kNone,
-     "phase", "queued|running"},
+    {Id::kKvEvictions, "millrace:kv_evictions_total", kCounter, "Cached blocks given up.", Buckets::kNone, "tier",
+     "device"},
+    {Id::kDisconnects, "millrace:client_disconnects_total", kCounter, "Clients gone before their answer.",
+     Buckets::kNone, "phase", "queued|running"},
     {Id::kSlowReaderCancels, "millrace:slow_reader_cancels_total", kCounter, "Streams ended because nobody read them."},
-    {Id::kUnknownFields, "millrace:unknown_fields_total", kCounter, "Request fields nobody knows.", Buckets::kNone, "dialect",
-     "openai"},
+    {Id::kUnknownFields, "millrace:unknown_fields_total", kCounter, "Request fields nobody knows.", Buckets::kNone,
+     "dialect", "openai"},
     {Id::kConnectionsOpen, "millrace:http_connections_open", kGauge, "Connections open."},
     {Id::kHttpReplies, "millrace:http_replies_total", kCounter, "Replies by status class.", Buckets::kNone, "class",
      "2xx|4xx|5xx"},
@@ -118,16 +122,26 @@ std::span<const MetricRow> metric_table() { return kMetrics; }
 
 std::span<const double> metric_buckets(BucketSet set) {
   switch (set) {
-    case Buckets::kNone: return {};
-    case Buckets::kTtft: return kTtftBuckets;
-    case Buckets::kItl: return kItlBuckets;
-    case Buckets::kLatency: return kLatencyBuckets;
-    case Buckets::kTokens: return kTokensBuckets;
-    case Buckets::kN: return kNBuckets;
-    case Buckets::kIteration: return kIterationBuckets;
-    case Buckets::kPreemptions: return kPreemptionBuckets;
-    case Buckets::kFine: return kFineBuckets;
-    case Buckets::kRatio: return kRatioBuckets;
+    case Buckets::kNone:
+      return {};
+    case Buckets::kTtft:
+      return kTtftBuckets;
+    case Buckets::kItl:
+      return kItlBuckets;
+    case Buckets::kLatency:
+      return kLatencyBuckets;
+    case Buckets::kTokens:
+      return kTokensBuckets;
+    case Buckets::kN:
+      return kNBuckets;
+    case Buckets::kIteration:
+      return kIterationBuckets;
+    case Buckets::kPreemptions:
+      return kPreemptionBuckets;
+    case Buckets::kFine:
+      return kFineBuckets;
+    case Buckets::kRatio:
+      return kRatioBuckets;
   }
   return {};
 }

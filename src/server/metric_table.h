@@ -1,6 +1,5 @@
-// The table of every metric: name, type, help, buckets and extra label. Metrics stores one row of numbers per entry, the
-// exposition and the tests iterate it. Names and definitions: API.md 7.
-// Thread: any (constant data).
+// The table of every metric: name, type, help, buckets and extra label. Metrics stores one row of numbers per entry,
+// the exposition and the tests iterate it. Names and definitions: API.md 7. Thread: any (constant data).
 #pragma once
 
 #include <cstdint>

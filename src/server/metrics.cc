@@ -22,9 +22,12 @@ using Labels = std::vector<prometheus::ClientMetric::Label>;
 
 prometheus::MetricType type_of(MetricKind kind) {
   switch (kind) {
-    case MetricKind::kGauge: return prometheus::MetricType::Gauge;
-    case MetricKind::kCounter: return prometheus::MetricType::Counter;
-    case MetricKind::kHistogram: return prometheus::MetricType::Histogram;
+    case MetricKind::kGauge:
+      return prometheus::MetricType::Gauge;
+    case MetricKind::kCounter:
+      return prometheus::MetricType::Counter;
+    case MetricKind::kHistogram:
+      return prometheus::MetricType::Histogram;
   }
   return prometheus::MetricType::Untyped;
 }
@@ -55,8 +58,8 @@ Labels cache_labels(const instance::Instance& instance, const engine::EngineStat
 }  // namespace
 
 struct Metrics::Series {
-  std::atomic<double> value{0.0};            // of a counter or gauge; sum of a histogram
-  std::vector<std::atomic<uint64_t>> counts; // of a histogram: one per bucket and one beyond
+  std::atomic<double> value{0.0};             // of a counter or gauge; sum of a histogram
+  std::vector<std::atomic<uint64_t>> counts;  // of a histogram: one per bucket and one beyond
 };
 
 size_t bucket_of(std::span<const double> bounds, double value) {
@@ -186,7 +189,8 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kPreemptions, number(stats.n_preemptions));
   raise_to(MetricId::kPrefixQueries, number(stats.prefix_query_tokens));
   raise_to(MetricId::kPrefixHits, number(stats.prefix_hit_tokens));
-  raise_to(MetricId::kPromptTokensBySource, number(stats.prompt_tokens - std::min(stats.prefix_hit_tokens, stats.prompt_tokens)), 0);
+  raise_to(MetricId::kPromptTokensBySource,
+           number(stats.prompt_tokens - std::min(stats.prefix_hit_tokens, stats.prompt_tokens)), 0);
   raise_to(MetricId::kPromptTokensBySource, number(stats.prefix_hit_tokens), 1);
   raise_to(MetricId::kPromptTokensCached, number(stats.prefix_hit_tokens));
   raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
@@ -249,11 +253,11 @@ std::string Metrics::render(instance::Instance* instance, const std::string& ver
   for (const MetricRow& row : metric_table()) families.push_back(family_of(row, model, max_len));
   if (instance != nullptr) {
     const instance::InstanceFacts& facts = instance->facts();
-    families.push_back(info_family("vllm:cache_config_info", "Settings of the KV cache.",
-                                   cache_labels(*instance, instance->stats())));
-    families.push_back(info_family("millrace:build_info", "What runs here.",
-                                   {{"device", facts.device}, {"engine", "0"}, {"isa", facts.isa}, {"model_name", model},
-                                    {"version", version}}));
+    families.push_back(
+        info_family("vllm:cache_config_info", "Settings of the KV cache.", cache_labels(*instance, instance->stats())));
+    families.push_back(info_family(
+        "millrace:build_info", "What runs here.",
+        {{"device", facts.device}, {"engine", "0"}, {"isa", facts.isa}, {"model_name", model}, {"version", version}}));
   }
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);

@@ -34,9 +34,9 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   ~Metrics() override;
 
   // label_idx: place in the row's label_values; 0 for rows without a label.
-  void add(MetricId id, double value, size_t label_idx = 0);   // counters; gauges that go up and down
+  void add(MetricId id, double value, size_t label_idx = 0);  // counters; gauges that go up and down
   void observe(MetricId id, double value, size_t label_idx = 0);
-  double value(MetricId id, size_t label_idx = 0) const;       // counters and gauges
+  double value(MetricId id, size_t label_idx = 0) const;  // counters and gauges
 
   // A request that was refused or failed with this code.
   void count_refusal(ErrorCode code);
@@ -65,9 +65,9 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   std::vector<std::vector<std::unique_ptr<Series>>> rows_;  // [MetricId][label value]
   SystemClock clock_;
   std::mutex snapshot_mutex_;
-  std::string snapshot_;                                    // guarded by snapshot_mutex_
-  Tick snapshot_at_ = 0;                                    // guarded by snapshot_mutex_
-  bool snapshot_loaded_ = false;                            // guarded by snapshot_mutex_
+  std::string snapshot_;          // guarded by snapshot_mutex_
+  Tick snapshot_at_ = 0;          // guarded by snapshot_mutex_
+  bool snapshot_loaded_ = false;  // guarded by snapshot_mutex_
 };
 
 // The bucket of a value: the first upper bound that is not below it; bounds.size() beyond all.

@@ -61,20 +61,25 @@ TEST(Metrics, EveryRowIsExposedWithItsTypeAndLabels) {
   TestServer server;
   Scrape scrape(server.port());
   for (const MetricRow& row : metric_table()) {
-    std::string type = row.kind == MetricKind::kGauge ? "gauge" : row.kind == MetricKind::kCounter ? "counter" : "histogram";
+    std::string type = row.kind == MetricKind::kGauge     ? "gauge"
+                       : row.kind == MetricKind::kCounter ? "counter"
+                                                          : "histogram";
     EXPECT_NE(scrape.text().find("# TYPE " + std::string(row.name) + " " + type + "\n"), std::string::npos) << row.name;
-    EXPECT_EQ(row.kind == MetricKind::kCounter, row.name.ends_with("_total") && row.kind != MetricKind::kHistogram) << row.name;
+    EXPECT_EQ(row.kind == MetricKind::kCounter, row.name.ends_with("_total") && row.kind != MetricKind::kHistogram)
+        << row.name;
     for (std::string_view value : split_values(row.label_values)) {
       std::string name(row.name);
       if (row.kind == MetricKind::kHistogram) name += "_count";
-      std::string labels = row.base == BaseLabels::kModelAndEngine ? "engine=\"0\",model_name=\"echo\"" : "model_name=\"echo\"";
+      std::string labels =
+          row.base == BaseLabels::kModelAndEngine ? "engine=\"0\",model_name=\"echo\"" : "model_name=\"echo\"";
       if (!row.label.empty()) labels += "," + std::string(row.label) + "=\"" + std::string(value) + "\"";
       EXPECT_TRUE(scrape.values().contains(name + "{" + labels + "}")) << name << "{" << labels << "}";
     }
   }
   EXPECT_NE(scrape.text().find("vllm:cache_config_info{block_size=\"32\",cache_dtype=\"bf16\""), std::string::npos);
   EXPECT_EQ(scrape("millrace:build_info", "isa=\"none\""), 1);
-  EXPECT_EQ(HttpClient(server.port()).get("/metrics").header("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(HttpClient(server.port()).get("/metrics").header("Content-Type"),
+            "text/plain; version=0.0.4; charset=utf-8");
 }
 
 TEST(Metrics, BucketsAreThoseOfTheInterface) {
@@ -92,13 +97,16 @@ TEST(Metrics, BucketsAreThoseOfTheInterface) {
     return std::vector<double>(out.begin(), out.end());
   };
   EXPECT_EQ(bounds("vllm:time_to_first_token_seconds"),
-            (std::vector<double>{.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560}));
+            (std::vector<double>{.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
+                                 1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560}));
   EXPECT_EQ(bounds("vllm:inter_token_latency_seconds"),
             (std::vector<double>{.01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5, 5, 7.5, 10, 20, 40, 80}));
-  EXPECT_EQ(bounds("vllm:e2e_request_latency_seconds"),
-            (std::vector<double>{.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680}));
+  EXPECT_EQ(
+      bounds("vllm:e2e_request_latency_seconds"),
+      (std::vector<double>{.3, .5, .8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680}));
   EXPECT_EQ(bounds("vllm:request_params_n"), (std::vector<double>{1, 2, 5, 10, 20}));
-  EXPECT_EQ(bounds("vllm:request_prompt_tokens"), (std::vector<double>{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}));
+  EXPECT_EQ(bounds("vllm:request_prompt_tokens"),
+            (std::vector<double>{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}));
 }
 
 TEST(Metrics, BucketOfIsInclusiveAbove) {
@@ -146,7 +154,8 @@ TEST(Metrics, CountersEqualWhatClientsSee) {
     threads.emplace_back([&, t] {
       HttpClient client(server.port());
       for (int i = 0; i < 10; ++i) {
-        std::string prompt = std::string(40 + static_cast<size_t>(i), static_cast<char>('a' + t)) + std::to_string(i % 3);
+        std::string prompt =
+            std::string(40 + static_cast<size_t>(i), static_cast<char>('a' + t)) + std::to_string(i % 3);
         ask(client, "{\"prompt\":\"" + prompt + "\",\"max_tokens\":" + (i % 2 == 0 ? "7" : "200") + "}", tallies[t]);
       }
     });
@@ -177,11 +186,11 @@ TEST(Metrics, CountersEqualWhatClientsSee) {
   EXPECT_EQ(scrape("vllm:time_to_first_token_seconds_count"), total.choices);
   EXPECT_EQ(scrape("vllm:inter_token_latency_seconds_count"), total.output - total.choices);
   EXPECT_EQ(scrape("millrace:inter_token_latency_fine_seconds_count"), total.output - total.choices);
-  for (const char* name : {"vllm:e2e_request_latency_seconds", "vllm:request_queue_time_seconds", "vllm:request_prefill_time_seconds",
-                           "vllm:request_decode_time_seconds", "vllm:request_inference_time_seconds",
-                           "vllm:request_prompt_tokens", "vllm:request_generation_tokens", "vllm:request_max_num_generation_tokens",
-                           "vllm:request_params_max_tokens", "vllm:request_prefill_kv_computed_tokens",
-                           "vllm:request_num_preemptions"}) {
+  for (const char* name :
+       {"vllm:e2e_request_latency_seconds", "vllm:request_queue_time_seconds", "vllm:request_prefill_time_seconds",
+        "vllm:request_decode_time_seconds", "vllm:request_inference_time_seconds", "vllm:request_prompt_tokens",
+        "vllm:request_generation_tokens", "vllm:request_max_num_generation_tokens", "vllm:request_params_max_tokens",
+        "vllm:request_prefill_kv_computed_tokens", "vllm:request_num_preemptions"}) {
     EXPECT_EQ(scrape(std::string(name) + "_count"), total.choices) << name;
   }
   EXPECT_EQ(scrape("vllm:request_prompt_tokens_sum"), total.prompt);
@@ -191,7 +200,8 @@ TEST(Metrics, CountersEqualWhatClientsSee) {
   EXPECT_EQ(scrape("vllm:request_params_n_count"), total.requests);
   EXPECT_EQ(scrape("vllm:iteration_tokens_total_count"), static_cast<double>(server.backend().n_steps));
   EXPECT_EQ(scrape("vllm:iteration_tokens_total_sum"), static_cast<double>(server.backend().n_rows));
-  EXPECT_EQ(scrape("millrace:step_time_seconds_count", "kind=\"prefill\"") + scrape("millrace:step_time_seconds_count", "kind=\"decode\"") +
+  EXPECT_EQ(scrape("millrace:step_time_seconds_count", "kind=\"prefill\"") +
+                scrape("millrace:step_time_seconds_count", "kind=\"decode\"") +
                 scrape("millrace:step_time_seconds_count", "kind=\"mixed\""),
             static_cast<double>(server.backend().n_steps));
   EXPECT_EQ(scrape("millrace:http_replies_total", "class=\"2xx\""), total.requests);
@@ -217,8 +227,10 @@ TEST(Metrics, TimesEqualWhatAClientMeasures) {
   EXPECT_NEAR(e2e, ttft + decode, 0.02);
   EXPECT_NEAR(decode, scrape("vllm:inter_token_latency_seconds_sum"), 1e-6);
   EXPECT_NEAR(decode / 10, scrape("vllm:request_time_per_output_token_seconds_sum"), 1e-6);
-  EXPECT_NEAR(scrape("vllm:request_inference_time_seconds_sum"), scrape("vllm:request_prefill_time_seconds_sum") + decode, 1e-6);
-  EXPECT_NEAR(ttft, scrape("vllm:request_queue_time_seconds_sum") + scrape("vllm:request_prefill_time_seconds_sum"), 1e-3);
+  EXPECT_NEAR(scrape("vllm:request_inference_time_seconds_sum"),
+              scrape("vllm:request_prefill_time_seconds_sum") + decode, 1e-6);
+  EXPECT_NEAR(ttft, scrape("vllm:request_queue_time_seconds_sum") + scrape("vllm:request_prefill_time_seconds_sum"),
+              1e-3);
   EXPECT_GT(scrape("millrace:decode_tokens_per_second"), 10);
   EXPECT_LT(scrape("millrace:decode_tokens_per_second"), 51);
   EXPECT_GT(scrape("millrace:prefill_tokens_per_second"), 80);
@@ -236,7 +248,8 @@ TEST(Metrics, GaugesFollowTheLoad) {
   TestServer server({}, echo);
   server.backend().step_us = 2000;
   std::vector<std::unique_ptr<HttpClient>> clients;
-  std::string body = R"({"prompt":"abcdefghijabcdefghijabcdefghijabcdefghij","max_tokens":1500,"ignore_eos":true,"stream":true})";
+  std::string body =
+      R"({"prompt":"abcdefghijabcdefghijabcdefghijabcdefghij","max_tokens":1500,"ignore_eos":true,"stream":true})";
   for (int i = 0; i < 5; ++i) {
     clients.push_back(std::make_unique<HttpClient>(server.port()));
     clients.back()->send(HttpClient::post_bytes("/v1/completions", body));
@@ -271,7 +284,9 @@ TEST(Metrics, GaugesFollowTheLoad) {
   Scrape after(server.port());
   EXPECT_EQ(after("vllm:num_requests_running") + after("vllm:num_requests_waiting"), 0);
   EXPECT_EQ(after("vllm:request_success_total", "finished_reason=\"abort\""), 5);
-  EXPECT_EQ(after("millrace:client_disconnects_total", "phase=\"queued\"") + after("millrace:client_disconnects_total", "phase=\"running\""), 5);
+  EXPECT_EQ(after("millrace:client_disconnects_total", "phase=\"queued\"") +
+                after("millrace:client_disconnects_total", "phase=\"running\""),
+            5);
   EXPECT_EQ(after("vllm:kv_cache_usage_perc"), 0);
 }
 

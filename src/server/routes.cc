@@ -40,7 +40,8 @@ std::span<const Route> route_table() { return kRoutes; }
 
 const Route* find_route(std::string_view path) {
   for (const Route& route : kRoutes) {
-    if (route.prefix ? path.starts_with(route.path) && path.size() > route.path.size() : path == route.path) return &route;
+    if (route.prefix ? path.starts_with(route.path) && path.size() > route.path.size() : path == route.path)
+      return &route;
   }
   return nullptr;
 }

@@ -40,8 +40,8 @@ struct Route {
   RouteId id;
   uint8_t methods = kGet;
   AuthClass auth = AuthClass::kKey;
-  bool has_body = false;        // JSON; Content-Length or chunked needed
-  bool prefix = false;          // the path goes on (model names with slashes)
+  bool has_body = false;  // JSON; Content-Length or chunked needed
+  bool prefix = false;    // the path goes on (model names with slashes)
 };
 
 std::span<const Route> route_table();

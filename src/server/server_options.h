@@ -12,20 +12,20 @@ namespace millrace::server {
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8000;                       // 0: any free port (see HttpServer::port)
-  std::vector<std::string> api_keys;          // empty: open
+  uint16_t port = 8000;               // 0: any free port (see HttpServer::port)
+  std::vector<std::string> api_keys;  // empty: open
   std::vector<std::string> admin_keys;
-  std::vector<std::string> allowed_origins;   // CORS; "*" = any
-  std::string root_path;                      // prefix stripped from every path
+  std::vector<std::string> allowed_origins;  // CORS; "*" = any
+  std::string root_path;                     // prefix stripped from every path
   std::string version = "0.1.0";
   api::ErrorStyle error_style = api::ErrorStyle::kOpenAi;
   Limits limits;
   uint32_t n_io_threads = 1;
-  uint32_t sse_header_delay_ms = 1000;        // the status line of a stream waits this long for the first event
-  uint32_t sse_keep_alive_ms = 15000;         // silence before a comment line; 0 = never
-  uint32_t status_line_s = 10;                // seconds between status lines in the log; 0 = none
-  bool allow_open = false;                    // a bind beyond loopback without a key
-  bool metrics_auth = false;                  // /metrics and /load need a key
+  uint32_t sse_header_delay_ms = 1000;  // the status line of a stream waits this long for the first event
+  uint32_t sse_keep_alive_ms = 15000;   // silence before a comment line; 0 = never
+  uint32_t status_line_s = 10;          // seconds between status lines in the log; 0 = none
+  bool allow_open = false;              // a bind beyond loopback without a key
+  bool metrics_auth = false;            // /metrics and /load need a key
   bool strict_fields = false;
   bool trust_request_chat_template = false;
   bool force_include_usage = false;

@@ -50,9 +50,9 @@ class StreamWriter {
   api::ReplyKind kind_;
   api::ChunkWriter chunks_;
   std::string events_;
-  uint32_t n_tokens_ = 0;                  // in events_
-  std::vector<uint32_t> n_output_;         // by choice: tokens written
-  std::vector<bool> begun_;                // by choice
+  uint32_t n_tokens_ = 0;           // in events_
+  std::vector<uint32_t> n_output_;  // by choice: tokens written
+  std::vector<bool> begun_;         // by choice
   api::Usage running_;
   bool started_ = false;
   bool ended_ = false;

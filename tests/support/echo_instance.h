@@ -52,8 +52,8 @@ inline text::TokenizerSpec byte_tokenizer_spec() {
 }
 
 struct EchoOptions {
-  uint32_t max_len = 2048;                 // tokens
-  uint32_t n_blocks = 256;                 // of 32 tokens
+  uint32_t max_len = 2048;  // tokens
+  uint32_t n_blocks = 256;  // of 32 tokens
   uint32_t max_queued_requests = 512;
   uint32_t max_live = 64;
   bool chat = true;
