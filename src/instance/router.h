@@ -34,8 +34,8 @@ class Notifier {
 };
 
 struct Mail {
-  std::unique_ptr<Prepared> prepared;       // once, from a text worker
-  std::vector<flow::TokenEvent> events;     // in order of the engine
+  std::unique_ptr<Prepared> prepared;    // once, from a text worker
+  std::vector<flow::TokenEvent> events;  // in order of the engine
 };
 
 class Router final : public flow::EventSink {
@@ -54,9 +54,9 @@ class Router final : public flow::EventSink {
 
  private:
   struct Slot {
-    SessionKey key = 0;                     // 0: free
+    SessionKey key = 0;  // 0: free
     uint32_t generation = 0;
-    bool notified = false;                  // the notifier knows of the mail
+    bool notified = false;  // the notifier knows of the mail
     Notifier* notifier = nullptr;
     Mail mail;
   };
