@@ -9,7 +9,9 @@ namespace millrace::layers {
 namespace {
 
 // Heads of one unit: their rows are a multiple of 32, so units start on panels.
-int64_t heads_per_unit(int64_t head_dim) { return kernels::kPanelRows / std::gcd(head_dim, int64_t{kernels::kPanelRows}); }
+int64_t heads_per_unit(int64_t head_dim) {
+  return kernels::kPanelRows / std::gcd(head_dim, int64_t{kernels::kPanelRows});
+}
 
 struct HeadRange {
   int64_t begin = 0;
@@ -85,15 +87,17 @@ Partials partials_at(float* memory, const AttentionTile& tile, const AttentionSh
 
 struct ItemPlace {
   const AttentionTile* tile;
-  int64_t head;    // KV head
+  int64_t head;       // KV head
+  int64_t window;     // tokens; 0 = none
+  uint8_t* scratch;   // of the kernel
 };
 
-void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const AttentionPlan& plan,
-                 const ItemPlace& place, int64_t span_idx, const Partials& partials, uint8_t* scratch) {
+void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
+                 int64_t span_idx, const Partials& partials) {
   const AttentionTile& tile = *place.tile;
   int64_t span = tile.first_span + span_idx;
   const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
-  int64_t first_seen = plan.window > 0 ? std::max<int64_t>(0, tile.pos - plan.window + 1) : 0;
+  int64_t first_seen = place.window > 0 ? std::max<int64_t>(0, tile.pos - place.window + 1) : 0;
   int64_t last_seen = tile.pos + tile.n_tokens - 1;
   constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
   const uint8_t* blocks[kSpanBlocks] = {};
@@ -110,7 +114,7 @@ void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, 
   args.n_group = static_cast<int32_t>(a.shape.n_group());
   args.head_dim = a.shape.head_dim;
   args.pos = tile.pos;
-  args.window = plan.window;
+  args.window = place.window;
   args.blocks = blocks;
   args.span_begin = span * kernels::kSpanTokens;
   args.scale = a.scale;
@@ -118,7 +122,7 @@ void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, 
   args.max = partials.max + span_idx * partials.rows_pad;
   args.sum = partials.sum + span_idx * partials.rows_pad;
   args.o = partials.o + span_idx * partials.rows_pad * a.shape.head_dim;
-  args.scratch = scratch;
+  args.scratch = place.scratch;
   ctx.k.attn_span[static_cast<size_t>(step.kv.dtype)](args);
 }
 
@@ -170,9 +174,12 @@ void project_heads(Ctx& ctx, const Attention& a, const AttentionStep& step, cons
   int64_t total = n_q + 2 * n_kv;  // cost in units of one matrix
   int64_t n_threads = ctx.team.n_threads;
   // unit u goes to the thread in whose part of the cost its middle lies
-  auto is_mine = [&](int64_t before, int64_t cost) { return (2 * before + cost) * n_threads / (2 * total) == ctx.team.thread; };
+  auto is_mine = [&](int64_t before, int64_t cost) {
+    return (2 * before + cost) * n_threads / (2 * total) == ctx.team.thread;
+  };
   for (int64_t u = 0; u < n_q; ++u) {
-    if (is_mine(u, 1)) project_q(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_heads)});
+    if (!is_mine(u, 1)) continue;
+    project_q(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_heads)});
   }
   for (int64_t u = 0; u < n_kv; ++u) {
     if (!is_mine(n_q + 2 * u, 2)) continue;
@@ -185,7 +192,8 @@ void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPl
   int64_t hd = a.shape.head_dim;
   auto* scratch = ctx.own.take<uint8_t>(
       static_cast<size_t>(kernels::attn_scratch_bytes(step.limits.max_item_rows, hd)));
-  float* own = plan.split ? nullptr : ctx.own.take<float>(static_cast<size_t>(own_partial_floats(a.shape, step.limits)));
+  auto own_floats = static_cast<size_t>(own_partial_floats(a.shape, step.limits));
+  float* own = plan.split ? nullptr : ctx.own.take<float>(own_floats);
   int64_t item = plan.item_of_thread[ctx.team.thread];
   int64_t end = plan.item_of_thread[ctx.team.thread + 1];
   int64_t tile_idx = 0;
@@ -193,15 +201,16 @@ void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPl
     while (tile_idx + 1 < plan.n_tiles && plan.tiles[tile_idx + 1].item_begin <= item) ++tile_idx;
     const AttentionTile& tile = plan.tiles[tile_idx];
     int64_t in_tile = item - tile.item_begin;
-    ItemPlace place{&tile, plan.split ? in_tile / tile.n_spans : in_tile};
+    int64_t head = plan.split ? in_tile / tile.n_spans : in_tile;
+    ItemPlace place{&tile, head, plan.window, scratch};
     int64_t unit_floats = partial_floats(tile.n_spans, tile.n_tokens * a.shape.n_group(), hd);
     float* memory = plan.split ? plan.partials + tile.partial_begin + place.head * unit_floats : own;
     Partials partials = partials_at(memory, tile, a.shape);
     if (plan.split) {
-      attend_span(ctx, a, step, plan, place, in_tile % tile.n_spans, partials, scratch);
+      attend_span(ctx, a, step, place, in_tile % tile.n_spans, partials);
       if (!finishes_unit(plan, place)) continue;
     } else {
-      for (int64_t s = 0; s < tile.n_spans; ++s) attend_span(ctx, a, step, plan, place, s, partials, scratch);
+      for (int64_t s = 0; s < tile.n_spans; ++s) attend_span(ctx, a, step, place, s, partials);
     }
     merge_unit(ctx, a, step, place, partials, acts);
   }

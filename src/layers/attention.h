@@ -46,7 +46,7 @@ struct AttentionStep {
   const Rope& rope;
   const float* angles = nullptr;      // [n_rows, rope.row_floats()]
   float* q = nullptr;                 // [n_rows, q_stride] f32, shared
-  float* heads = nullptr;             // [n_rows, q_stride] f32, shared: attention output where it is not quantised at once
+  float* heads = nullptr;             // [n_rows, q_stride] f32, shared: attention output before quantisation
   int64_t q_stride = 0;               // round_up(n_heads * head_dim, 32)
 };
 
@@ -56,8 +56,8 @@ int64_t attention_own_bytes(const AttentionShape& shape, const AttentionLimits& 
 // q, k, v of all rows; k and v go to their blocks. The caller syncs after it.
 void project_heads(Ctx& ctx, const Attention& attention, const AttentionStep& step, const ActSet& input);
 
-// softmax(q k) v of this thread's items; the output is quantised into `acts` when attention.quantize_heads, else left in
-// step.heads. The caller syncs after it.
+// softmax(q k) v of this thread's items; the output is quantised into `acts` when attention.quantize_heads, else left
+// in step.heads. The caller syncs after it.
 void attend(Ctx& ctx, const Attention& attention, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts);
 
 }  // namespace millrace::layers

@@ -70,7 +70,9 @@ void deal(AttentionPlan& plan, int64_t total_cost, int n_threads) {
         place(whole);
         continue;
       }
-      for (int64_t s = 0; s < tile.n_spans; ++s) place(span_cost(tile, tile.first_span + s, plan.window) * tile.n_tokens);
+      for (int64_t s = 0; s < tile.n_spans; ++s) {
+        place(span_cost(tile, tile.first_span + s, plan.window) * tile.n_tokens);
+      }
     }
   }
   while (thread <= n_threads) plan.item_of_thread[thread++] = plan.n_items;

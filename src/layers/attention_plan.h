@@ -1,6 +1,6 @@
-// AttentionPlan: how the attention of one step is cut into items and dealt to threads. An item is a tile of query tokens
-// of one sequence x one KV head x either one absolute span of 256 tokens (split) or all its spans. Layers with the same
-// window share a plan. Whatever the cut, each row meets the same spans in the same order: the same bits.
+// AttentionPlan: how the attention of one step is cut into items and dealt to threads. An item is a tile of query
+// tokens of one sequence x one KV head x either one absolute span of 256 tokens (split) or all its spans. Layers with
+// the same window share a plan. Whatever the cut, each row meets the same spans in the same order: the same bits.
 //  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside.
 //  2. Items are dealt in order, by cost; the thread that finishes the last span of a (tile, KV head) merges it.
 // Thread: built by one thread, read by all behind a barrier.

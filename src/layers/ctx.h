@@ -52,7 +52,8 @@ struct Batch {
   }
 };
 
-// Where the KV bytes of each layer lie: head h of block id at base + id * block_bytes + offset_bytes[layer] + h * head_bytes.
+// Where the KV bytes of each layer lie: head h of block id at
+// base + id * block_bytes + offset_bytes[layer] + h * head_bytes.
 struct KvLayerPlace {
   uint32_t table = 0;                              // KvGroup: index into SeqRows::tables
   uint64_t offset_bytes = 0;                       // of the layer inside a block

@@ -89,7 +89,8 @@ TEST(Rope, ScalingsChangeFrequencies) {
   EXPECT_NEAR(static_cast<double>(plain.inv_freq()[16]), 0.01, 1e-9);
   Rope linear(weights::RopeStyle::kHalfSplit, 64, 10000.0, {.kind = RopeScalingKind::kLinear, .factor = 4.0}, {});
   EXPECT_EQ(linear.inv_freq()[0], 0.25f);
-  Rope factors(weights::RopeStyle::kHalfSplit, 64, 10000.0, {.kind = RopeScalingKind::kFactors}, std::vector<float>(32, 2.0f));
+  std::vector<float> divisors(32, 2.0f);
+  Rope factors(weights::RopeStyle::kHalfSplit, 64, 10000.0, {.kind = RopeScalingKind::kFactors}, divisors);
   EXPECT_EQ(factors.inv_freq()[0], 0.5f);
   std::vector<float> row(static_cast<size_t>(plain.row_floats()));
   plain.fill(row.data(), 3);

@@ -1,6 +1,6 @@
 // Rope: rotary position embedding. Frequencies are fixed at load, angles of the rows of a step are computed once per
 // step into scratch, heads are rotated in place.
-//   inv_freq[i] = base^(-2i / rope_dims), scaled by kind;  angle = pos * inv_freq[i] in f32, as transformers computes it.
+//   inv_freq[i] = base^(-2i / rope_dims), scaled by kind;  angle = pos * inv_freq[i] in f32, as in transformers.
 // Source of the scalings: transformers modeling_rope_utils.py (linear, llama3); GGUF rope_freqs for explicit divisors.
 // Thread: construction by the loader; fill() and rotate() on any thread for its own rows.
 #pragma once
@@ -27,7 +27,8 @@ class Rope {
   int64_t row_floats() const { return 2 * half_floats(); }
   void fill(float* row, int64_t position) const;
   void rotate(const kernels::KernelTable& table, float* head, const float* row) const {
-    (style_ == weights::RopeStyle::kInterleaved ? table.rope_pairs : table.rope_half)(head, row, row + half_floats(), dims());
+    bool pairs = style_ == weights::RopeStyle::kInterleaved;
+    (pairs ? table.rope_pairs : table.rope_half)(head, row, row + half_floats(), dims());
   }
 
   bool operator==(const Rope&) const = default;

@@ -22,9 +22,8 @@ Result<std::unique_ptr<Model>> load_model(const weights::ModelFile& file, const 
   for (const ModelRow& row : kModels) {
     if (row.architecture == file.desc().architecture) return row.load(file, options);
   }
-  return Error{ErrorCode::kBadFile,
-               fmt::format("architecture {} has no implementation", weights::architecture_name(file.desc().architecture)),
-               {}};
+  std::string_view name = weights::architecture_name(file.desc().architecture);
+  return Error{ErrorCode::kBadFile, fmt::format("architecture {} has no implementation", name), {}};
 }
 
 std::vector<tensor::KvLayerSpec> Model::kv_layers() const {

@@ -1,5 +1,5 @@
-// KvStore: the bytes of the KV cache, and the geometry that says where they lie. A block holds 32 tokens of all layers of
-// one KvGroup: head h of layer place p at base + id * block_bytes + (p * n_kv_heads + h) * kv_head_bytes.
+// KvStore: the bytes of the KV cache, and the geometry that says where they lie. A block holds 32 tokens of all layers
+// of one KvGroup: head h of layer place p at base + id * block_bytes + (p * n_kv_heads + h) * kv_head_bytes.
 //  1. All KvGroups have the same block_bytes: layers are cut into groups of at most layers_per_block, so a group with
 //     fewer layers leaves the rest of its blocks unused (padding_bytes() says how much).
 //  2. Bytes of a block are never cleared: attention selects by position, so stale tokens are never seen.
@@ -20,7 +20,7 @@
 namespace millrace::runtime {
 
 // Groups layers by window and cuts the groups so that blocks are equal and padding is least (at most kMaxKvGroups
-// groups). kBadFile when layers have unequal heads or more distinct windows than groups. n_blocks and max_len are left 0.
+// groups). kBadFile when layers have unequal heads or more distinct windows than groups. n_blocks and max_len stay 0.
 Result<flow::KvGeometry> build_kv_geometry(std::span<const tensor::KvLayerSpec> layers, kernels::KvDType dtype);
 
 // Bytes of layer places no layer uses, over one block of each group.

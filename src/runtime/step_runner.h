@@ -1,5 +1,5 @@
 // StepRunner: a model with its KV bytes, compute threads and scratch: runs one batch and hands out the logits of the
-// wanted rows. Everything is allocated when it is made; scratch_bytes() says how much, before any model memory is taken.
+// wanted rows. All is allocated when it is made; scratch_bytes() says how much, before any model memory is taken.
 //  1. Weights are read once per step: counters().weight_bytes grows by model.weight_bytes() per step with wanted rows
 //     (the output matrix once more for each further max_logit_rows of them).
 // Thread: run() by one thread at a time, which becomes compute thread 0.

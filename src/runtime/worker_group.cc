@@ -156,7 +156,8 @@ void WorkerGroup::warm_up() {
   params.max_tokens = 2;
   auto n_groups = static_cast<uint32_t>(geometry_.groups.size());
   uint32_t blocks_each = std::min(2u, geometry_.n_blocks / n_groups);
-  auto room = std::min<int64_t>(runner_.limits().max_rows, std::min(geometry_.max_len, blocks_each * geometry_.block_tokens));
+  uint32_t longest = std::min(geometry_.max_len, blocks_each * geometry_.block_tokens);
+  auto room = std::min<int64_t>(runner_.limits().max_rows, longest);
   if (room < 2) return;
   flow::StepPlan plan;
   auto n_prompt = static_cast<uint32_t>(room - 1);

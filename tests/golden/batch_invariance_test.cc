@@ -238,7 +238,8 @@ TEST_P(BatchInvariance, PrefixHit) {
   machine.share(second, 0, 1, 5);
   machine.grow(second, 0, 200);
   machine.grow(second, 1, 200);
-  second.shares = {{.slot = 0, .ctx = 160, .q_len = 40, .sample = true}, {.slot = 1, .ctx = 160, .q_len = 40, .sample = true}};
+  second.shares = {{.slot = 0, .ctx = 160, .q_len = 40, .sample = true},
+                   {.slot = 1, .ctx = 160, .q_len = 40, .sample = true}};
   flow::StepOutput out = machine.step(second);
   Trace cold;
   Trace hit;

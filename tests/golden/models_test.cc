@@ -126,10 +126,10 @@ class GoldenModels : public ::testing::TestWithParam<const char*> {
   TempFolder folder_;
 };
 
-// f32 weights leave only the KV cache as a source of rounding, and the same rounding is in the reference. Position 0 sees
-// one token, so it is equal but for f32 sums in another order (1e-6 each). Later a KV value near a bf16 tie may fall on
-// the other side, and each such step of 2^-8 moves others: the error ends between 1e-5 and a fraction of the rounding
-// itself. Against the reference without rounding it is the rounding: 2^-9 a value, amplified by a few layers.
+// f32 weights leave only the KV cache as a source of rounding, and the same rounding is in the reference. Position 0
+// sees one token, so it is equal but for f32 sums in another order (1e-6 each). Later a KV value near a bf16 tie may
+// fall on the other side, and each such step of 2^-8 moves others: the error ends between 1e-5 and a fraction of the
+// rounding itself. Against the reference without rounding it is the rounding: 2^-9 a value, amplified by a few layers.
 TEST_P(GoldenModels, F32MatchesTransformers) {
   auto n_vocab = static_cast<size_t>(shape_.number("vocab_size"));
   auto check = [&](const std::vector<float>& got, const char* what) {

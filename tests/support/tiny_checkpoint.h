@@ -60,8 +60,12 @@ inline TinyShape load_tiny_shape(const std::string& name) {
   Result<Json> json = parse_json(read_whole(std::string(kTinyFolder) + name + ".json"), JsonLimits{});
   CHECK(json.ok(), "{}", json.error().message);
   TinyShape shape{.name = name, .config = *json->find("config")};
-  for (const Json& token : json->find("tokens")->as_array()) shape.tokens.push_back(static_cast<TokenId>(token.as_int()));
-  for (const Json& at : json->find("positions")->as_array()) shape.positions.push_back(static_cast<uint32_t>(at.as_int()));
+  for (const Json& token : json->find("tokens")->as_array()) {
+    shape.tokens.push_back(static_cast<TokenId>(token.as_int()));
+  }
+  for (const Json& position : json->find("positions")->as_array()) {
+    shape.positions.push_back(static_cast<uint32_t>(position.as_int()));
+  }
   return shape;
 }
 
