@@ -1,5 +1,5 @@
 // Token ids against the `tokenizers` and `transformers` packages: every family, 1 MiB of mixed text each, compared
-// chunk by chunk through a hash. References: tools/golden/tokenizers.py.
+// chunk by chunk through a hash. References: tools/golden/tokenizer_corpora.py.
 //
 // Two differences from a plain transformers conversion of a GGUF file are intended, and the references follow the
 // models' published tokenizer.json:
