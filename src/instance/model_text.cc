@@ -67,7 +67,14 @@ Result<text::GgufVocab> read_vocab(const weights::GgufFile& gguf) {
   return vocab;
 }
 
-Result<text::TokenizerSpec> read_spec(const weights::ModelFile& file) {
+void take_float(const Json& config, std::string_view name, std::optional<float>& out) {
+  const Json* value = config.get(name);
+  if (value != nullptr && value->is_number()) out = static_cast<float>(value->as_double());
+}
+
+}  // namespace
+
+Result<text::TokenizerSpec> load_tokenizer_spec(const weights::ModelFile& file) {
   if (const weights::GgufFile* gguf = file.gguf()) {
     text::GgufVocab vocab = TRY(read_vocab(*gguf));
     return text::spec_from_gguf(vocab);
@@ -78,7 +85,7 @@ Result<text::TokenizerSpec> read_spec(const weights::ModelFile& file) {
   return text::spec_from_tokenizer_text(*folder->tokenizer_json(), config == nullptr ? "" : config->dump());
 }
 
-std::optional<std::string> template_text(const weights::ModelFile& file) {
+std::optional<std::string> chat_template_source(const weights::ModelFile& file) {
   if (const weights::GgufFile* gguf = file.gguf()) {
     auto text = gguf->get_string("tokenizer.chat_template", std::string_view());
     if (text.ok() && !text->empty()) return std::string(*text);
@@ -92,15 +99,8 @@ std::optional<std::string> template_text(const weights::ModelFile& file) {
   return text->as_string();
 }
 
-void take_float(const Json& config, std::string_view name, std::optional<float>& out) {
-  const Json* value = config.get(name);
-  if (value != nullptr && value->is_number()) out = static_cast<float>(value->as_double());
-}
-
-}  // namespace
-
 Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file) {
-  text::TokenizerSpec spec = TRY(read_spec(file));
+  text::TokenizerSpec spec = TRY(load_tokenizer_spec(file));
   TRY(text::check_embedding_rows(spec, file.desc().n_vocab));
   return text::Tokenizer::create(std::move(spec));
 }
@@ -117,7 +117,7 @@ std::string vocab_type(const weights::ModelFile& file) {
 
 Result<std::optional<text::ChatTemplate>> load_chat_template(const weights::ModelFile& file,
                                                              const std::string& override_text, const Limits& limits) {
-  std::optional<std::string> source = override_text.empty() ? template_text(file) : override_text;
+  std::optional<std::string> source = override_text.empty() ? chat_template_source(file) : override_text;
   if (!source) return std::optional<text::ChatTemplate>();
   Result<text::ChatTemplate> parsed = text::ChatTemplate::parse(std::move(*source), limits);
   if (!parsed.ok()) return Error{ErrorCode::kBadFile, "chat template: " + parsed.error().message, "--chat-template"};

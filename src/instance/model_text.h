@@ -14,6 +14,10 @@
 
 namespace millrace::instance {
 
+// What the tokenizer is made of: from GGUF metadata or tokenizer.json.
+Result<text::TokenizerSpec> load_tokenizer_spec(const weights::ModelFile& file);
+// The Jinja text of the model's own chat template, if it has one.
+std::optional<std::string> chat_template_source(const weights::ModelFile& file);
 Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file);
 // The name of the vocabulary's kind, for /v1/models.
 std::string vocab_type(const weights::ModelFile& file);
