@@ -76,6 +76,12 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
 }
 
 Instance::~Instance() {
+  halt();
+  engine_.reset();
+  parts_.backend.reset();
+}
+
+void Instance::halt() {
   {
     std::lock_guard lock(watch_mutex_);
     stopping_ = true;
@@ -86,8 +92,6 @@ Instance::~Instance() {
   engine_->wake();
   if (engine_thread_.joinable()) engine_thread_.join();
   if (watchdog_thread_.joinable()) watchdog_thread_.join();
-  engine_.reset();
-  parts_.backend.reset();
 }
 
 bool Instance::has_work() const { return router_.n_open() > 0 || engine_->stats().has_work; }

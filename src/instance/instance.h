@@ -99,8 +99,9 @@ class Instance {
  public:
   static Result<std::unique_ptr<Instance>> load(const InstanceOptions& options, const ProgressFn& progress);
   static Result<std::unique_ptr<Instance>> make(InstanceParts parts);
-  // Cancels everything, joins.
   ~Instance();
+  // Cancels everything and joins the threads: nothing is computed or delivered afterwards. The destructor does it too.
+  void halt();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
 
