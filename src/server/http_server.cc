@@ -31,7 +31,7 @@ namespace {
 
 constexpr auto kTick = milliseconds(20);              // how often the life cycle is looked at
 constexpr auto kSecondSignal = milliseconds(1500);    // a second signal ends the process within 2 s
-constexpr auto kLastBytes = std::chrono::seconds(2);  // for error events to leave after the drain limit
+constexpr auto kLastBytes = std::chrono::seconds(1);  // for error events to leave at the end
 constexpr int kBacklog = 1024;
 constexpr int kExitDead = 5;
 
@@ -318,11 +318,16 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   }
   state_->stop_threads();
   state_->context.instance.store(nullptr);
-  bool dead = state_->instance != nullptr && state_->instance->state() == instance::InstanceState::kDead;
-  if (dead) {
+  if (state_->instance != nullptr && state_->instance->state() == instance::InstanceState::kDead) {
     state_->abandoned = true;
     (void)state_->instance.release();  // its engine thread hangs: it cannot be joined, the process ends now
+    return exit_code;
   }
+  // What connections are left hold sessions: they go before the instance, and after everything that could wake them.
+  if (state_->instance != nullptr) state_->instance->halt();
+  state_->acceptor.reset();
+  state_->signals.reset();
+  state_->io.clear();
   state_->instance.reset();
   return exit_code;
 }

@@ -167,6 +167,24 @@ TEST(HttpServer, SecondSignalEndsWithinTwoSeconds) {
   EXPECT_TRUE(eventually([&] { return server.ended(); }, 2000));
 }
 
+TEST(HttpServer, ReaderThatNeverReadsDoesNotHoldTheEnd) {
+  ServerOptions options;
+  CHECK(options.limits.set(LimitId::kSseRingBytes, 8 * 1024).ok());
+  testing::EchoOptions echo;
+  echo.max_len = 16384;
+  echo.n_blocks = 1024;
+  TestServer server(options, echo);
+  HttpClient client(server.port());
+  client.set_receive_buffer(4096);
+  client.send(HttpClient::post_bytes("/v1/completions",
+                                     R"({"prompt":"ab","max_tokens":16000,"ignore_eos":true,"stream":true})"));
+  ASSERT_TRUE(eventually([&] { return server.context().metrics.value(MetricId::kStreamsParked) == 1.0; }));
+  server.server().shut_down();
+  server.server().shut_down();
+  EXPECT_TRUE(eventually([&] { return server.ended(); }, 2500));
+  EXPECT_EQ(*server.stop(), 0);
+}
+
 TEST(Health, TableOfProbes) {
   struct Row {
     HealthState state;

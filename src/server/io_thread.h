@@ -37,13 +37,13 @@ class IoThread final : public instance::Notifier {
  private:
   void deliver();
 
-  boost::asio::io_context context_{1};
   std::unordered_map<instance::SessionKey, Event*> waiters_;
   std::set<Connection*> connections_;
   std::array<char, 64 * 1024> scratch_;
   std::mutex mutex_;
   std::vector<instance::SessionKey> pending_;  // guarded by mutex_
   bool posted_ = false;                        // guarded by mutex_; deliver() is on its way
+  boost::asio::io_context context_{1};         // last: coroutines it still holds end before the rest
 };
 
 }  // namespace millrace::server
