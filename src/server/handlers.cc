@@ -203,7 +203,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kResetPrefixCache:
       return reply_of(context, reset_cache(context));
     case RouteId::kEmbeddings:
-      return context.error_reply({Error{ErrorCode::kNotSupported, "this model does not give embeddings", ""}});
+      return context.error_reply(
+          {Error{ErrorCode::kUnsupportedParameter, "embeddings are not supported by this server", "input"}});
     case RouteId::kRoot:
       return text_reply(
           200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
