@@ -24,6 +24,9 @@ need_packages() {
   apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
 }
 
+# Paths relative to this checkout: another clone finds what this one compiled.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # build PRESET TARGET...: configures and builds in build/PRESET.
 build() {
   local preset=$1
