@@ -2,10 +2,8 @@
 // whatever route carried them, on a stack of 256 KiB.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
 
 #include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,10 +12,12 @@
 #include "api/errors.h"
 #include "api/fields.h"
 #include "api/to_generate.h"
+#include "tests/hostile/small_stack.h"
 
 namespace millrace::api {
 namespace {
 
+using ::millrace::testing::on_small_stack;
 using ::testing::HasSubstr;
 
 constexpr int64_t kVocabulary = 151936;
@@ -25,20 +25,6 @@ const Limits kLimits;
 const std::vector<std::string> kNames = {"tiny", "other"};
 const ParseContext kContext{
     .limits = kLimits, .served_names = kNames, .model = {.n_vocab = kVocabulary, .max_len = 131072}};
-
-void on_small_stack(const std::function<void()>& body) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, 256 * 1024);
-  pthread_t thread;
-  auto start = [](void* argument) -> void* {
-    (*static_cast<const std::function<void()>*>(argument))();
-    return nullptr;
-  };
-  ASSERT_EQ(pthread_create(&thread, &attributes, start, const_cast<std::function<void()>*>(&body)), 0);
-  pthread_join(thread, nullptr);
-  pthread_attr_destroy(&attributes);
-}
 
 std::string shown(const Error& error) {
   EXPECT_EQ(error_row(error.code).status / 100, 4) << error.message;

@@ -2,36 +2,20 @@
 // stack of 256 KiB.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
 
 #include <chrono>
-#include <functional>
 #include <string>
 
+#include "tests/hostile/small_stack.h"
 #include "text/chat_template.h"
 
 namespace millrace::text {
 namespace {
 
+using ::millrace::testing::on_small_stack;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-constexpr size_t kStackBytes = 256 * 1024;
-
-void on_small_stack(const std::function<void()>& body) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  pthread_t thread;
-  auto start = [](void* argument) -> void* {
-    (*static_cast<const std::function<void()>*>(argument))();
-    return nullptr;
-  };
-  ASSERT_EQ(pthread_create(&thread, &attributes, start, const_cast<std::function<void()>*>(&body)), 0);
-  pthread_join(thread, nullptr);
-  pthread_attr_destroy(&attributes);
-}
 
 std::string repeat(std::string_view text, size_t n) {
   std::string out;
