@@ -162,8 +162,9 @@ Result<Totals> score(const PerplexityFlags& f, Loaded& loaded, const std::vector
                                                         .max_len = static_cast<uint32_t>(n_ctx)}));
   std::optional<LogitsWriter> writer;
   if (!f.save_logits.empty()) {
-    writer.emplace(TRY(LogitsWriter::create(f.save_logits, {static_cast<uint32_t>(n_vocab), static_cast<uint32_t>(n_ctx),
-                                                      static_cast<uint32_t>(windows.size())})));
+    writer.emplace(
+        TRY(LogitsWriter::create(f.save_logits, {static_cast<uint32_t>(n_vocab), static_cast<uint32_t>(n_ctx),
+                                                 static_cast<uint32_t>(windows.size())})));
   }
   Totals totals;
   std::vector<float> rows(n_vocab * (n_ctx - 1));

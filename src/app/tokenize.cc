@@ -103,8 +103,9 @@ Result<int> convert_command(std::span<const std::string> args) {
   if (::mkdir(out.c_str(), 0755) != 0 && !is_directory(out))
     return Error{ErrorCode::kIo, fmt::format("{}: cannot make the folder", out), "OUT"};
   TRY(write_file_atomic(out + "/tokenizer.json", TRY(text::to_tokenizer_json(spec))));
-  TRY(write_file_atomic(out + "/tokenizer_config.json",
-                        text::to_tokenizer_config(spec, instance::chat_template_source(file).value_or(""), file.desc().max_len)));
+  TRY(write_file_atomic(
+      out + "/tokenizer_config.json",
+      text::to_tokenizer_config(spec, instance::chat_template_source(file).value_or(""), file.desc().max_len)));
   fmt::print("{}\n", out);
   return 0;
 }
