@@ -61,7 +61,8 @@ Result<text::GgufVocab> read_vocab(const weights::GgufFile& gguf) {
     std::vector<int64_t> types = TRY(gguf.get_ints(key("token_type")));
     for (int64_t type : types) vocab.types.push_back(static_cast<int32_t>(std::clamp<int64_t>(type, -1, INT32_MAX)));
   }
-  if (const weights::GgufValue* charsmap = gguf.find(key("precompiled_charsmap"))) vocab.charsmap = as_text(charsmap->bytes);
+  if (const weights::GgufValue* charsmap = gguf.find(key("precompiled_charsmap")))
+    vocab.charsmap = as_text(charsmap->bytes);
   for (const IdField& row : kIdFields) vocab.*row.field = TRY(gguf.get_int(key(row.name), kAnyId, kNoToken));
   for (const FlagField& row : kFlagFields) vocab.*row.field = TRY(get_flag(gguf, row.name));
   return vocab;
@@ -134,7 +135,8 @@ api::SamplingDefaults load_defaults(const weights::ModelFile& file, bool use_gen
     take_float(*config, "min_p", defaults.min_p);
     take_float(*config, "repetition_penalty", defaults.repetition_penalty);
     const Json* top_k = config->get("top_k");
-    if (top_k != nullptr && top_k->is_int()) defaults.top_k = static_cast<int32_t>(std::clamp<int64_t>(top_k->as_int(), -1, INT32_MAX));
+    if (top_k != nullptr && top_k->is_int())
+      defaults.top_k = static_cast<int32_t>(std::clamp<int64_t>(top_k->as_int(), -1, INT32_MAX));
     const Json* max_tokens = config->get("max_new_tokens");
     if (max_tokens != nullptr && max_tokens->is_int()) defaults.max_tokens = max_tokens->as_int();
   }
