@@ -87,9 +87,9 @@ Partials partials_at(float* memory, const AttentionTile& tile, const AttentionSh
 
 struct ItemPlace {
   const AttentionTile* tile;
-  int64_t head;       // KV head
-  int64_t window;     // tokens; 0 = none
-  uint8_t* scratch;   // of the kernel
+  int64_t head;      // KV head
+  int64_t window;    // tokens; 0 = none
+  uint8_t* scratch;  // of the kernel
 };
 
 void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
@@ -137,8 +137,8 @@ void merge_unit(const Ctx& ctx, const Attention& a, const AttentionStep& step, c
     float* out = step.heads + row * step.q_stride + col;
     for (int64_t g = 0; g < n_group; ++g) {
       int64_t r = t * n_group + g;
-      ctx.k.attn_merge({partials.max + r, partials.sum + r, partials.o + r * hd, partials.rows_pad, tile.n_spans, hd,
-                        out + g * hd});
+      ctx.k.attn_merge(
+          {partials.max + r, partials.sum + r, partials.o + r * hd, partials.rows_pad, tile.n_spans, hd, out + g * hd});
     }
     if (a.quantize_heads) quantize_window(ctx.k, acts, row, col, n_group * hd, out);
   }
@@ -190,8 +190,8 @@ void project_heads(Ctx& ctx, const Attention& a, const AttentionStep& step, cons
 void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts) {
   size_t mark = ctx.own.mark();
   int64_t hd = a.shape.head_dim;
-  auto* scratch = ctx.own.take<uint8_t>(
-      static_cast<size_t>(kernels::attn_scratch_bytes(step.limits.max_item_rows, hd)));
+  auto* scratch =
+      ctx.own.take<uint8_t>(static_cast<size_t>(kernels::attn_scratch_bytes(step.limits.max_item_rows, hd)));
   auto own_floats = static_cast<size_t>(own_partial_floats(a.shape, step.limits));
   float* own = plan.split ? nullptr : ctx.own.take<float>(own_floats);
   int64_t item = plan.item_of_thread[ctx.team.thread];

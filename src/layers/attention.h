@@ -15,23 +15,23 @@
 namespace millrace::layers {
 
 struct Attention {
-  PackedMatrix q;                     // [n_heads * head_dim, d_model]
-  PackedMatrix k;                     // [n_kv_heads * head_dim, d_model]
+  PackedMatrix q;  // [n_heads * head_dim, d_model]
+  PackedMatrix k;  // [n_kv_heads * head_dim, d_model]
   PackedMatrix v;
-  PackedMatrix out;                   // [d_model, n_heads * head_dim]
-  const float* q_bias = nullptr;      // [n_heads * head_dim] or nullptr
+  PackedMatrix out;               // [d_model, n_heads * head_dim]
+  const float* q_bias = nullptr;  // [n_heads * head_dim] or nullptr
   const float* k_bias = nullptr;
   const float* v_bias = nullptr;
-  const float* q_norm = nullptr;      // [head_dim] or nullptr
+  const float* q_norm = nullptr;  // [head_dim] or nullptr
   const float* k_norm = nullptr;
   float norm_eps = 1e-5f;
   AttentionShape shape;
   uint32_t layer = 0;
-  int32_t rope_idx = 0;               // which angle table of the step
-  int32_t plan_idx = 0;               // which AttentionPlan of the step
+  int32_t rope_idx = 0;  // which angle table of the step
+  int32_t plan_idx = 0;  // which AttentionPlan of the step
   float scale = 1.0f;
   float softcap = 0.0f;
-  bool quantize_heads = false;        // the thread that merges a head quantises it at once
+  bool quantize_heads = false;  // the thread that merges a head quantises it at once
 
   ActMask input_mask() const { return q.act_mask() | k.act_mask() | v.act_mask(); }
   // True when one head group of the output is whole quantisation groups of `out`.
@@ -44,10 +44,10 @@ struct AttentionStep {
   const KvView& kv;
   const AttentionLimits& limits;
   const Rope& rope;
-  const float* angles = nullptr;      // [n_rows, rope.row_floats()]
-  float* q = nullptr;                 // [n_rows, q_stride] f32, shared
-  float* heads = nullptr;             // [n_rows, q_stride] f32, shared: attention output before quantisation
-  int64_t q_stride = 0;               // round_up(n_heads * head_dim, 32)
+  const float* angles = nullptr;  // [n_rows, rope.row_floats()]
+  float* q = nullptr;             // [n_rows, q_stride] f32, shared
+  float* heads = nullptr;         // [n_rows, q_stride] f32, shared: attention output before quantisation
+  int64_t q_stride = 0;           // round_up(n_heads * head_dim, 32)
 };
 
 // Bytes of Ctx::own that project_heads() or attend() takes, whichever is more.

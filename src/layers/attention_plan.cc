@@ -8,11 +8,11 @@
 namespace millrace::layers {
 namespace {
 
-constexpr int64_t kMaxItemRows = 64;             // 10 row tiles of the kernels: KV bytes are unpacked once for them
-constexpr int64_t kOwnFloats = 1 << 20;          // 4 MiB of partials per thread at most, unless one token needs more
-constexpr int64_t kSharedFloats = 1 << 22;       // 16 MiB of shared partials
-constexpr int64_t kCallCost = 64;                // tokens' worth of work in starting a span (estimate)
-constexpr int64_t kUnsplitItemsPerThread = 8;    // a whole unit must be at most this part of a thread's work
+constexpr int64_t kMaxItemRows = 64;           // 10 row tiles of the kernels: KV bytes are unpacked once for them
+constexpr int64_t kOwnFloats = 1 << 20;        // 4 MiB of partials per thread at most, unless one token needs more
+constexpr int64_t kSharedFloats = 1 << 22;     // 16 MiB of shared partials
+constexpr int64_t kCallCost = 64;              // tokens' worth of work in starting a span (estimate)
+constexpr int64_t kUnsplitItemsPerThread = 8;  // a whole unit must be at most this part of a thread's work
 
 int64_t tokens_per_tile(const AttentionShape& shape, const AttentionLimits& limits) {
   return std::max<int64_t>(1, limits.max_item_rows / shape.n_group());
@@ -99,7 +99,7 @@ int64_t own_partial_floats(const AttentionShape& shape, const AttentionLimits& l
 }
 
 AttentionPlanPieces carve_plan(device::Arena& arena, const AttentionShape& shape, int64_t window,
-                         const AttentionLimits& limits, int64_t n_rows, int n_threads) {
+                               const AttentionLimits& limits, int64_t n_rows, int n_threads) {
   AttentionPlanPieces pieces;
   pieces.shared = arena.take<AttentionPlan>(1);
   AttentionPlan& plan = pieces.empty;
@@ -128,8 +128,8 @@ void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const Att
     tile.partial_begin = floats;
     floats += shape.n_kv_heads * partial_floats(tile.n_spans, tile.n_tokens * shape.n_group(), shape.head_dim);
   }
-  plan.split = n_threads > 1 && floats <= limits.shared_floats &&
-               largest * n_threads * kUnsplitItemsPerThread > total_cost;
+  plan.split =
+      n_threads > 1 && floats <= limits.shared_floats && largest * n_threads * kUnsplitItemsPerThread > total_cost;
   plan.n_items = 0;
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     AttentionTile& tile = plan.tiles[i];

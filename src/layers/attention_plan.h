@@ -27,10 +27,10 @@ struct AttentionTile {
   int32_t row_begin = 0;
   int32_t n_tokens = 0;
   int32_t n_spans = 0;
-  int64_t pos = 0;             // of the first query token
+  int64_t pos = 0;  // of the first query token
   int64_t first_span = 0;
-  int64_t item_begin = 0;      // items before this tile
-  int64_t partial_begin = 0;   // split: floats before this tile's partials
+  int64_t item_begin = 0;     // items before this tile
+  int64_t partial_begin = 0;  // split: floats before this tile's partials
 };
 
 // Partials of one (tile, KV head): max and sum [n_spans, rows_pad], o [n_spans, rows_pad, head_dim].
@@ -40,22 +40,22 @@ constexpr int64_t partial_floats(int64_t n_spans, int64_t n_rows, int64_t head_d
 
 struct AttentionPlan {
   AttentionShape shape;
-  int64_t window = 0;                // tokens; 0 = none
-  bool split = false;                // items are single spans and partials are shared
+  int64_t window = 0;  // tokens; 0 = none
+  bool split = false;  // items are single spans and partials are shared
   int64_t n_tiles = 0;
   int64_t n_items = 0;
-  AttentionTile* tiles = nullptr;    // [n_tiles]
-  int64_t* item_of_thread = nullptr; // [n_threads + 1] first item of each thread
+  AttentionTile* tiles = nullptr;           // [n_tiles]
+  int64_t* item_of_thread = nullptr;        // [n_threads + 1] first item of each thread
   std::atomic<int32_t>* pending = nullptr;  // split: [n_tiles * n_kv_heads] spans not finished yet
-  float* partials = nullptr;         // split: shared
+  float* partials = nullptr;                // split: shared
 };
 
 // What a plan may use; all sizes are for the largest step.
 struct AttentionLimits {
-  int64_t max_rows = 0;              // rows of a step
-  int64_t max_len = 0;               // tokens of a sequence
-  int64_t max_item_rows = 64;        // query rows (tokens x group) of an item
-  int64_t shared_floats = 0;         // room for shared partials
+  int64_t max_rows = 0;        // rows of a step
+  int64_t max_len = 0;         // tokens of a sequence
+  int64_t max_item_rows = 64;  // query rows (tokens x group) of an item
+  int64_t shared_floats = 0;   // room for shared partials
 };
 
 // max_item_rows and shared_floats that keep scratch small for any max_len.
@@ -66,12 +66,12 @@ int64_t own_partial_floats(const AttentionShape& shape, const AttentionLimits& l
 // A plan in the making: every thread has the same pieces, one of them fills `shared` for all.
 struct AttentionPlanPieces {
   AttentionPlan* shared = nullptr;
-  AttentionPlan empty;               // with the carved arrays
+  AttentionPlan empty;  // with the carved arrays
 };
 
 // Carves the plan and its arrays (same calls on all threads; nothing is written).
 AttentionPlanPieces carve_plan(device::Arena& arena, const AttentionShape& shape, int64_t window,
-                         const AttentionLimits& limits, int64_t n_rows, int n_threads);
+                               const AttentionLimits& limits, int64_t n_rows, int n_threads);
 // Fills *pieces.shared for a batch. One thread; the others read it behind a barrier.
 void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int n_threads);
 

@@ -32,19 +32,19 @@ struct Ctx {
 struct SeqRows {
   int32_t row_begin = 0;
   int32_t n_rows = 0;
-  int64_t ctx = 0;                                 // tokens already in KV
-  const uint32_t* tables[kMaxKvTables] = {};       // per KvGroup: block id of each 32 tokens, up to the last row's
+  int64_t ctx = 0;                            // tokens already in KV
+  const uint32_t* tables[kMaxKvTables] = {};  // per KvGroup: block id of each 32 tokens, up to the last row's
 };
 
 struct Batch {
   int64_t n_rows = 0;
-  const TokenId* tokens = nullptr;                 // [n_rows]
-  const int32_t* row_seq = nullptr;                // [n_rows] index into seqs
-  const SeqRows* seqs = nullptr;                   // [n_seqs], row_begin ascending without gaps
+  const TokenId* tokens = nullptr;   // [n_rows]
+  const int32_t* row_seq = nullptr;  // [n_rows] index into seqs
+  const SeqRows* seqs = nullptr;     // [n_seqs], row_begin ascending without gaps
   int64_t n_seqs = 0;
-  const int32_t* wanted = nullptr;                 // [n_wanted] rows whose final hidden state is kept
+  const int32_t* wanted = nullptr;  // [n_wanted] rows whose final hidden state is kept
   int64_t n_wanted = 0;
-  float* hidden = nullptr;                         // out [n_wanted, round_up(d_model, 16)] f32, before the output norm
+  float* hidden = nullptr;  // out [n_wanted, round_up(d_model, 16)] f32, before the output norm
 
   int64_t position(int64_t row) const {
     const SeqRows& seq = seqs[row_seq[row]];
@@ -55,15 +55,15 @@ struct Batch {
 // Where the KV bytes of each layer lie: head h of block id at
 // base + id * block_bytes + offset_bytes[layer] + h * head_bytes.
 struct KvLayerPlace {
-  uint32_t table = 0;                              // KvGroup: index into SeqRows::tables
-  uint64_t offset_bytes = 0;                       // of the layer inside a block
+  uint32_t table = 0;         // KvGroup: index into SeqRows::tables
+  uint64_t offset_bytes = 0;  // of the layer inside a block
 };
 struct KvView {
   uint8_t* base = nullptr;
   uint64_t block_bytes = 0;
   uint64_t head_bytes = 0;
   kernels::KvDType dtype = kernels::KvDType::kBF16;
-  const KvLayerPlace* layers = nullptr;            // [n_layers]
+  const KvLayerPlace* layers = nullptr;  // [n_layers]
 
   uint8_t* head(uint32_t layer, uint32_t block, int64_t kv_head) const {
     return base + block * block_bytes + layers[layer].offset_bytes + static_cast<uint64_t>(kv_head) * head_bytes;

@@ -12,11 +12,11 @@
 namespace millrace::layers {
 
 struct Mlp {
-  PackedMatrix gate;               // [d_ff, d_model]
-  PackedMatrix up;                 // [d_ff, d_model]
-  PackedMatrix down;               // [d_model, d_ff]
+  PackedMatrix gate;  // [d_ff, d_model]
+  PackedMatrix up;    // [d_ff, d_model]
+  PackedMatrix down;  // [d_model, d_ff]
   int64_t d_ff = 0;
-  kernels::GateUp act = nullptr;   // silu_mul or gelu_mul
+  kernels::GateUp act = nullptr;  // silu_mul or gelu_mul
 
   ActMask input_mask() const { return gate.act_mask() | up.act_mask(); }
   // Bytes of Ctx::own that gate_up() takes.

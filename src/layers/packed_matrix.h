@@ -16,19 +16,19 @@ namespace millrace::layers {
 
 struct MatrixPart {
   tensor::Format format = tensor::Format::kF32;
-  int64_t n = 0;                      // output rows
-  int64_t panel_begin = 0;            // in the matrix
+  int64_t n = 0;            // output rows
+  int64_t panel_begin = 0;  // in the matrix
   int64_t n_panels = 0;
   int64_t panel_bytes = 0;
-  const uint8_t* panels = nullptr;    // of this part
+  const uint8_t* panels = nullptr;  // of this part
 };
 
 // Where the product goes. Column 32 * (p - panel_at_zero) of a row holds the first value of panel p.
 struct MatrixOut {
-  float* out = nullptr;               // [n_rows, stride] f32
-  int64_t stride = 0;                 // multiple of 16
+  float* out = nullptr;  // [n_rows, stride] f32
+  int64_t stride = 0;    // multiple of 16
   int64_t panel_at_zero = 0;
-  bool add = false;                   // out += product
+  bool add = false;  // out += product
 };
 
 class PackedMatrix {

@@ -14,11 +14,11 @@ namespace millrace::layers {
 // The sum of embedding and blocks. Models with a norm behind their blocks (gemma3) keep one copy per thread for small
 // steps, because then each thread adds the normed block output by itself.
 struct Residual {
-  float* x = nullptr;        // [n_rows, stride] f32
-  int64_t stride = 0;        // round_up(d_model, 16)
+  float* x = nullptr;  // [n_rows, stride] f32
+  int64_t stride = 0;  // round_up(d_model, 16)
   int64_t d_model = 0;
   int64_t n_rows = 0;
-  bool per_thread = false;   // x lies in Ctx::own
+  bool per_thread = false;  // x lies in Ctx::own
 
   float* row(int64_t i) const { return x + i * stride; }
 };

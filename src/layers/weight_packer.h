@@ -42,7 +42,7 @@ class WeightPacker {
     weights::WeightRole role;
     uint32_t layer;
     tensor::TensorView view;
-    int64_t offset;       // in the buffer
+    int64_t offset;  // in the buffer
   };
   struct VectorJob {
     const float** out;
