@@ -13,9 +13,7 @@ using layers::round_up;
 namespace {
 
 // An arena that is only measured, never written: any aligned address will do.
-device::Arena measuring_arena() {
-  return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46};
-}
+device::Arena measuring_arena() { return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46}; }
 
 layers::MatrixOut into(const layers::Residual& residual, float* delta) {
   if (delta != nullptr) return {delta, residual.stride, 0, false};
@@ -55,7 +53,7 @@ DecoderBuffers Decoder::carve(layers::StepArenas arenas, const StepLimits& limit
   b.residual = {x_arena.take<float>(rows * static_cast<size_t>(stride)), stride, desc_.d_model, n_rows, per_thread};
   b.input = layers::carve_input(arenas, input, n_rows, desc_.d_model);
   b.heads_in = heads_at_once_ ? layers::carve_acts(arenas.shared, heads, n_rows, desc_.q_dim())
-                             : layers::carve_input(arenas, heads, n_rows, desc_.q_dim());
+                              : layers::carve_input(arenas, heads, n_rows, desc_.q_dim());
   b.inner = layers::carve_acts(arenas.shared, inner, n_rows, desc_.d_ff);
   b.tmp = arenas.own.take<float>(static_cast<size_t>(stride));
   auto q_floats = rows * static_cast<size_t>(round_up(desc_.q_dim(), kernels::kPanelRows));
@@ -69,8 +67,8 @@ DecoderBuffers Decoder::carve(layers::StepArenas arenas, const StepLimits& limit
     b.angles[i] = arenas.shared.take<float>(rows * static_cast<size_t>(ropes_[i].row_floats()));
   }
   for (size_t i = 0; i < windows_.size(); ++i) {
-    b.plans[i] = layers::carve_plan(arenas.shared, shape_, windows_[i], attention_limits(limits), n_rows,
-                                    limits.n_threads);
+    b.plans[i] =
+        layers::carve_plan(arenas.shared, shape_, windows_[i], attention_limits(limits), n_rows, limits.n_threads);
   }
   return b;
 }

@@ -37,16 +37,16 @@ struct DecoderLayer {
 // The buffers of one step, carved alike on all threads.
 struct DecoderBuffers {
   layers::Residual residual;
-  layers::ActSet input;              // of q/k/v and gate/up
-  layers::ActSet heads_in;           // of the attention output projection
-  layers::ActSet inner;              // of down
-  float* tmp = nullptr;              // own [round_up(d_model, 16)]
-  float* q = nullptr;                // [n_rows, q_stride]
-  float* heads = nullptr;            // [n_rows, q_stride]
-  float* attn_delta = nullptr;       // [n_rows, residual.stride], with post norms
+  layers::ActSet input;         // of q/k/v and gate/up
+  layers::ActSet heads_in;      // of the attention output projection
+  layers::ActSet inner;         // of down
+  float* tmp = nullptr;         // own [round_up(d_model, 16)]
+  float* q = nullptr;           // [n_rows, q_stride]
+  float* heads = nullptr;       // [n_rows, q_stride]
+  float* attn_delta = nullptr;  // [n_rows, residual.stride], with post norms
   float* ffn_delta = nullptr;
-  float* angles[2] = {};             // by rope: [n_rows, row_floats]
-  layers::AttentionPlanPieces plans[2];   // by window
+  float* angles[2] = {};                 // by rope: [n_rows, row_floats]
+  layers::AttentionPlanPieces plans[2];  // by window
 };
 
 class Decoder final : public Model {
@@ -72,15 +72,15 @@ class Decoder final : public Model {
 
   weights::ModelDesc desc_;
   DecoderBlocks blocks_;
-  device::Buffer memory_;                 // packed weights
+  device::Buffer memory_;  // packed weights
   std::vector<DecoderLayer> layers_;
   layers::NormWeights output_norm_;
   layers::PackedMatrix output_;
   layers::Embedding embedding_;
   layers::AttentionShape shape_;
-  std::vector<layers::Rope> ropes_;       // 1 or 2
-  bool heads_at_once_ = true;             // attention output is quantised head by head, without a barrier
-  std::vector<int64_t> windows_;          // 1 or 2 distinct ones: one AttentionPlan each
+  std::vector<layers::Rope> ropes_;  // 1 or 2
+  bool heads_at_once_ = true;        // attention output is quantised head by head, without a barrier
+  std::vector<int64_t> windows_;     // 1 or 2 distinct ones: one AttentionPlan each
 };
 
 Result<std::unique_ptr<Model>> load_decoder(const weights::ModelFile& file, const LoadOptions& options,

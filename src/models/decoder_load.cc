@@ -23,9 +23,8 @@ int32_t index_of(std::vector<T>& list, const T& value) {
 
 Result<void> check_runnable(const weights::ModelDesc& desc, const weights::ModelFile& file) {
   if (desc.head_dim % kHeadDimUnit != 0 || desc.rope_dims % 2 != 0) {
-    return Error{ErrorCode::kBadFile,
-                 fmt::format("head size {}: must be a multiple of {}", desc.head_dim, kHeadDimUnit),
-                 {}};
+    return Error{
+        ErrorCode::kBadFile, fmt::format("head size {}: must be a multiple of {}", desc.head_dim, kHeadDimUnit), {}};
   }
   auto activation = desc.activation;
   if (activation != weights::Activation::kSilu && activation != weights::Activation::kGeluTanh) {

@@ -25,14 +25,14 @@ namespace millrace::models {
 // The largest step a scratch plan must hold.
 struct StepLimits {
   int64_t max_rows = 512;
-  int64_t max_len = 2048;        // tokens of a sequence
-  int64_t max_logit_rows = 64;   // rows of one logits() call
+  int64_t max_len = 2048;       // tokens of a sequence
+  int64_t max_logit_rows = 64;  // rows of one logits() call
   int n_threads = 1;
 };
 
 struct ScratchBytes {
   int64_t shared = 0;
-  int64_t own = 0;               // for each thread
+  int64_t own = 0;  // for each thread
 };
 
 struct Step {
@@ -53,9 +53,9 @@ class Model {
   // out [n_rows, out_stride] = logits of hidden [n_rows, round_up(d_model, 16)]. Ends with a barrier.
   struct LogitRows {
     float* hidden = nullptr;
-    int64_t n_rows = 0;          // at most StepLimits::max_logit_rows
+    int64_t n_rows = 0;  // at most StepLimits::max_logit_rows
     float* out = nullptr;
-    int64_t out_stride = 0;      // >= n_vocab, multiple of 16
+    int64_t out_stride = 0;  // >= n_vocab, multiple of 16
   };
   virtual void logits(layers::Ctx& ctx, const LogitRows& rows) const = 0;
 
