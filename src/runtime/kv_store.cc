@@ -61,8 +61,10 @@ Result<flow::KvGeometry> build_kv_geometry(std::span<const tensor::KvLayerSpec> 
   }
   Cut cut = best_cut(by_window, layers.size());
   if (cut.n_groups == 0) {
-    return Error{ErrorCode::kBadFile, fmt::format("{} kinds of attention window, at most {} are supported",
-                                                  by_window.size(), flow::kMaxKvGroups), {}};
+    return Error{
+        ErrorCode::kBadFile,
+        fmt::format("{} kinds of attention window, at most {} are supported", by_window.size(), flow::kMaxKvGroups),
+        {}};
   }
   flow::KvGeometry geometry;
   geometry.block_tokens = kernels::kKvBlockTokens;
@@ -109,9 +111,7 @@ Result<KvStore> KvStore::allocate(const flow::KvGeometry& geometry, std::span<co
   return store;
 }
 
-layers::KvView KvStore::view() {
-  return {memory_.data(), block_bytes_, head_bytes_, dtype_, places_.data()};
-}
+layers::KvView KvStore::view() { return {memory_.data(), block_bytes_, head_bytes_, dtype_, places_.data()}; }
 
 void KvStore::copy(const flow::CopyOp& op) {
   CHECK(op.src < n_blocks_ && op.dst < n_blocks_, "copy of block {} to {}, there are {}", op.src, op.dst, n_blocks_);

@@ -13,7 +13,7 @@ using layers::round_up;
 namespace {
 
 struct ScratchLayout {
-  models::ScratchBytes model;   // rounded to pages of 4 KiB so that threads do not share lines
+  models::ScratchBytes model;  // rounded to pages of 4 KiB so that threads do not share lines
   int64_t hidden_bytes = 0;
   int64_t logits_bytes = 0;
   int64_t logits_stride = 0;

@@ -22,10 +22,10 @@
 namespace millrace::runtime {
 
 struct RunnerSetup {
-  const models::Model& model;             // all four outlive the runner
+  const models::Model& model;  // all four outlive the runner
   const kernels::KernelTable& table;
   device::ThreadPool& pool;
-  flow::KvGeometry geometry;              // with n_blocks and max_len
+  flow::KvGeometry geometry;  // with n_blocks and max_len
   kernels::KvDType kv_dtype = kernels::KvDType::kBF16;
   int64_t max_rows = 512;
   int64_t max_logit_rows = 64;
@@ -34,8 +34,8 @@ struct RunnerSetup {
 struct RunnerCounters {
   int64_t steps = 0;
   int64_t rows = 0;
-  int64_t weight_bytes = 0;               // packed bytes read
-  int64_t barriers = 0;                   // passed by each thread
+  int64_t weight_bytes = 0;  // packed bytes read
+  int64_t barriers = 0;      // passed by each thread
 };
 
 // Called on the compute threads, rows shared out: logits [n_vocab] of wanted row i; may be changed in place.
@@ -67,10 +67,10 @@ class StepRunner {
   models::StepLimits limits_;
   KvStore kv_;
   models::ScratchBytes model_scratch_;
-  device::Buffer scratch_;                       // shared, then own of each thread, then hidden, then logits
-  float* hidden_ = nullptr;                      // [max_rows, round_up(d_model, 16)]
-  float* logits_ = nullptr;                      // [max_logit_rows, round_up(n_vocab, 32)]
-  std::vector<int64_t> thread_weight_bytes_;     // [n_threads]
+  device::Buffer scratch_;                    // shared, then own of each thread, then hidden, then logits
+  float* hidden_ = nullptr;                   // [max_rows, round_up(d_model, 16)]
+  float* logits_ = nullptr;                   // [max_logit_rows, round_up(n_vocab, 32)]
+  std::vector<int64_t> thread_weight_bytes_;  // [n_threads]
   RunnerCounters counters_;
   std::unique_ptr<device::Heartbeat> heartbeat_;
 };

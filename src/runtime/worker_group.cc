@@ -105,8 +105,8 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
   if (best.index < 0 || !std::isfinite(best.value)) {
     return fail({ErrorCode::kInternal, "the model gave non-finite logits for the prompt", {}});
   }
-  result.prompt_logprobs[wanted.prompt_idx] = sample::position_logprobs(
-      runner_.table(), logits, wanted.target, slot.sampler.params().n_prompt_logprobs);
+  result.prompt_logprobs[wanted.prompt_idx] =
+      sample::position_logprobs(runner_.table(), logits, wanted.target, slot.sampler.params().n_prompt_logprobs);
 }
 
 void WorkerGroup::finish_step(const flow::StepPlan& plan) {

@@ -41,8 +41,8 @@ class WorkerGroup final : public flow::Backend {
   // What a wanted row is for.
   struct Wanted {
     uint32_t share = 0;
-    TokenId target = kNoToken;     // prompt logprobs: the token that follows; kNoToken: sample
-    uint32_t prompt_idx = 0;       // place in ShareResult::prompt_logprobs
+    TokenId target = kNoToken;  // prompt logprobs: the token that follows; kNoToken: sample
+    uint32_t prompt_idx = 0;    // place in ShareResult::prompt_logprobs
     bool failed = false;
     Error error;
   };
@@ -64,8 +64,8 @@ class WorkerGroup final : public flow::Backend {
   std::vector<layers::SeqRows> seqs_;
   std::vector<int32_t> wanted_rows_;
   std::vector<Wanted> wanted_;
-  std::vector<sample::SampleScratch> scratch_;   // [n_threads]
-  const flow::StepPlan* plan_ = nullptr;         // while a step runs
+  std::vector<sample::SampleScratch> scratch_;  // [n_threads]
+  const flow::StepPlan* plan_ = nullptr;        // while a step runs
   flow::StepOutput output_;
 };
 
