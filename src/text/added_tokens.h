@@ -39,7 +39,7 @@ class AddedTokenMatcher {
   };
   Match longest_at(std::string_view text, size_t at, const AddedMatchRules& rules, size_t literal_idx) const;
 
-  ByteTrie trie_;                   // values: index into tokens_
+  ByteTrie trie_;  // values: index into tokens_
   std::vector<AddedToken> tokens_;
 };
 

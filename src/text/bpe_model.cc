@@ -36,8 +36,8 @@ std::vector<uint32_t> rank_tokens(const TokenizerSpec& spec, const Vocabulary& v
   std::vector<uint32_t> rank(order.size());
   uint32_t next = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    const bool tie = i > 0 && !early[order[i]] && !early[order[i - 1]] &&
-                     spec.scores[order[i]] == spec.scores[order[i - 1]];
+    const bool tie =
+        i > 0 && !early[order[i]] && !early[order[i - 1]] && spec.scores[order[i]] == spec.scores[order[i - 1]];
     if (i > 0 && !tie) ++next;
     rank[order[i]] = next;
   }
@@ -128,8 +128,7 @@ bool BpeModel::candidate(std::string_view piece, const std::vector<Symbol>& symb
   out.left_id = a.id;
   out.right_id = b.id;
   if (kind_ != TokenizerKind::kScoreBpe) {
-    const Rank* rank =
-        merges_.find(PairTable<Rank>::key_of(static_cast<uint32_t>(a.id), static_cast<uint32_t>(b.id)));
+    const Rank* rank = merges_.find(PairTable<Rank>::key_of(static_cast<uint32_t>(a.id), static_cast<uint32_t>(b.id)));
     if (rank == nullptr) return false;
     out.priority = rank->rank;
     out.merged = rank->merged;

@@ -24,7 +24,7 @@ class BpeModel {
     TokenId id;
     int32_t previous;  // index of the symbol before, -1 none
     int32_t next;
-    uint32_t begin;    // bytes in the piece; kScoreBpe joins texts
+    uint32_t begin;  // bytes in the piece; kScoreBpe joins texts
     uint32_t n_bytes;
     uint32_t n_runes;
   };

@@ -13,8 +13,8 @@ constexpr bool stays(uint32_t byte) {
 }
 
 struct Alphabet {
-  std::array<uint16_t, 256> rune{};     // by byte
-  std::array<int16_t, 0x144> byte{};    // by rune; -1: none
+  std::array<uint16_t, 256> rune{};   // by byte
+  std::array<int16_t, 0x144> byte{};  // by rune; -1: none
 };
 
 constexpr Alphabet make_alphabet() {

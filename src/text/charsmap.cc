@@ -26,8 +26,10 @@ Result<Charsmap> Charsmap::parse(std::string_view blob) {
   ByteReader reader(as_bytes(blob));
   const auto trie_bytes = reader.read<uint32_t>();
   if (!trie_bytes || *trie_bytes > reader.left() || *trie_bytes % 4 != 0) {
-    return Error{ErrorCode::kBadFile, fmt::format("precompiled_charsmap: trie of {} bytes in a table of {} bytes",
-                                                  trie_bytes.value_or(0), blob.size()), ""};
+    return Error{ErrorCode::kBadFile,
+                 fmt::format("precompiled_charsmap: trie of {} bytes in a table of {} bytes", trie_bytes.value_or(0),
+                             blob.size()),
+                 ""};
   }
   Charsmap out;
   out.units_.resize(*trie_bytes / 4);

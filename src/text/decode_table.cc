@@ -56,12 +56,16 @@ std::string apply_step(const DecoderStep& step, std::string text, Place place) {
       const auto byte = byte_of_piece(text);
       return byte ? std::string(1, static_cast<char>(*byte)) : text;
     }
-    case DecoderKind::kFuse: return text;
+    case DecoderKind::kFuse:
+      return text;
     case DecoderKind::kMetaspace:
       replace_all(text, step.pattern, place.first && step.prepend != PrependScheme::kNever ? "" : " ");
       return text;
-    case DecoderKind::kReplace: replace_all(text, step.pattern, step.content); return text;
-    case DecoderKind::kStrip: return strip_token(std::move(text), step);
+    case DecoderKind::kReplace:
+      replace_all(text, step.pattern, step.content);
+      return text;
+    case DecoderKind::kStrip:
+      return strip_token(std::move(text), step);
     case DecoderKind::kWordPiece:
       if (!place.first) {
         if (text.starts_with(step.content)) {

@@ -15,8 +15,8 @@ namespace millrace::text {
 
 // Where a text being decoded stands.
 struct DecodeCursor {
-  bool first = true;          // no token yet
-  uint32_t n_stripped = 0;    // leading characters cut so far
+  bool first = true;        // no token yet
+  uint32_t n_stripped = 0;  // leading characters cut so far
   bool strip_done = false;
 };
 

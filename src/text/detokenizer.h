@@ -30,7 +30,7 @@ class Detokenizer {
   const Tokenizer* tokenizer_;
   bool skip_special_;
   DecodeCursor cursor_;
-  std::string held_;       // the last, unfinished character (<= 3 bytes)
+  std::string held_;  // the last, unfinished character (<= 3 bytes)
 };
 
 }  // namespace millrace::text

@@ -8,31 +8,24 @@
 namespace millrace::text {
 namespace {
 
-constexpr std::string_view kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
-    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
-    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen35 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
-    R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kTekken =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-    R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kLlama3 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
+                                     R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen2 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
+                                    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kQwen35 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
+                                     R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kTekken = R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
+                                     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
+                                     R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kGpt4o =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
     R"(|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kSeedCoder =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1})"
-    R"(| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kBailing =
-    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N})"
-    R"(| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
-constexpr std::string_view kBloom =
-    R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)";
+constexpr std::string_view kSeedCoder = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1})"
+                                        R"(| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr std::string_view kBailing = R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N})"
+                                      R"(| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)";
+constexpr std::string_view kBloom = R"( ?[^(\s|.,!?\x{2026}\x{3002}\x{ff0c}\x{3001}\x{964}\x{6d4}\x{60c})]+)";
 constexpr std::string_view kNewline = R"([\r\n])";
 constexpr std::string_view kDeepseekLetters =
     R"(\s?[A-Za-z\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba}\x{1bc}-\x{1bf}\x{1c4}-\x{293})"
@@ -64,8 +57,21 @@ constexpr std::string_view kSpaceLetters = R"(\s?\p{L}+)";
 constexpr std::string_view kSpaceMarks = R"(\s?\p{P}+)";
 
 enum class Family : uint8_t {
-  kGpt2, kDigitsGpt2, kFalcon, kLlama3, kQwen2, kQwen35, kTekken, kGpt4o, kSeedCoder, kBailing, kBloom, kViking,
-  kDeepseekLlm, kDeepseekCoder, kDeepseek3
+  kGpt2,
+  kDigitsGpt2,
+  kFalcon,
+  kLlama3,
+  kQwen2,
+  kQwen35,
+  kTekken,
+  kGpt4o,
+  kSeedCoder,
+  kBailing,
+  kBloom,
+  kViking,
+  kDeepseekLlm,
+  kDeepseekCoder,
+  kDeepseek3
 };
 
 struct NameRow {
@@ -175,26 +181,39 @@ std::vector<PreTokenizerStep> splits(std::initializer_list<std::string_view> pat
 
 std::vector<PreTokenizerStep> steps_of(Family family) {
   switch (family) {
-    case Family::kGpt2: return {byte_level(true)};
-    case Family::kDigitsGpt2: return {digits(true), byte_level(true)};
+    case Family::kGpt2:
+      return {byte_level(true)};
+    case Family::kDigitsGpt2:
+      return {digits(true), byte_level(true)};
     case Family::kFalcon: {
       PreTokenizerStep punctuation = step_of(PreTokenizerKind::kPunctuation);
       punctuation.behavior = SplitBehavior::kContiguous;
       return {punctuation, byte_level(true), digits(false), split("[0-9][0-9][0-9]")};
     }
-    case Family::kLlama3: return splits({kLlama3});
-    case Family::kQwen2: return splits({kQwen2});
-    case Family::kQwen35: return splits({kQwen35});
-    case Family::kTekken: return splits({kTekken});
-    case Family::kGpt4o: return splits({kGpt4o});
-    case Family::kSeedCoder: return splits({kSeedCoder});
-    case Family::kBailing: return splits({kBailing});
-    case Family::kBloom: return splits({kBloom});
-    case Family::kViking: return splits({kBloom, kOneNumber});
+    case Family::kLlama3:
+      return splits({kLlama3});
+    case Family::kQwen2:
+      return splits({kQwen2});
+    case Family::kQwen35:
+      return splits({kQwen35});
+    case Family::kTekken:
+      return splits({kTekken});
+    case Family::kGpt4o:
+      return splits({kGpt4o});
+    case Family::kSeedCoder:
+      return splits({kSeedCoder});
+    case Family::kBailing:
+      return splits({kBailing});
+    case Family::kBloom:
+      return splits({kBloom});
+    case Family::kViking:
+      return splits({kBloom, kOneNumber});
     case Family::kDeepseekLlm:
       return splits({kNewline, kDeepseekLetters, kDeepseekMarks, kSpacesAtEnd, kDeepseekCjk, kNumbers});
-    case Family::kDeepseekCoder: return splits({kNewline, kSpaceLetters, kSpaceMarks, kDeepseekCjk, kOneNumber});
-    case Family::kDeepseek3: return splits({kThreeNumbers, kDeepseek3Cjk, kDeepseek3});
+    case Family::kDeepseekCoder:
+      return splits({kNewline, kSpaceLetters, kSpaceMarks, kDeepseekCjk, kOneNumber});
+    case Family::kDeepseek3:
+      return splits({kThreeNumbers, kDeepseek3Cjk, kDeepseek3});
   }
   return {};
 }

@@ -14,7 +14,7 @@ struct GgufPre {
   std::vector<NormalizerStep> normalizers;
   std::vector<PreTokenizerStep> pre_tokenizers;
   bool ignore_merges = false;
-  bool add_bos = false;   // when the file has no flag
+  bool add_bos = false;  // when the file has no flag
 };
 
 // Nothing for an unknown name. The empty name is "gpt-2".

@@ -45,17 +45,28 @@ class GgufKeys {
   }
   double number(uint32_t type) {
     switch (type) {
-      case 0: return read<uint8_t>();
-      case 1: return read<int8_t>();
-      case 2: return read<uint16_t>();
-      case 3: return read<int16_t>();
-      case 4: return read<uint32_t>();
-      case 5: return read<int32_t>();
-      case 6: return static_cast<double>(read<float>());
-      case 7: return read<uint8_t>();
-      case 10: return static_cast<double>(read<uint64_t>());
-      case 11: return static_cast<double>(read<int64_t>());
-      default: return read<double>();
+      case 0:
+        return read<uint8_t>();
+      case 1:
+        return read<int8_t>();
+      case 2:
+        return read<uint16_t>();
+      case 3:
+        return read<int16_t>();
+      case 4:
+        return read<uint32_t>();
+      case 5:
+        return read<int32_t>();
+      case 6:
+        return static_cast<double>(read<float>());
+      case 7:
+        return read<uint8_t>();
+      case 10:
+        return static_cast<double>(read<uint64_t>());
+      case 11:
+        return static_cast<double>(read<int64_t>());
+      default:
+        return read<double>();
     }
   }
   void read_value(const std::string& key, uint32_t type) {

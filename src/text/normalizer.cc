@@ -192,16 +192,26 @@ Result<std::string> Normalizer::apply_step(const Step& step, std::string text) c
     return over_valid_runs(text, [=](std::string_view run) { return to_form(run, compatible, compose); });
   };
   switch (step.spec.kind) {
-    case NormalizerKind::kNfc: return form(false, true);
-    case NormalizerKind::kNfd: return form(false, false);
-    case NormalizerKind::kNfkc: return form(true, true);
-    case NormalizerKind::kNfkd: return form(true, false);
-    case NormalizerKind::kLowercase: return lowercase(text);
-    case NormalizerKind::kStripAccents: return without_marks(text, is_mark);
-    case NormalizerKind::kReplace: return replace(*step.pattern, step.spec.content, text);
-    case NormalizerKind::kPrepend: return text.empty() ? text : step.spec.content + text;
-    case NormalizerKind::kStrip: return strip(text, step.spec.left, step.spec.right);
-    case NormalizerKind::kBert: return bert(step.spec, std::move(text));
+    case NormalizerKind::kNfc:
+      return form(false, true);
+    case NormalizerKind::kNfd:
+      return form(false, false);
+    case NormalizerKind::kNfkc:
+      return form(true, true);
+    case NormalizerKind::kNfkd:
+      return form(true, false);
+    case NormalizerKind::kLowercase:
+      return lowercase(text);
+    case NormalizerKind::kStripAccents:
+      return without_marks(text, is_mark);
+    case NormalizerKind::kReplace:
+      return replace(*step.pattern, step.spec.content, text);
+    case NormalizerKind::kPrepend:
+      return text.empty() ? text : step.spec.content + text;
+    case NormalizerKind::kStrip:
+      return strip(text, step.spec.left, step.spec.right);
+    case NormalizerKind::kBert:
+      return bert(step.spec, std::move(text));
     case NormalizerKind::kPrecompiled:
       return over_valid_runs(text, [&step](std::string_view run) {
         std::string out;

@@ -195,9 +195,8 @@ Result<void> PreTokenizer::apply_step(const Step& step, bool is_last, bool at_st
         split_pieces(tokens, matches, false, SplitBehavior::kIsolated);
       }
       if (!is_last) {
-        rewrite_pieces(tokens, [](std::string_view piece, TextSpan, std::string& out) {
-          out += to_byte_alphabet(piece);
-        });
+        rewrite_pieces(tokens,
+                       [](std::string_view piece, TextSpan, std::string& out) { out += to_byte_alphabet(piece); });
       }
       return {};
     }
@@ -206,8 +205,11 @@ Result<void> PreTokenizer::apply_step(const Step& step, bool is_last, bool at_st
       split_pieces(tokens, matches, spec.invert, spec.behavior);
       return {};
     }
-    case PreTokenizerKind::kMetaspace: return metaspace(spec, at_start, tokens);
-    case PreTokenizerKind::kWhitespace: split_words(tokens); return {};
+    case PreTokenizerKind::kMetaspace:
+      return metaspace(spec, at_start, tokens);
+    case PreTokenizerKind::kWhitespace:
+      split_words(tokens);
+      return {};
     case PreTokenizerKind::kWhitespaceSplit:
       split_pieces(tokens, rune_matches(tokens, space), false, SplitBehavior::kRemoved);
       return {};

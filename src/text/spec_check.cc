@@ -15,12 +15,26 @@ namespace millrace::text {
 namespace {
 
 // Names that end an answer, whatever eos is (chat formats of the model families).
-constexpr std::array<std::string_view, 19> kEndNames{
-    "<|im_end|>",      "<|eot_id|>",        "<|end|>",         "<end_of_turn>",   "<|endoftext|>",
-    "<|eom_id|>",      "<|end_of_text|>",   "<|return|>",      "<|call|>",        "<EOT>",
-    "_<EOT>",          "[EOT]",             "[EOS]",           "<|eot|>",         "<|END_OF_TURN_TOKEN|>",
-    "<end_of_utterance>", "<|end_of_turn|>", "<turn|>",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
+constexpr std::array<std::string_view, 19> kEndNames{"<|im_end|>",
+                                                     "<|eot_id|>",
+                                                     "<|end|>",
+                                                     "<end_of_turn>",
+                                                     "<|endoftext|>",
+                                                     "<|eom_id|>",
+                                                     "<|end_of_text|>",
+                                                     "<|return|>",
+                                                     "<|call|>",
+                                                     "<EOT>",
+                                                     "_<EOT>",
+                                                     "[EOT]",
+                                                     "[EOS]",
+                                                     "<|eot|>",
+                                                     "<|END_OF_TURN_TOKEN|>",
+                                                     "<end_of_utterance>",
+                                                     "<|end_of_turn|>",
+                                                     "<turn|>",
+                                                     "<\xEF\xBD\x9C"
+                                                     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
 
 Result<void> check_id(const TokenizerSpec& spec, TokenId id, std::string_view what) {
   if (id == kNoToken) return {};
@@ -88,9 +102,8 @@ Result<void> check_merges(const TokenizerSpec& spec) {
     const auto right = static_cast<uint32_t>(spec.merges[i].right);
     const uint64_t key = PairTable<uint32_t>::key_of(left, right);
     if (!seen.insert(key, static_cast<uint32_t>(i))) {
-      return spec_error(fmt::format("merge {}: token pair {} {} repeats merge {}", i,
-                                    quoted(spec.tokens[left]), quoted(spec.tokens[right]),
-                                    *seen.find(key)));
+      return spec_error(fmt::format("merge {}: token pair {} {} repeats merge {}", i, quoted(spec.tokens[left]),
+                                    quoted(spec.tokens[right]), *seen.find(key)));
     }
   }
   return {};

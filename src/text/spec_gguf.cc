@@ -125,8 +125,8 @@ Result<void> copy_ids(const GgufVocab& vocab, TokenizerSpec& spec) {
 void collect_added(TokenizerSpec& spec) {
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
     const TokenType type = spec.types[i];
-    const bool special = type == TokenType::kControl ||
-                         (type == TokenType::kUnknown && spec.kind != TokenizerKind::kByteBpe);
+    const bool special =
+        type == TokenType::kControl || (type == TokenType::kUnknown && spec.kind != TokenizerKind::kByteBpe);
     if (!special && type != TokenType::kUserDefined) continue;
     if (!special && spec.kind == TokenizerKind::kScoreBpe && spec.tokens[i].starts_with(kSpaceMark)) continue;
     AddedToken token;
@@ -188,8 +188,7 @@ Result<void> finish_byte_bpe(const GgufVocab& vocab, TokenizerSpec& spec) {
   if (!pre) {
     std::string known;
     for (const auto name : known_gguf_pre_names()) known.append(known.empty() ? "" : ", ").append(name);
-    return spec_error(fmt::format("unsupported tokenizer.ggml.pre {}: supported are {}", quoted(vocab.pre),
-                                  known));
+    return spec_error(fmt::format("unsupported tokenizer.ggml.pre {}: supported are {}", quoted(vocab.pre), known));
   }
   spec.normalizers = std::move(pre->normalizers);
   spec.pre_tokenizers = std::move(pre->pre_tokenizers);
@@ -266,9 +265,15 @@ Result<TokenizerSpec> spec_from_gguf(const GgufVocab& vocab) {
   TRY(copy_tokens(vocab, spec));
   TRY(copy_ids(vocab, spec));
   switch (spec.kind) {
-    case TokenizerKind::kByteBpe: TRY(finish_byte_bpe(vocab, spec)); break;
-    case TokenizerKind::kWordPiece: finish_wordpiece(spec); break;
-    case TokenizerKind::kUnigram: finish_unigram(vocab, spec); break;
+    case TokenizerKind::kByteBpe:
+      TRY(finish_byte_bpe(vocab, spec));
+      break;
+    case TokenizerKind::kWordPiece:
+      finish_wordpiece(spec);
+      break;
+    case TokenizerKind::kUnigram:
+      finish_unigram(vocab, spec);
+      break;
     case TokenizerKind::kBpe:
     case TokenizerKind::kScoreBpe:
       respell_spaces(spec);

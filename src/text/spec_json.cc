@@ -12,9 +12,9 @@
 namespace millrace::text {
 namespace {
 
-constexpr size_t kMaxFileBytes = 128u << 20;   // limit tokenizer_bytes
-constexpr uint32_t kMaxNodes = 20'000'000;     // 2M tokens and 4M merges of three values each
-constexpr int64_t kMaxWordChars = 1000;        // WordPiece is quadratic in the length of a word
+constexpr size_t kMaxFileBytes = 128u << 20;  // limit tokenizer_bytes
+constexpr uint32_t kMaxNodes = 20'000'000;    // 2M tokens and 4M merges of three values each
+constexpr int64_t kMaxWordChars = 1000;       // WordPiece is quadratic in the length of a word
 
 // Makes room for id and puts the piece there; two pieces with one id are an error.
 Result<void> place_token(TokenizerSpec& spec, const std::string& piece, int64_t id) {
@@ -27,8 +27,7 @@ Result<void> place_token(TokenizerSpec& spec, const std::string& piece, int64_t 
     spec.types.resize(at + 1, TokenType::kUnused);
   }
   if (spec.types[at] != TokenType::kUnused) {
-    return spec_error(fmt::format("token id {} is both {} and {}", id, quoted(spec.tokens[at]),
-                                  quoted(piece)));
+    return spec_error(fmt::format("token id {} is both {} and {}", id, quoted(spec.tokens[at]), quoted(piece)));
   }
   spec.tokens[at] = piece;
   spec.types[at] = TokenType::kNormal;
@@ -51,8 +50,8 @@ Result<void> read_vocabulary(const Json& model, TokenizerSpec& spec) {
     return {};
   }
   for (const Json& entry : vocab->as_array()) {
-    const bool good = entry.is_array() && entry.size() == 2 && entry.as_array()[0].is_string() &&
-                      entry.as_array()[1].is_number();
+    const bool good =
+        entry.is_array() && entry.size() == 2 && entry.as_array()[0].is_string() && entry.as_array()[1].is_number();
     if (!good) return spec_error(fmt::format("model.vocab entry {} is not [piece, score]", spec.tokens.size()));
     spec.scores.push_back(entry.as_array()[1].as_double());
     TRY(place_token(spec, entry.as_array()[0].as_string(), static_cast<int64_t>(spec.tokens.size())));
@@ -156,8 +155,8 @@ Result<AddedToken> read_added(const Json& json, int64_t id) {
   out.content = TRY(string_member(json, "content", ""));
   if (out.content.empty()) return spec_error(fmt::format("added token {} has no content", id));
   if (id < 0 || id >= static_cast<int64_t>(kMaxVocabulary)) {
-    return spec_error(fmt::format("added token {} has id {}: must be 0..{}", quoted(out.content), id,
-                                  kMaxVocabulary - 1));
+    return spec_error(
+        fmt::format("added token {} has id {}: must be 0..{}", quoted(out.content), id, kMaxVocabulary - 1));
   }
   out.id = static_cast<TokenId>(id);
   out.special = TRY(bool_member(json, "special", false));
@@ -172,8 +171,7 @@ Result<AddedToken> read_added(const Json& json, int64_t id) {
 Result<void> add_token(TokenizerSpec& spec, const PieceIds& pieces, AddedToken token) {
   const auto known = pieces.find(token.content);
   if (known != pieces.end() && known->second != token.id) {
-    return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), known->second,
-                                  token.id));
+    return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), known->second, token.id));
   }
   if (known == pieces.end()) TRY(place_token(spec, token.content, token.id));
   spec.added.push_back(std::move(token));
@@ -206,8 +204,7 @@ Result<void> read_added_tokens(const Json& file, const Json* config, TokenizerSp
   for (AddedToken& token : tokens) {
     const auto [at, fresh] = seen.emplace(token.content, token.id);
     if (!fresh && at->second != token.id) {
-      return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), at->second,
-                                    token.id));
+      return spec_error(fmt::format("added token {} has ids {} and {}", quoted(token.content), at->second, token.id));
     }
     if (fresh) TRY(add_token(spec, pieces, std::move(token)));
   }

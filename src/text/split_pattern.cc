@@ -1,7 +1,6 @@
 // PCRE2 behind SplitPattern. Budget: one match context per call, so that the object stays shareable.
 #include "text/split_pattern.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #include <algorithm>
@@ -16,7 +15,7 @@
 namespace millrace::text {
 namespace {
 
-constexpr size_t kMaxPatternBytes = 4096;         // limit pretok_pattern_bytes
+constexpr size_t kMaxPatternBytes = 4096;  // limit pretok_pattern_bytes
 constexpr uint32_t kMaxParenDepth = 64;
 constexpr uint32_t kHeapLimitKib = 16 * 1024;
 constexpr size_t kJitStackBytes = 16u << 20;
@@ -107,10 +106,9 @@ const char* forbidden_construct(std::string_view pattern) {
     if (pattern[i] != '(' || i + 2 >= pattern.size() || pattern[i + 1] != '?') continue;
     const char kind = pattern[i + 2];
     if (kind == 'C') return "callouts not supported";
-    const bool relative = (kind == '+' || kind == '-') && i + 3 < pattern.size() && pattern[i + 3] >= '0' &&
-                          pattern[i + 3] <= '9';
-    if (kind == 'R' || kind == '&' || (kind >= '0' && kind <= '9') || relative ||
-        pattern.substr(i, 4) == "(?P>") {
+    const bool relative =
+        (kind == '+' || kind == '-') && i + 3 < pattern.size() && pattern[i + 3] >= '0' && pattern[i + 3] <= '9';
+    if (kind == 'R' || kind == '&' || (kind >= '0' && kind <= '9') || relative || pattern.substr(i, 4) == "(?P>") {
       return "recursion not supported";
     }
   }
@@ -160,14 +158,13 @@ struct SplitPattern::Compiled {
   Result<void> find_in_run(std::string_view run, size_t offset, Matcher& matcher, std::vector<TextSpan>& out) const {
     size_t at = 0;
     while (at < run.size()) {
-      const int rc = jit ? pcre2_jit_match(code.get(), as_units(run), run.size(), at, 0, matcher.data.get(),
-                                           matcher.context.get())
-                         : pcre2_match(code.get(), as_units(run), run.size(), at, PCRE2_NO_UTF_CHECK,
-                                       matcher.data.get(), matcher.context.get());
+      const int rc =
+          jit ? pcre2_jit_match(code.get(), as_units(run), run.size(), at, 0, matcher.data.get(), matcher.context.get())
+              : pcre2_match(code.get(), as_units(run), run.size(), at, PCRE2_NO_UTF_CHECK, matcher.data.get(),
+                            matcher.context.get());
       if (rc == PCRE2_ERROR_NOMATCH) return {};
       if (rc < 0) {
-        return Error{ErrorCode::kTokenizerLimit,
-                     fmt::format("pre-tokenizer exceeded {} match steps", match_steps), ""};
+        return Error{ErrorCode::kTokenizerLimit, fmt::format("pre-tokenizer exceeded {} match steps", match_steps), ""};
       }
       if (std::chrono::steady_clock::now() > matcher.deadline) {
         return Error{ErrorCode::kTokenizerLimit, "pre-tokenizer exceeded its time for this text", ""};
@@ -206,9 +203,9 @@ Result<SplitPattern> SplitPattern::compile_regex(std::string_view pattern, uint3
   const std::string translated = translate(pattern);
   int error_number = 0;
   PCRE2_SIZE error_offset = 0;
-  std::unique_ptr<pcre2_code, CodeFree> code(
-      pcre2_compile(as_units(translated), translated.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
-                    &error_number, &error_offset, context.get()));
+  std::unique_ptr<pcre2_code, CodeFree> code(pcre2_compile(as_units(translated), translated.size(),
+                                                           PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C,
+                                                           &error_number, &error_offset, context.get()));
   if (!code) {
     std::array<PCRE2_UCHAR, 256> text{};
     pcre2_get_error_message(error_number, text.data(), text.size());

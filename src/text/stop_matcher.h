@@ -34,8 +34,8 @@ class StopMatcher {
   struct Node {
     std::vector<std::pair<uint8_t, uint32_t>> next;  // sorted by byte
     uint32_t fail = 0;
-    uint32_t depth = 0;    // bytes of a stop string matched so far
-    int match = -1;        // longest stop string that ends here
+    uint32_t depth = 0;  // bytes of a stop string matched so far
+    int match = -1;      // longest stop string that ends here
   };
   uint32_t step(uint32_t node, uint8_t byte) const;
   void add_stop(size_t index);

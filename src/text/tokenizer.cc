@@ -27,16 +27,19 @@ Model make_model(const TokenizerSpec& spec, const Vocabulary& vocabulary) {
   switch (spec.kind) {
     case TokenizerKind::kByteBpe:
     case TokenizerKind::kBpe:
-    case TokenizerKind::kScoreBpe: return BpeModel(spec, vocabulary);
-    case TokenizerKind::kUnigram: return UnigramModel(spec, vocabulary);
-    case TokenizerKind::kWordPiece: return WordPieceModel(spec, vocabulary);
+    case TokenizerKind::kScoreBpe:
+      return BpeModel(spec, vocabulary);
+    case TokenizerKind::kUnigram:
+      return UnigramModel(spec, vocabulary);
+    case TokenizerKind::kWordPiece:
+      return WordPieceModel(spec, vocabulary);
   }
   return BpeModel(spec, vocabulary);
 }
 
 struct Matchers {
-  AddedTokenMatcher raw;         // added tokens that are matched before normalising
-  AddedTokenMatcher normal;      // the others, in normal form
+  AddedTokenMatcher raw;     // added tokens that are matched before normalising
+  AddedTokenMatcher normal;  // the others, in normal form
   // With literal ranges every special token is matched in the raw text, whose offsets the ranges have.
   AddedTokenMatcher raw_literal;
   AddedTokenMatcher normal_literal;

@@ -146,14 +146,14 @@ INSTANTIATE_TEST_SUITE_P(Tokenizers, Family,
                          testing::Values("gpt2", "smollm", "llama3", "qwen2", "tekken", "gpt4o", "deepseek_v3",
                                          "deepseek_coder", "falcon", "bloom", "roberta", "llama2", "gemma",
                                          "metaspace_first", "t5", "unigram_bytes", "bert_uncased", "bert_cased",
-                                         "odd_whitespace", "odd_removed", "odd_next", "odd_previous",
-                                         "odd_contiguous", "odd_prefix"),
+                                         "odd_whitespace", "odd_removed", "odd_next", "odd_previous", "odd_contiguous",
+                                         "odd_prefix"),
                          [](const auto& info) { return info.param; });
 
 // The same vocabulary through the GGUF keys: what the name in "tokenizer.ggml.pre" stands for equals the file's steps.
 TEST(GgufPre, StandsForTheFamilysSteps) {
-  for (const std::string family : {"gpt2", "smollm", "llama3", "qwen2", "tekken", "gpt4o", "deepseek_v3",
-                                   "deepseek_coder", "falcon", "bloom"}) {
+  for (const std::string family :
+       {"gpt2", "smollm", "llama3", "qwen2", "tekken", "gpt4o", "deepseek_v3", "deepseek_coder", "falcon", "bloom"}) {
     auto spec = spec_from_tokenizer_text(read(kData + family + ".json"), "");
     ASSERT_TRUE(spec.ok());
     const Json reference = read_reference(family);

@@ -38,40 +38,57 @@ struct AddedToken {
 };
 
 enum class NormalizerKind : uint8_t {
-  kNfc, kNfd, kNfkc, kNfkd, kLowercase, kStripAccents, kReplace, kPrepend, kStrip, kBert, kPrecompiled
+  kNfc,
+  kNfd,
+  kNfkc,
+  kNfkd,
+  kLowercase,
+  kStripAccents,
+  kReplace,
+  kPrepend,
+  kStrip,
+  kBert,
+  kPrecompiled
 };
 
 struct NormalizerStep {
   NormalizerKind kind = NormalizerKind::kNfc;
-  std::string pattern;      // kReplace: literal text or regex
+  std::string pattern;  // kReplace: literal text or regex
   bool is_regex = false;
-  std::string content;      // kReplace, kPrepend: text put in; kPrecompiled: the charsmap bytes
-  bool left = true;         // kStrip
-  bool right = true;        // kStrip
-  bool clean_text = true;   // kBert
+  std::string content;     // kReplace, kPrepend: text put in; kPrecompiled: the charsmap bytes
+  bool left = true;        // kStrip
+  bool right = true;       // kStrip
+  bool clean_text = true;  // kBert
   bool chinese_chars = true;
   bool strip_accents = false;
   bool lowercase = true;
 };
 
 enum class PreTokenizerKind : uint8_t {
-  kByteLevel, kSplit, kMetaspace, kWhitespace, kWhitespaceSplit, kDigits, kPunctuation, kBert
+  kByteLevel,
+  kSplit,
+  kMetaspace,
+  kWhitespace,
+  kWhitespaceSplit,
+  kDigits,
+  kPunctuation,
+  kBert
 };
 enum class SplitBehavior : uint8_t { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 enum class PrependScheme : uint8_t { kNever, kFirst, kAlways };
 
 struct PreTokenizerStep {
   PreTokenizerKind kind = PreTokenizerKind::kByteLevel;
-  bool add_prefix_space = false;                             // kByteLevel
-  bool use_regex = false;                                    // kByteLevel: split with the GPT-2 pattern first
-  std::string pattern;                                       // kSplit
-  bool is_regex = false;                                     // kSplit
-  bool invert = false;                                       // kSplit
-  SplitBehavior behavior = SplitBehavior::kIsolated;         // kSplit, kPunctuation
-  bool individual_digits = false;                            // kDigits
-  std::string replacement;                                   // kMetaspace: usually U+2581
-  PrependScheme prepend = PrependScheme::kNever;             // kMetaspace
-  bool split = true;                                         // kMetaspace
+  bool add_prefix_space = false;                      // kByteLevel
+  bool use_regex = false;                             // kByteLevel: split with the GPT-2 pattern first
+  std::string pattern;                                // kSplit
+  bool is_regex = false;                              // kSplit
+  bool invert = false;                                // kSplit
+  SplitBehavior behavior = SplitBehavior::kIsolated;  // kSplit, kPunctuation
+  bool individual_digits = false;                     // kDigits
+  std::string replacement;                            // kMetaspace: usually U+2581
+  PrependScheme prepend = PrependScheme::kNever;      // kMetaspace
+  bool split = true;                                  // kMetaspace
 };
 
 enum class DecoderKind : uint8_t { kByteLevel, kByteFallback, kFuse, kMetaspace, kReplace, kStrip, kWordPiece };
@@ -95,45 +112,45 @@ struct Merge {
 
 struct TokenizerSpec {
   TokenizerKind kind = TokenizerKind::kByteBpe;
-  std::string pre_name;                 // GGUF "tokenizer.ggml.pre", or empty
-  std::vector<std::string> tokens;      // [n_vocab] pieces as the file writes them (kByteBpe: GPT-2 byte alphabet)
-  std::vector<TokenType> types;         // [n_vocab]
-  std::vector<double> scores;           // [n_vocab] for kScoreBpe and kUnigram, else empty
-  std::vector<Merge> merges;            // kByteBpe and kBpe
-  std::vector<AddedToken> added;        // unique contents, by id
+  std::string pre_name;             // GGUF "tokenizer.ggml.pre", or empty
+  std::vector<std::string> tokens;  // [n_vocab] pieces as the file writes them (kByteBpe: GPT-2 byte alphabet)
+  std::vector<TokenType> types;     // [n_vocab]
+  std::vector<double> scores;       // [n_vocab] for kScoreBpe and kUnigram, else empty
+  std::vector<Merge> merges;        // kByteBpe and kBpe
+  std::vector<AddedToken> added;    // unique contents, by id
   std::vector<NormalizerStep> normalizers;
   std::vector<PreTokenizerStep> pre_tokenizers;
   std::vector<DecoderStep> decoders;
-  std::vector<TokenId> prefix;          // put before a text when special tokens are asked for
-  std::vector<TokenId> suffix;          // put after it
+  std::vector<TokenId> prefix;  // put before a text when special tokens are asked for
+  std::vector<TokenId> suffix;  // put after it
   bool byte_fallback = false;
-  bool ignore_merges = false;           // a pre-token that is a token is taken whole
+  bool ignore_merges = false;  // a pre-token that is a token is taken whole
   bool fuse_unk = false;
-  std::string continuing_prefix;        // kWordPiece: "##"
-  uint32_t max_word_chars = 100;        // kWordPiece: longer words are unknown
+  std::string continuing_prefix;  // kWordPiece: "##"
+  uint32_t max_word_chars = 100;  // kWordPiece: longer words are unknown
   TokenId bos = kNoToken;
   TokenId eos = kNoToken;
   TokenId eot = kNoToken;
   TokenId pad = kNoToken;
-  TokenId unk = kNoToken;               // as the configuration names it
-  TokenId model_unk = kNoToken;         // what unknown text becomes; kNoToken: it is left out
+  TokenId unk = kNoToken;        // as the configuration names it
+  TokenId model_unk = kNoToken;  // what unknown text becomes; kNoToken: it is left out
   TokenId sep = kNoToken;
   TokenId cls = kNoToken;
   TokenId mask = kNoToken;
-  std::vector<TokenId> eog;             // ids that end an answer: eos, eot and the known end-of-turn names; sorted
-  bool add_bos = false;                 // prefix holds bos
-  bool add_eos = false;                 // suffix holds eos
+  std::vector<TokenId> eog;  // ids that end an answer: eos, eot and the known end-of-turn names; sorted
+  bool add_bos = false;      // prefix holds bos
+  bool add_eos = false;      // suffix holds eos
 };
 
 // The tokenizer.ggml.* keys of a GGUF file. A missing id is kNoToken; a missing flag is -1.
 struct GgufVocab {
-  std::string model;                    // "gpt2", "llama", "t5" (or "ugm"), "bert"
-  std::string pre;                      // "smollm", "llama-bpe", "qwen2", ...; empty when absent
+  std::string model;  // "gpt2", "llama", "t5" (or "ugm"), "bert"
+  std::string pre;    // "smollm", "llama-bpe", "qwen2", ...; empty when absent
   std::vector<std::string> tokens;
   std::vector<float> scores;
-  std::vector<int32_t> types;           // token_type
-  std::vector<std::string> merges;      // "left right"
-  std::string charsmap;                 // precompiled_charsmap bytes (t5)
+  std::vector<int32_t> types;       // token_type
+  std::vector<std::string> merges;  // "left right"
+  std::string charsmap;             // precompiled_charsmap bytes (t5)
   int64_t bos = kNoToken;
   int64_t eos = kNoToken;
   int64_t eot = kNoToken;

@@ -24,36 +24,51 @@ Json pattern(const std::string& text, bool is_regex) { return object({{is_regex 
 
 std::string_view name_of(SplitBehavior behavior) {
   switch (behavior) {
-    case SplitBehavior::kRemoved: return "Removed";
-    case SplitBehavior::kIsolated: return "Isolated";
-    case SplitBehavior::kMergedWithPrevious: return "MergedWithPrevious";
-    case SplitBehavior::kMergedWithNext: return "MergedWithNext";
-    case SplitBehavior::kContiguous: return "Contiguous";
+    case SplitBehavior::kRemoved:
+      return "Removed";
+    case SplitBehavior::kIsolated:
+      return "Isolated";
+    case SplitBehavior::kMergedWithPrevious:
+      return "MergedWithPrevious";
+    case SplitBehavior::kMergedWithNext:
+      return "MergedWithNext";
+    case SplitBehavior::kContiguous:
+      return "Contiguous";
   }
   return "Isolated";
 }
 
 std::string_view name_of(PrependScheme scheme) {
   switch (scheme) {
-    case PrependScheme::kNever: return "never";
-    case PrependScheme::kFirst: return "first";
-    case PrependScheme::kAlways: return "always";
+    case PrependScheme::kNever:
+      return "never";
+    case PrependScheme::kFirst:
+      return "first";
+    case PrependScheme::kAlways:
+      return "always";
   }
   return "never";
 }
 
 Json write(const NormalizerStep& step) {
   switch (step.kind) {
-    case NormalizerKind::kNfc: return object({{"type", "NFC"}});
-    case NormalizerKind::kNfd: return object({{"type", "NFD"}});
-    case NormalizerKind::kNfkc: return object({{"type", "NFKC"}});
-    case NormalizerKind::kNfkd: return object({{"type", "NFKD"}});
-    case NormalizerKind::kLowercase: return object({{"type", "Lowercase"}});
-    case NormalizerKind::kStripAccents: return object({{"type", "StripAccents"}});
+    case NormalizerKind::kNfc:
+      return object({{"type", "NFC"}});
+    case NormalizerKind::kNfd:
+      return object({{"type", "NFD"}});
+    case NormalizerKind::kNfkc:
+      return object({{"type", "NFKC"}});
+    case NormalizerKind::kNfkd:
+      return object({{"type", "NFKD"}});
+    case NormalizerKind::kLowercase:
+      return object({{"type", "Lowercase"}});
+    case NormalizerKind::kStripAccents:
+      return object({{"type", "StripAccents"}});
     case NormalizerKind::kReplace:
       return object(
           {{"type", "Replace"}, {"pattern", pattern(step.pattern, step.is_regex)}, {"content", step.content}});
-    case NormalizerKind::kPrepend: return object({{"type", "Prepend"}, {"prepend", step.content}});
+    case NormalizerKind::kPrepend:
+      return object({{"type", "Prepend"}, {"prepend", step.content}});
     case NormalizerKind::kStrip:
       return object({{"type", "Strip"}, {"strip_left", step.left}, {"strip_right", step.right}});
     case NormalizerKind::kBert:
@@ -85,13 +100,16 @@ Json write(const PreTokenizerStep& step) {
                      {"replacement", step.replacement},
                      {"prepend_scheme", name_of(step.prepend)},
                      {"split", step.split}});
-    case PreTokenizerKind::kWhitespace: return object({{"type", "Whitespace"}});
-    case PreTokenizerKind::kWhitespaceSplit: return object({{"type", "WhitespaceSplit"}});
+    case PreTokenizerKind::kWhitespace:
+      return object({{"type", "Whitespace"}});
+    case PreTokenizerKind::kWhitespaceSplit:
+      return object({{"type", "WhitespaceSplit"}});
     case PreTokenizerKind::kDigits:
       return object({{"type", "Digits"}, {"individual_digits", step.individual_digits}});
     case PreTokenizerKind::kPunctuation:
       return object({{"type", "Punctuation"}, {"behavior", name_of(step.behavior)}});
-    case PreTokenizerKind::kBert: return object({{"type", "BertPreTokenizer"}});
+    case PreTokenizerKind::kBert:
+      return object({{"type", "BertPreTokenizer"}});
   }
   return {};
 }
@@ -100,8 +118,10 @@ Json write(const DecoderStep& step) {
   switch (step.kind) {
     case DecoderKind::kByteLevel:
       return object({{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}});
-    case DecoderKind::kByteFallback: return object({{"type", "ByteFallback"}});
-    case DecoderKind::kFuse: return object({{"type", "Fuse"}});
+    case DecoderKind::kByteFallback:
+      return object({{"type", "ByteFallback"}});
+    case DecoderKind::kFuse:
+      return object({{"type", "Fuse"}});
     case DecoderKind::kMetaspace:
       return object({{"type", "Metaspace"},
                      {"replacement", step.pattern},
@@ -110,10 +130,8 @@ Json write(const DecoderStep& step) {
     case DecoderKind::kReplace:
       return object({{"type", "Replace"}, {"pattern", pattern(step.pattern, false)}, {"content", step.content}});
     case DecoderKind::kStrip:
-      return object({{"type", "Strip"},
-                     {"content", step.content},
-                     {"start", int64_t{step.start}},
-                     {"stop", int64_t{step.stop}}});
+      return object(
+          {{"type", "Strip"}, {"content", step.content}, {"start", int64_t{step.start}}, {"stop", int64_t{step.stop}}});
     case DecoderKind::kWordPiece:
       return object({{"type", "WordPiece"}, {"prefix", step.content}, {"cleanup", step.cleanup}});
   }
@@ -187,8 +205,8 @@ Json write_model(const TokenizerSpec& spec) {
                    {"max_input_chars_per_word", int64_t{spec.max_word_chars}},
                    {"vocab", write_vocabulary(spec)}});
   }
-  const auto implied = spec.kind == TokenizerKind::kScoreBpe ? merges_of_scores(spec, make_vocabulary(spec))
-                                                             : std::vector<Merge>();
+  const auto implied =
+      spec.kind == TokenizerKind::kScoreBpe ? merges_of_scores(spec, make_vocabulary(spec)) : std::vector<Merge>();
   Json merges = Json::array();
   for (const Merge& merge : spec.kind == TokenizerKind::kScoreBpe ? implied : spec.merges) {
     merges.push_back(JsonArray{content_of(spec, merge.left), content_of(spec, merge.right)});

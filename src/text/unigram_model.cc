@@ -13,8 +13,8 @@ constexpr double kUnkPenalty = 10.0;  // sentencepiece unigram_model.cc, kUnkPen
 
 struct Best {
   double score = 0.0;
-  size_t begin = 0;          // where the last piece of the best path starts
-  TokenId id = kNoToken;     // kNoToken: unknown character
+  size_t begin = 0;       // where the last piece of the best path starts
+  TokenId id = kNoToken;  // kNoToken: unknown character
   bool reached = false;
 };
 

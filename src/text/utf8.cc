@@ -24,8 +24,8 @@ Lead classify(uint8_t byte) {
 }
 
 struct Scan {
-  uint32_t n_good = 0;   // bytes of the well-formed prefix
-  uint32_t n_want = 0;   // bytes of the whole character
+  uint32_t n_good = 0;  // bytes of the well-formed prefix
+  uint32_t n_want = 0;  // bytes of the whole character
   uint32_t code = 0;
 };
 
