@@ -27,10 +27,10 @@ constexpr size_t kTop = 24;
 // One stem.json and stem.bin of kl.py.
 struct Reference {
   std::vector<std::vector<TokenId>> windows;
-  std::vector<uint32_t> ids;      // [positions, 32]
-  std::vector<float> log_probs;   // [positions, 32]
-  std::vector<float> tail;        // [positions]
-  double nll = 0.0;               // mean over all predicted tokens
+  std::vector<uint32_t> ids;     // [positions, 32]
+  std::vector<float> log_probs;  // [positions, 32]
+  std::vector<float> tail;       // [positions]
+  double nll = 0.0;              // mean over all predicted tokens
 };
 
 Reference load_reference(const std::string& stem) {

@@ -4,11 +4,11 @@
 // Thread: one test thread plus the pool.
 #include <gtest/gtest.h>
 
+#include <unistd.h>
 #include <cmath>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 #include "kernels/cpu/detect.h"
@@ -29,8 +29,8 @@ using testing::TinyGgufOptions;
 using testing::TinyShape;
 using weights::ModelFile;
 
-constexpr const char* kShapes[] = {"llama", "llama_odd", "llama_rope3", "llama_linear",
-                                   "mistral", "qwen2", "qwen3", "gemma3"};
+constexpr const char* kShapes[] = {"llama",   "llama_odd", "llama_rope3", "llama_linear",
+                                   "mistral", "qwen2",     "qwen3",       "gemma3"};
 
 std::vector<const KernelTable*> tables() {
   std::vector<const KernelTable*> out;

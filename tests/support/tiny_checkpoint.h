@@ -119,14 +119,10 @@ struct TinyName {
 
 // Source: transformers state dicts and the tensor maps of the `gguf` package.
 constexpr TinyName kLayerNames[] = {
-    {"input_layernorm.weight", "attn_norm.weight", 'd', 0},
-    {"self_attn.q_proj.weight", "attn_q.weight", 'q', 'd'},
-    {"self_attn.k_proj.weight", "attn_k.weight", 'k', 'd'},
-    {"self_attn.v_proj.weight", "attn_v.weight", 'k', 'd'},
-    {"self_attn.o_proj.weight", "attn_output.weight", 'd', 'q'},
-    {"mlp.gate_proj.weight", "ffn_gate.weight", 'f', 'd'},
-    {"mlp.up_proj.weight", "ffn_up.weight", 'f', 'd'},
-    {"mlp.down_proj.weight", "ffn_down.weight", 'd', 'f'},
+    {"input_layernorm.weight", "attn_norm.weight", 'd', 0},      {"self_attn.q_proj.weight", "attn_q.weight", 'q', 'd'},
+    {"self_attn.k_proj.weight", "attn_k.weight", 'k', 'd'},      {"self_attn.v_proj.weight", "attn_v.weight", 'k', 'd'},
+    {"self_attn.o_proj.weight", "attn_output.weight", 'd', 'q'}, {"mlp.gate_proj.weight", "ffn_gate.weight", 'f', 'd'},
+    {"mlp.up_proj.weight", "ffn_up.weight", 'f', 'd'},           {"mlp.down_proj.weight", "ffn_down.weight", 'd', 'f'},
 };
 constexpr TinyName kPlainNorms[] = {{"post_attention_layernorm.weight", "ffn_norm.weight", 'd', 0}};
 constexpr TinyName kGemmaNorms[] = {
@@ -253,8 +249,8 @@ inline std::vector<TinyTensor> tiny_tensors(const TinyShape& shape) {
 }
 
 struct TinyGgufOptions {
-  tensor::Format format = tensor::Format::kF32;  // of matrices; Q8_0 where K does not hold its groups
-  bool decoded = false;                          // the same values, decoded and stored as f32
+  tensor::Format format = tensor::Format::kF32;    // of matrices; Q8_0 where K does not hold its groups
+  bool decoded = false;                            // the same values, decoded and stored as f32
   tensor::Format v_format = tensor::Format::kF32;  // with mixed_v: another format for attn_v and ffn_down
   bool mixed_v = false;
 };
