@@ -1,0 +1,223 @@
+// A tiny model with its compute threads, and an engine over real workers that runs a set of requests on a fake clock
+// and keeps what must not depend on the batch: tokens, and the bits of their logprobs.
+// Invariant: after run() the engine is empty, its integrity checked, and the workers did as many steps as it planned.
+// Thread: one test thread plus the pool.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cache/geometry.h"
+#include "engine/engine.h"
+#include "kernels/ops.h"
+#include "models/model.h"
+#include "runtime/worker_group.h"
+#include "tests/support/collect_sink.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/tiny_checkpoint.h"
+#include "weights/model_file.h"
+
+namespace millrace::support {
+
+struct MachineSetting {
+  const char* shape = "llama";
+  tensor::Format format = tensor::Format::kQ4_1;
+  kernels::KvDType kv = kernels::KvDType::kInt8;
+  const kernels::KernelTable* table = nullptr;
+  int n_threads = 1;
+};
+
+// A loaded model; any number of engines run on it, one at a time.
+class Machine {
+ public:
+  explicit Machine(const MachineSetting& setting) : setting_(setting), pool_(setting.n_threads, false) {
+    bytes_ = testing::tiny_gguf(testing::load_tiny_shape(setting.shape), {.format = setting.format});
+    auto gguf = weights::GgufFile::parse(bytes_);
+    CHECK(gguf.ok(), "{}", gguf.error().message);
+    file_ = std::make_unique<weights::ModelFile>(weights::ModelFile::from_gguf(std::move(gguf).value()).value());
+    model_ = models::load_model(*file_, {*setting.table, pool_}).value();
+  }
+
+  const models::Model& model() const { return *model_; }
+  int n_threads() const { return setting_.n_threads; }
+  flow::KvGeometry geometry(uint32_t n_blocks) const {
+    flow::KvGeometry kv = runtime::build_kv_geometry(model_->kv_layers(), setting_.kv).value();
+    kv.n_blocks = n_blocks;
+    kv.max_len = 256;
+    return kv;
+  }
+  // Blocks of the smallest pool that holds one sequence of n_tokens.
+  uint32_t smallest_pool(uint32_t n_tokens, uint32_t chunk) const {
+    uint32_t n_blocks = 1;
+    while (cache::longest_sequence(geometry(n_blocks), chunk) < n_tokens) ++n_blocks;
+    return n_blocks;
+  }
+  std::unique_ptr<runtime::WorkerGroup> workers(const engine::EngineOptions& options, const Clock& clock) {
+    runtime::RunnerSetup setup{.model = *model_, .table = *setting_.table, .pool = pool_, .geometry = options.kv};
+    setup.kv_dtype = setting_.kv;
+    setup.max_rows = options.sched.tok_cap;
+    return runtime::WorkerGroup::create(setup, options.sched.max_live, clock).value();
+  }
+
+ private:
+  MachineSetting setting_;
+  device::ThreadPool pool_;
+  std::vector<uint8_t> bytes_;
+  std::unique_ptr<weights::ModelFile> file_;
+  std::unique_ptr<models::Model> model_;
+};
+
+// What one fork gave its client, bit by bit.
+struct Trace {
+  std::vector<TokenId> tokens;
+  std::vector<uint32_t> bits;  // logprobs, their tokens and ranks
+  flow::FinishReason finish = flow::FinishReason::kNone;
+  bool operator==(const Trace&) const = default;
+
+  void add(const flow::TokenLogprob& entry) {
+    bits.push_back(static_cast<uint32_t>(entry.token));
+    bits.push_back(std::bit_cast<uint32_t>(entry.logprob));
+    bits.push_back(static_cast<uint32_t>(entry.rank));
+  }
+  void add(const flow::PositionLogprobs& position) {
+    add(position.chosen);
+    for (const flow::TokenLogprob& top : position.top) add(top);
+  }
+};
+
+using Traces = std::map<std::pair<flow::RequestId, uint32_t>, Trace>;  // by request (as asked) and fork
+
+struct RigOptions {
+  uint32_t budget = 64;
+  uint32_t n_blocks = 256;
+  sched::OrderKind order = sched::OrderKind::kFcfs;
+  bool prefix_cache = true;
+  uint64_t failing_step = 0;   // computed, then reported as failed: every sequence in it starts again
+  uint32_t steps_between = 2;  // of arrivals
+};
+
+// The real workers, but for one step whose output is lost.
+class LosingBackend final : public flow::Backend {
+ public:
+  LosingBackend(runtime::WorkerGroup& group, uint64_t failing_step) : group_(group), failing_step_(failing_step) {}
+  void submit(const flow::StepPlan& plan) override { group_.submit(plan); }
+  bool done(uint64_t step) override { return group_.done(step); }
+  flow::StepOutput take_output(uint64_t step) override {
+    flow::StepOutput output = group_.take_output(step);
+    if (step != failing_step_) return output;
+    return {.step = step, .ok = false, .error = {ErrorCode::kInternal, "lost", ""}};
+  }
+
+ private:
+  runtime::WorkerGroup& group_;
+  uint64_t failing_step_;
+};
+
+class EngineRig {
+ public:
+  EngineRig(Machine& machine, const RigOptions& options)
+      : options_(options),
+        engine_options_(engine_options(machine, options)),
+        group_(machine.workers(engine_options_, clock_)),
+        backend_(*group_, options.failing_step),
+        engine_(engine_options_, backend_, sink_, clock_) {}
+  ~EngineRig() {
+    for (const std::string& text : sink_.violations()) ADD_FAILURE() << text;
+  }
+  EngineRig(const EngineRig&) = delete;
+  EngineRig& operator=(const EngineRig&) = delete;
+
+  // The requests arrive one after the other, `late` before step `late_at`; returns when all have ended.
+  Traces run(const std::vector<flow::GenerateRequest>& requests, const flow::GenerateRequest* late = nullptr,
+             uint64_t late_at = 0) {
+    constexpr uint64_t kMostSteps = 20'000;
+    flow::RequestId base = next_base_;
+    next_base_ += 1000;
+    uint64_t n_submitted = 0;
+    for (uint64_t step = 1;; ++step) {
+      for (; n_submitted < requests.size() && n_submitted * options_.steps_between < step; ++n_submitted) {
+        submit(requests[n_submitted], base);
+      }
+      if (late != nullptr && step == late_at) submit(*late, base);
+      clock_.advance(kMillisecond);
+      uint64_t n_preemptions = engine_.stats().n_preemptions;
+      bool busy = engine_.step();
+      if (engine_.stats().n_preemptions > n_preemptions) preempted_at_.insert(step);
+      std::string fault = engine_.check_integrity();
+      EXPECT_EQ(fault, "") << "step " << step;
+      if (!fault.empty() || step == kMostSteps) break;
+      if (!busy && n_submitted == requests.size()) break;
+    }
+    Traces traces;
+    for (const flow::GenerateRequest& request : requests) collect(request, base, traces);
+    if (late != nullptr) collect(*late, base, traces);
+    check_idle();
+    return traces;
+  }
+
+  engine::EngineStats stats() const { return engine_.stats(); }
+  const runtime::WorkerGroup& group() const { return *group_; }
+  const std::set<uint64_t>& preempted_at() const { return preempted_at_; }
+
+ private:
+  static engine::EngineOptions engine_options(const Machine& machine, const RigOptions& options) {
+    engine::EngineOptions out;
+    out.kv = machine.geometry(options.n_blocks);
+    out.sched.order = options.order;
+    out.sched.max_live = 24;
+    out.sched.tok_cap = 24 + std::max(options.budget, 6u);
+    out.sched.budget_tokens = options.budget;
+    out.sched.c_min = std::min(options.budget, 6u);
+    out.prefix_cache = options.prefix_cache;
+    return out;
+  }
+  void submit(flow::GenerateRequest request, flow::RequestId base) {
+    request.id += base;
+    Result<void> taken = engine_.submit(std::move(request));
+    ASSERT_TRUE(taken.ok()) << taken.error().message;
+  }
+  void collect(const flow::GenerateRequest& request, flow::RequestId base, Traces& traces) {
+    for (uint32_t fork = 0; fork < request.n; ++fork) {
+      const ForkText& text = sink_.text(base + request.id, fork);
+      Trace& trace = traces[{request.id, fork}];
+      trace.tokens = text.tokens;
+      trace.finish = text.finish;
+      for (const flow::TokenEvent& event : text.events) {
+        EXPECT_NE(event.finish, flow::FinishReason::kError) << event.error.message;
+        for (const flow::PositionLogprobs& position : event.prompt_logprobs) trace.add(position);
+        if (event.token == kNoToken) continue;
+        ASSERT_NE(event.logprobs, nullptr);
+        trace.add(*event.logprobs);
+      }
+    }
+  }
+  void check_idle() {
+    engine::EngineStats stats = engine_.stats();
+    EXPECT_EQ(stats.kv_blocks_active + stats.kv_blocks_cooling, 0u);
+    EXPECT_EQ(stats.n_running + stats.n_waiting, 0u);
+    EXPECT_FALSE(stats.has_work);
+    EXPECT_EQ(stats.n_finished_error, 0u);
+    EXPECT_EQ(static_cast<uint64_t>(group_->counters().steps), stats.n_steps);
+    EXPECT_EQ(static_cast<uint64_t>(group_->counters().rows), stats.n_rows);
+  }
+
+  RigOptions options_;
+  FakeClock clock_;
+  CollectSink sink_;
+  engine::EngineOptions engine_options_;
+  std::unique_ptr<runtime::WorkerGroup> group_;
+  LosingBackend backend_;
+  engine::Engine engine_;
+  flow::RequestId next_base_ = 0;
+  std::set<uint64_t> preempted_at_;
+};
+
+}  // namespace millrace::support
