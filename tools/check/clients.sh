@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Foreign benchmark clients, unmodified, against a running server: ./check --clients. Each must run to its end.
+# Needs the network once for the packages; nothing else.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+model=models/SmolLM2-135M-Instruct.Q4_1.gguf
+python3 tools/setup/fetch_models.py
+[ -x .venv/clients/bin/llama-benchy ] || { python3 -m venv .venv/clients && .venv/clients/bin/pip install -q llama-benchy==0.4.0; }
+build/release/millrace convert "$model" build/check/tokenizer --tokenizer-only
+HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
+  python3 tools/check/run_benchy.py .venv/clients/bin/llama-benchy build/check/tokenizer
