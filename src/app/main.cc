@@ -7,6 +7,7 @@
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "app/file_faults.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ void print_help(FILE* out) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  millrace::app::report_file_faults();
   std::vector<std::string> args(argv + 1, argv + argc);
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     print_help(args.empty() ? stderr : stdout);
