@@ -120,7 +120,7 @@ Result<std::optional<text::ChatTemplate>> load_chat_template(const weights::Mode
                                                              const std::string& override_text, const Limits& limits) {
   std::optional<std::string> source = override_text.empty() ? chat_template_source(file) : override_text;
   if (!source) return std::optional<text::ChatTemplate>();
-  Result<text::ChatTemplate> parsed = text::ChatTemplate::parse(std::move(*source), limits);
+  Result<text::ChatTemplate> parsed = text::ChatTemplate::parse(*source, limits);
   if (!parsed.ok()) return Error{ErrorCode::kBadFile, "chat template: " + parsed.error().message, "--chat-template"};
   return std::optional<text::ChatTemplate>(std::move(parsed).value());
 }

@@ -134,7 +134,7 @@ ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
-Result<ChatTemplate> ChatTemplate::parse(std::string source, const Limits& limits) {
+Result<ChatTemplate> ChatTemplate::parse(const std::string& source, const Limits& limits) {
   auto program = std::make_unique<JinjaProgram>();
   program->program = TRY(jinja::parse_template(source, limits[LimitId::kTemplateDepth]));
   program->limits = limits;

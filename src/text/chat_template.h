@@ -38,7 +38,7 @@ struct RenderedPrompt {
 class ChatTemplate {
  public:
   // kInvalidTemplate, with the line: "template line 3: unknown filter "foo"".
-  static Result<ChatTemplate> parse(std::string source, const Limits& limits);
+  static Result<ChatTemplate> parse(const std::string& source, const Limits& limits);
   ChatTemplate(ChatTemplate&&) noexcept;
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();

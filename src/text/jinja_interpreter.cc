@@ -63,7 +63,7 @@ Value Interpreter::make_text(TextBuilder& from) {
   return std::shared_ptr<const Text>(std::move(text));
 }
 
-Value Interpreter::make_text(std::string bytes) {
+Value Interpreter::make_text(const std::string& bytes) {
   TextBuilder out = builder();
   out.append(bytes);
   return make_text(out);

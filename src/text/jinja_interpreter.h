@@ -43,7 +43,7 @@ class Interpreter {
   // Fuel for touching so many bytes.
   bool touch(size_t n_bytes) { return spend(1 + n_bytes / 256); }
   Value make_text(TextBuilder& builder);
-  Value make_text(std::string bytes);
+  Value make_text(const std::string& bytes);
   Value make_list(std::vector<Value> items, bool tuple = false);
   Value make_dict(std::vector<std::pair<Value, Value>> entries);
   Value make_namespace(std::vector<std::pair<std::string, Value>> attributes);

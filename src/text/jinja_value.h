@@ -102,8 +102,9 @@ struct Value {
 
   Value() = default;
   template <class T>
-  requires(!std::is_same_v<std::remove_cvref_t<T>, Value>) Value(T&& of)
-      : data(std::forward<T>(of)) {}  // NOLINT(google-explicit-constructor)
+  // The constraint excludes Value itself.
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload,google-explicit-constructor)
+  requires(!std::is_same_v<std::remove_cvref_t<T>, Value>) Value(T&& of) : data(std::forward<T>(of)) {}
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data); }
   bool is_none() const { return std::holds_alternative<None>(data); }

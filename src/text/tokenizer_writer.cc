@@ -14,9 +14,9 @@ namespace millrace::text {
 namespace {
 
 // Deduced from brace lists: {"key", value} pairs in order.
-Json object(std::vector<std::pair<std::string, Json>> members) {
+Json object(const std::vector<std::pair<std::string, Json>>& members) {
   Json out = Json::object();
-  for (auto& [key, value] : members) out.set(key, std::move(value));
+  for (const auto& [key, value] : members) out.set(key, value);
   return out;
 }
 

@@ -35,7 +35,7 @@ Vocabulary make_vocabulary(const TokenizerSpec& spec) {
     const TokenType type = spec.types[i];
     auto raw = byte_level ? from_byte_alphabet(spec.tokens[i]) : std::optional<std::string>(spec.tokens[i]);
     if (!raw || raw->empty()) hidden[i] = true;
-    out.pieces.push_back(raw ? std::move(*raw) : spec.tokens[i]);
+    out.pieces.push_back(raw.value_or(spec.tokens[i]));
     if (type == TokenType::kByte) {
       if (const auto byte = byte_of_piece(spec.tokens[i])) out.byte_ids[*byte] = static_cast<TokenId>(i);
     }

@@ -14,7 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string user = cut == std::string::npos ? "hi" : input.substr(cut + 1);
   Limits limits;
   if (!limits.set(LimitId::kTemplateSteps, 20000).ok()) std::abort();
-  auto parsed = text::ChatTemplate::parse(std::move(source), limits);
+  auto parsed = text::ChatTemplate::parse(source, limits);
   if (!parsed.ok()) return 0;
   text::Conversation conversation;
   Json message = Json::object();
