@@ -11,6 +11,7 @@
 #include "app/flags.h"
 #include "app/interrupt.h"
 #include "app/model_flags.h"
+#include "app/standard_input.h"
 #include "base/macros.h"
 #include "instance/session.h"
 
@@ -213,13 +214,6 @@ void repl(Chat& chat) {
   }
 }
 
-std::string read_stdin() {
-  std::string out;
-  char piece[4096];
-  while (size_t n = std::fread(piece, 1, sizeof piece, stdin)) out.append(piece, n);
-  return out;
-}
-
 }  // namespace
 
 Result<int> run_command(std::span<const std::string> args) {
@@ -239,10 +233,9 @@ Result<int> run_command(std::span<const std::string> args) {
   set.add("-s,--seed", &f.seed, "-1 = random");
   set.add("--raw", &f.raw, "no chat template: continue PROMPT");
   if (!TRY(set.parse(args))) return 0;
-  bool piped = ::isatty(STDIN_FILENO) == 0;
   bool one_shot = !f.prompt.empty() || f.raw;
-  if (one_shot && piped) {
-    std::string more = read_stdin();
+  if (one_shot) {
+    std::string more = read_piped_input();
     if (!more.empty()) f.prompt += (f.prompt.empty() ? "" : "\n") + more;
   }
   auto loaded = TRY(load_instance(f.model));

@@ -1,7 +1,6 @@
 // millrace tokenize, convert --tokenizer-only and pull: the small commands around a model's tokenizer and the store.
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <charconv>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
+#include "app/standard_input.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "instance/model_text.h"
@@ -19,13 +19,6 @@ namespace millrace::app {
 namespace {
 
 constexpr uint64_t kMaxTextBytes = 256u << 20;
-
-std::string read_stdin() {
-  std::string out;
-  char piece[4096];
-  while (size_t n = std::fread(piece, 1, sizeof piece, stdin)) out.append(piece, n);
-  return out;
-}
 
 Result<std::vector<TokenId>> parse_ids(std::string_view text, size_t n_vocab) {
   std::vector<TokenId> out;
@@ -68,8 +61,8 @@ Result<int> tokenize_command(std::span<const std::string> args) {
   text::Tokenizer tokenizer = TRY(instance::load_tokenizer(model_file));
   if (!file.empty()) {
     text = TRY(read_file(file, kMaxTextBytes));
-  } else if (text.empty() && ::isatty(STDIN_FILENO) == 0) {
-    text = read_stdin();
+  } else if (text.empty()) {
+    text = read_piped_input();
   }
   if (decode) {
     std::vector<TokenId> ids = TRY(parse_ids(text, tokenizer.n_vocab()));
