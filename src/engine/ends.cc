@@ -77,6 +77,7 @@ void Engine::State::sweep() {
   std::erase_if(in_order, [&](Request* request) {
     if (request->n_ended < request->forks.size() || request->n_seqs > 0) return false;
     requests.erase(flow::RequestId{request->ask.id});
+    ++totals.n_requests_ended;
     return true;
   });
 }
@@ -117,7 +118,7 @@ void Engine::State::publish_stats() {
   stats.n_finished_error = finished(flow::FinishReason::kError);
   stats.heartbeat = heartbeat;
   stats.last_step_at = last_step_at;
-  stats.has_work = !in_order.empty();
+  stats.n_requests_ended = totals.n_requests_ended;
   {
     std::lock_guard lock(published.mutex);
     published.stats = stats;

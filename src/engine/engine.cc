@@ -198,7 +198,8 @@ EngineStats Engine::stats() const {
   stats.n_requests = counts.n_accepted;
   stats.n_refused = counts.n_refused;
   stats.draining = counts.draining;
-  stats.has_work = stats.has_work || counts.n_forks_pending > 0;
+  // counts were read first: a request that the engine is just taking in is still missing from the ended ones
+  stats.has_work = counts.n_accepted > stats.n_requests_ended;
   return stats;
 }
 

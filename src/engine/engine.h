@@ -46,6 +46,7 @@ struct EngineStats {
   // totals
   uint64_t n_requests = 0;              // accepted by submit()
   uint64_t n_refused = 0;               // refused by submit()
+  uint64_t n_requests_ended = 0;        // of those accepted, all forks ended
   uint64_t prompt_tokens = 0;           // of requests that started, once per request
   uint64_t prompt_tokens_computed = 0;  // prompt rows that went through a step (recomputation included)
   uint64_t generated_tokens = 0;

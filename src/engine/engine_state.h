@@ -51,6 +51,7 @@ struct Totals {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;
   uint64_t n_failed_steps = 0;
+  uint64_t n_requests_ended = 0;
   uint64_t n_finished[6] = {};  // by FinishReason
 };
 
