@@ -276,6 +276,7 @@ TEST(Generation, ReaderThatCatchesUpGetsEverything) {
   echo.n_blocks = 512;
   TestServer server(options, echo);
   HttpClient slow(server.port());
+  slow.set_receive_buffer(32 * 1024);  // else the system may buffer the whole answer
   slow.send(HttpClient::post_bytes("/v1/completions",
                                    R"({"prompt":"abcd","max_tokens":4000,"ignore_eos":true,"stream":true})"));
   ASSERT_TRUE(eventually([&] { return server.context().metrics.value(MetricId::kStreamsParked) == 1.0; }));

@@ -22,6 +22,7 @@ GREEDY = {"model": MODEL, "temperature": 0, "max_tokens": 24}
 
 
 def metric(name):
+    time.sleep(0.03)  # a scrape may be answered with a page up to 25 ms old
     request = urllib.request.Request(BASE + "/metrics", headers={"Authorization": "Bearer " + KEY})
     text = urllib.request.urlopen(request, timeout=10).read().decode()
     values = re.findall(r"^%s\{[^}]*\} (\S+)$" % re.escape(name), text, re.M)
