@@ -91,6 +91,7 @@ TEST(JsonTest, RefusesWhatTheDoorForbids) {
   EXPECT_THAT(message("[1e999]"), HasSubstr("out of range"));
   EXPECT_THAT(message("[NaN]"), HasSubstr("not valid JSON"));
   EXPECT_THAT(message("1 2"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message("\xEF\xBB\xBF{}"), HasSubstr("byte order mark"));
 }
 
 TEST(LimitsTest, EveryRowIsItsOwnIdAndHasThreeBorders) {

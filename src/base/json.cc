@@ -314,6 +314,9 @@ void Json::dump_to(std::string& out) const {
 }
 
 Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
+  if (text.starts_with("\xEF\xBB\xBF")) {  // the reader behind would skip it; RFC 8259, section 8.1, forbids it
+    return Error{ErrorCode::kInvalidJson, "not valid JSON at byte 0: byte order mark", ""};
+  }
   Builder builder(limits);
   try {
     bool done = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
