@@ -86,6 +86,9 @@ Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
       text.remove_prefix(std::min(end + 1, text.size()));
     }
   }
+  for (const std::string& key : keys) {
+    if (key.empty()) return Error{ErrorCode::kUsage, "--api-key is empty: nobody could enter", "--api-key"};
+  }
   return keys;
 }
 
