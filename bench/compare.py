@@ -107,7 +107,7 @@ def main():
                                               "-c", 1536 * clients, "--no-webui"])):
                 server = Server(command)
                 try:
-                    serve_rates(server.url, clients, args, seed=1000 + i)  # warm
+                    serve_rates(server.url, 1, args, seed=1000 + i)  # warm
                     samples[side].append(serve_rates(server.url, clients, args, seed=i))
                 finally:
                     server.stop()
