@@ -253,6 +253,7 @@ TEST(Generation, SlowReaderIsParkedThenCancelled) {
   echo.n_blocks = 1024;
   TestServer server(options, echo);
   Metrics& metrics = server.context().metrics;
+  server.backend().step_us = 200;  // else the answer may be complete before the park message is read
   HttpClient slow(server.port());
   slow.set_receive_buffer(4096);
   slow.send(HttpClient::post_bytes("/v1/completions",
@@ -275,6 +276,7 @@ TEST(Generation, ReaderThatCatchesUpGetsEverything) {
   echo.max_len = 8192;
   echo.n_blocks = 512;
   TestServer server(options, echo);
+  server.backend().step_us = 200;  // else the answer may be complete before the park message is read
   HttpClient slow(server.port());
   slow.set_receive_buffer(32 * 1024);  // else the system may buffer the whole answer
   slow.send(HttpClient::post_bytes("/v1/completions",
