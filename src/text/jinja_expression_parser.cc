@@ -310,6 +310,13 @@ const Expr* ExpressionParser::dict() {
   return expect_operator("}") ? out : nullptr;
 }
 
+const Expr* ExpressionParser::call_of(const Expr* callee) {
+  Expr* call = make(ExprKind::kCall);
+  call->items.push_back(callee);
+  arguments(*call);
+  return call;
+}
+
 const Expr* ExpressionParser::postfix(const Expr* out) {
   while (!failed_) {
     if (at_operator(".")) {
@@ -317,10 +324,7 @@ const Expr* ExpressionParser::postfix(const Expr* out) {
     } else if (at_operator("[")) {
       out = subscript(out);
     } else if (at_operator("(")) {
-      Expr* call = make(ExprKind::kCall);
-      call->items.push_back(out);
-      arguments(*call);
-      out = call;
+      out = call_of(out);
     } else {
       break;
     }
@@ -415,10 +419,7 @@ const Expr* ExpressionParser::filters(const Expr* out) {
     } else if (at_name("is")) {
       out = test(out);
     } else if (at_operator("(")) {
-      Expr* call = make(ExprKind::kCall);
-      call->items.push_back(out);
-      arguments(*call);
-      out = call;
+      out = call_of(out);
     } else {
       break;
     }

@@ -55,6 +55,7 @@ class ExpressionParser {
   bool at_tuple_end() const;
   const Expr* list();
   const Expr* dict();
+  const Expr* call_of(const Expr* callee);
   const Expr* postfix(const Expr* out);
   const Expr* attribute(const Expr* of);
   const Expr* subscript(const Expr* of);
