@@ -55,11 +55,11 @@ void log_softmax(std::span<float> x) {
   for (float& v : x) v = static_cast<float>(static_cast<double>(v) - shift);
 }
 
-double divergence(std::span<const float> base, std::span<const float> mine) {
+double divergence(std::span<const float> base, std::span<const float> mine, double floor) {
   double sum = 0;
   for (size_t i = 0; i < base.size(); ++i) {
     double p = static_cast<double>(base[i]);
-    if (p > -60.0) sum += std::exp(p) * (p - static_cast<double>(mine[i]));
+    if (p > floor) sum += std::exp(p) * (p - static_cast<double>(mine[i]));
   }
   return sum;
 }
@@ -70,10 +70,10 @@ void compare_window(const LogitsReader& base, uint32_t window, std::span<const T
                     std::span<const float> rows, Totals& totals) {
   size_t n_vocab = base.head().n_vocab;
   std::vector<float> reference(n_vocab);
-  for (uint32_t i = 0; i + 1 < tokens.size(); ++i) {
+  for (uint32_t i = base.first_position(); i + 1 < tokens.size(); ++i) {
     base.row(window, i, reference);
     std::span<const float> mine = rows.subspan(i * n_vocab, n_vocab);
-    double kl = divergence(reference, mine);
+    double kl = divergence(reference, mine, base.floor());
     totals.kl += kl;
     totals.kls.push_back(kl);
     totals.same_top += top_of(reference) == top_of(mine) ? 1 : 0;
@@ -127,11 +127,16 @@ Result<std::vector<std::vector<TokenId>>> windows_of(const PerplexityFlags& f, c
                                                      const std::optional<LogitsReader>& base) {
   std::vector<std::vector<TokenId>> out;
   auto enough = [&] { return f.chunks > 0 && static_cast<int64_t>(out.size()) >= f.chunks; };
+  text::Tokenizer tokenizer = TRY(instance::load_tokenizer(file));
   if (base) {
-    for (uint32_t i = 0; i < base->head().n_windows && !enough(); ++i) out.push_back(base->tokens(i));
+    std::vector<TokenId> special = TRY(tokenizer.encode("", {.add_special = true, .parse_special = false}));
+    bool wants_bos = base->bos_replaces_first() && !special.empty() && special.front() == tokenizer.bos();
+    for (uint32_t i = 0; i < base->head().n_windows && !enough(); ++i) {
+      out.push_back(base->tokens(i));
+      if (wants_bos) out.back().front() = tokenizer.bos();
+    }
     return out;
   }
-  text::Tokenizer tokenizer = TRY(instance::load_tokenizer(file));
   std::string text = TRY(read_file(f.file, kMaxTextBytes));
   std::vector<TokenId> tokens = TRY(tokenizer.encode(text, {.add_special = true, .parse_special = false}));
   auto size = static_cast<size_t>(f.ctx);
@@ -175,9 +180,10 @@ Result<Totals> score(const PerplexityFlags& f, Loaded& loaded, const std::vector
       log_softmax(logits.first(n_vocab));
       std::copy_n(logits.begin(), n_vocab, rows.begin() + position * static_cast<int64_t>(n_vocab));
     });
-    for (size_t i = 0; i + 1 < n_ctx; ++i)
+    uint32_t first = base ? base->first_position() : 0;
+    for (size_t i = first; i + 1 < n_ctx; ++i)
       totals.nll -= static_cast<double>(rows[i * n_vocab + static_cast<size_t>(tokens[i + 1])]);
-    totals.n += static_cast<int64_t>(n_ctx) - 1;
+    totals.n += static_cast<int64_t>(n_ctx) - 1 - first;
     if (base) compare_window(*base, w, tokens, rows, totals);
     if (writer) TRY(writer->window(tokens, rows));
     fmt::print(stderr, "window {} of {}: perplexity {:.4f}{}\n", w + 1, windows.size(),
@@ -198,8 +204,9 @@ Result<int> perplexity_command(std::span<const std::string> args) {
   set.add("-c,--ctx", &f.ctx, "tokens of a window");
   set.add("--chunks", &f.chunks, "windows at most; 0 = all");
   set.add("--save-logits", &f.save_logits, "write log-probabilities here (f32, large)");
-  set.add("--kl-divergence", &f.kl_base,
-          "compare with this file of --save-logits or tools/golden/logits.py; its windows are scored");
+  set.add(
+      "--kl-divergence", &f.kl_base,
+      "compare with this file of --save-logits, tools/golden/logits.py or llama-perplexity; its windows are scored");
   set.add("--kv-cache-dtype", &f.kv_dtype, "bf16 | int8");
   set.add("--isa", &f.isa, "kernels to use");
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores");
