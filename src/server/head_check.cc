@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -40,9 +41,27 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-Result<void> check_target(std::string_view target) {
-  if (target == "*") return {};
-  if (target.empty() || target.front() != '/') return bad("the request target must begin with /");
+// Scheme and authority of an absolute-form target: "http://host:port"; empty for any other form.
+std::string_view absolute_part(std::string_view target) {
+  for (std::string_view scheme : {"http://", "https://"}) {
+    if (to_lower(target.substr(0, scheme.size())) != scheme) continue;
+    return target.substr(0, std::min(target.find_first_of("/?#", scheme.size()), target.size()));
+  }
+  return {};
+}
+
+// The four forms of RFC 9112, section 3.2. CONNECT is refused later by its name (405), whatever its target.
+Result<void> check_target(std::string_view method, std::string_view target) {
+  std::string_view absolute = absolute_part(target);
+  if (!absolute.empty()) {
+    std::string_view authority = absolute.substr(absolute.find("://") + 3);
+    if (authority.empty() || authority.find('@') != std::string_view::npos)
+      return bad("bad authority in the request target");
+  }
+  bool any_form = method == "CONNECT" || (method == "OPTIONS" && target == "*");
+  std::string_view origin = target.substr(absolute.size());
+  bool rooted = origin.starts_with('/') || (!absolute.empty() && (origin.empty() || origin.starts_with('?')));
+  if (!any_form && !rooted) return bad("the request target must begin with / or http://");
   for (size_t i = 0; i < target.size(); ++i) {
     if (static_cast<unsigned char>(target[i]) <= 0x20 || target[i] == 0x7F)
       return bad("control byte in the request target");
@@ -70,7 +89,7 @@ Result<void> check_request_line(std::string_view line) {
   if (version[5] != '1') {
     return Error{ErrorCode::kHttpVersion, fmt::format("{} is not supported; use HTTP/1.1", version), ""};
   }
-  return check_target(line.substr(first + 1, second - first - 1));
+  return check_target(line.substr(0, first), line.substr(first + 1, second - first - 1));
 }
 
 struct Framing {
@@ -118,7 +137,42 @@ Result<void> check_line_size(std::string_view line, bool first, const Limits& li
   return {};
 }
 
+// Header or trailer lines, each with its line end.
+Result<void> check_header_lines(std::string_view lines, const Limits& limits, Framing& framing) {
+  if (lines.size() > limit_of(limits, LimitId::kHeadersBytes)) {
+    return too_large(limits, LimitId::kHeadersBytes, "all headers", lines.size());
+  }
+  size_t n_headers = 0;
+  while (!lines.empty()) {
+    size_t line_end = std::min(lines.find("\r\n"), lines.size());
+    TRY(check_line_size(lines.substr(0, line_end), false, limits));
+    TRY(check_header_line(lines.substr(0, line_end), framing));
+    lines.remove_prefix(std::min(line_end + 2, lines.size()));
+    if (++n_headers > limit_of(limits, LimitId::kHeaderCount)) {
+      return Error{ErrorCode::kHeadersTooLarge, fmt::format("more than {} headers", limits[LimitId::kHeaderCount]), ""};
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+Target split_target(std::string_view target) {
+  std::string_view origin = target.substr(absolute_part(target).size());
+  size_t mark = origin.find('?');
+  Target out{.path = origin.substr(0, mark), .query = {}};
+  if (mark != std::string_view::npos) out.query = origin.substr(mark + 1);
+  if (out.path.empty()) out.path = "/";
+  return out;
+}
+
+Result<void> check_trailers(std::string_view last_chunk, const Limits& limits) {
+  if (last_chunk.starts_with("\r\n")) last_chunk.remove_prefix(2);  // the end of the chunk before
+  size_t end = last_chunk.find("\r\n");
+  if (end == std::string_view::npos || !last_chunk.ends_with("\r\n")) return bad("malformed chunked body");
+  Framing ignored;  // a trailer has no say in the framing (RFC 9110, section 6.5.1)
+  return check_header_lines(last_chunk.substr(end + 2, last_chunk.size() - end - 4), limits, ignored);
+}
 
 Result<std::optional<size_t>> find_head(std::string_view bytes, size_t from, const Limits& limits) {
   if (!bytes.empty() && !is_alpha(bytes.front()) && bytes.front() != '\r') return bad("not an HTTP/1.1 request");
@@ -152,19 +206,8 @@ Result<void> check_head(std::string_view head, const Limits& limits) {
   std::string_view request_line = head.substr(0, end);
   TRY(check_request_line(request_line));
   std::string_view rest = head.substr(end + 2, head.size() - end - 4);  // without the empty line
-  if (rest.size() > limit_of(limits, LimitId::kHeadersBytes)) {
-    return too_large(limits, LimitId::kHeadersBytes, "all headers", rest.size());
-  }
   Framing framing;
-  size_t n_headers = 0;
-  while (!rest.empty()) {
-    size_t line_end = rest.find("\r\n");
-    TRY(check_header_line(rest.substr(0, line_end), framing));
-    rest.remove_prefix(line_end + 2);
-    if (++n_headers > limit_of(limits, LimitId::kHeaderCount)) {
-      return Error{ErrorCode::kHeadersTooLarge, fmt::format("more than {} headers", limits[LimitId::kHeaderCount]), ""};
-    }
-  }
+  TRY(check_header_lines(rest, limits, framing));
   bool http_1_1 = request_line.ends_with("HTTP/1.1");
   if (framing.n_hosts > 1 || (http_1_1 && framing.n_hosts == 0)) return bad("exactly one Host header is needed");
   if (framing.n_lengths > 1) return bad("more than one Content-Length");

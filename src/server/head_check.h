@@ -20,4 +20,14 @@ Result<std::optional<size_t>> find_head(std::string_view bytes, size_t from, con
 // A complete head: request line, names, values, Host and the framing headers.
 Result<void> check_head(std::string_view head, const Limits& limits);
 
+// The end of a chunked body, from the line of its last chunk to the empty line: trailers keep the limits of headers.
+Result<void> check_trailers(std::string_view last_chunk, const Limits& limits);
+
+// What a target of an accepted head names here: scheme and host of an absolute one are dropped (RFC 9112, 3.2.2).
+struct Target {
+  std::string_view path;   // never empty
+  std::string_view query;  // behind '?'
+};
+Target split_target(std::string_view target);
+
 }  // namespace millrace::server

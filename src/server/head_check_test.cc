@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/macros.h"
 #include "server/http_parser.h"
 
 namespace millrace::server {
@@ -34,6 +35,26 @@ TEST(HeadCheck, AcceptsPlainRequests) {
   EXPECT_EQ(verdict(with("Transfer-Encoding: Chunked")), std::nullopt);
   EXPECT_EQ(verdict(with("X-Empty:")), std::nullopt);
   EXPECT_EQ(verdict("GET /a%20b?c=%C3%A4 HTTP/1.1\r\nHost: t\r\n\r\n"), std::nullopt);
+}
+
+TEST(HeadCheck, FormsOfTheTarget) {
+  auto target = [](const std::string& method, const std::string& target) {
+    return verdict(method + " " + target + " HTTP/1.1\r\nHost: t\r\n\r\n");
+  };
+  for (const char* good : {"/", "/x?a=http://b", "http://t/x", "HTTP://t:80/x?y", "https://[::1]:8000", "http://t?q"}) {
+    EXPECT_EQ(target("GET", good), std::nullopt) << good;
+  }
+  for (const char* bad : {"x", "*", "t:80", "http://", "http:///x", "http://a@t/x", "ftp://t/x", "http:/x",
+                          "http://t/%2e%2e", "http://t/%00", "http://t#x"}) {
+    EXPECT_EQ(target("GET", bad), ErrorCode::kInvalidValue) << bad;
+  }
+  EXPECT_EQ(target("CONNECT", "t:443"), std::nullopt);
+  EXPECT_EQ(target("OPTIONS", "*"), std::nullopt);
+  EXPECT_EQ(split_target("http://t:80/v1/models?a=b").path, "/v1/models");
+  EXPECT_EQ(split_target("http://t:80/v1/models?a=b").query, "a=b");
+  EXPECT_EQ(split_target("https://t?q").path, "/");
+  EXPECT_EQ(split_target("https://t?q").query, "q");
+  EXPECT_EQ(split_target("/x?http://a/b").path, "/x");
 }
 
 TEST(HeadCheck, RefusesEveryOtherReading) {
@@ -160,6 +181,51 @@ TEST(HttpParser, BodyByLengthAndByChunks) {
   }
   ASSERT_TRUE(chunked.done());
   EXPECT_EQ(chunked.take().body, "abcde");
+}
+
+// The verdict on a chunked body whose trailers these are, given in two pieces.
+std::optional<ErrorCode> trailer_verdict(const std::string& trailers) {
+  Limits limits;
+  HttpParser parser(limits);
+  CHECK(parser.put_head(with("Transfer-Encoding: chunked")).ok());
+  std::string bytes = "1\r\na\r\n0;ext\r\n" + trailers + "\r\n";
+  size_t done = 0;
+  for (size_t end : {bytes.size() / 2, bytes.size()}) {
+    Result<size_t> used = parser.put_body(std::string_view(bytes).substr(done, end - done));
+    if (!used.ok()) return used.error().code;
+    done += *used;
+  }
+  if (!parser.done() || done != bytes.size()) return ErrorCode::kRequestTimeout;
+  HttpRequest request = parser.take();
+  EXPECT_EQ(request.body, "a");
+  EXPECT_EQ(request.header("a"), nullptr) << "trailers are dropped";
+  return std::nullopt;
+}
+
+TEST(HttpParser, TrailersAreDroppedWithinTheLimitsOfHeaders) {
+  Limits limits;
+  EXPECT_EQ(trailer_verdict(""), std::nullopt);
+  EXPECT_EQ(trailer_verdict("A: 1\r\n"), std::nullopt);
+  EXPECT_EQ(trailer_verdict("Expires: never\r\nHost: evil\r\n"), std::nullopt);
+  auto count = [](int64_t n) {
+    std::string lines;
+    for (int64_t i = 0; i < n; ++i) lines += "A: 1\r\n";
+    return trailer_verdict(lines);
+  };
+  EXPECT_EQ(count(limits[LimitId::kHeaderCount]), std::nullopt);
+  EXPECT_EQ(count(limits[LimitId::kHeaderCount] + 1), ErrorCode::kHeadersTooLarge);
+  auto line = [&](int64_t bytes) {
+    return trailer_verdict("A:" + std::string(static_cast<size_t>(bytes) - 2, 'a') + "\r\n");
+  };
+  EXPECT_EQ(line(limits[LimitId::kHeaderBytes]), std::nullopt);
+  EXPECT_EQ(line(limits[LimitId::kHeaderBytes] + 1), ErrorCode::kHeadersTooLarge);
+  std::string many;  // 32 lines of 1 KiB: all that is allowed
+  for (int i = 0; i < 32; ++i) many += "A:" + std::string(1020, 'a') + "\r\n";
+  EXPECT_EQ(trailer_verdict(many), std::nullopt);
+  EXPECT_EQ(trailer_verdict(many + "A:\r\n"), ErrorCode::kHeadersTooLarge);
+  for (const char* bad : {"no colon\r\n", "A b: 1\r\n", ": 1\r\n", "A: 1\n\r\n", "A: \x01\r\n", "A: 1\r\n b\r\n"}) {
+    EXPECT_EQ(trailer_verdict(bad), ErrorCode::kInvalidValue) << bad;
+  }
 }
 
 TEST(HttpParser, BodyLimits) {

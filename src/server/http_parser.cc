@@ -8,12 +8,16 @@
 #include <limits>
 #include <utility>
 
+#include "base/macros.h"
+#include "server/head_check.h"
+
 namespace millrace::server {
 namespace http = boost::beast::http;
 namespace {
 
-// A chunk header with its extensions, or all trailers: what Beast must see whole before it takes a byte.
-constexpr size_t kMaxChunkHeader = 16 * 1024;
+// A chunk header with its extensions, or all trailers with the last chunk: what Beast must see whole before it takes a
+// byte.
+size_t max_chunk_header(const Limits& limits) { return static_cast<size_t>(limits[LimitId::kHeadersBytes]) + 8; }
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -49,10 +53,9 @@ Result<void> HttpParser::put_head(std::string_view head) {
     return Error{ErrorCode::kInvalidValue, "malformed HTTP request", ""};
   const auto& message = parser.get();
   request_.method = view(message.method_string());
-  std::string_view target = view(message.target());
-  size_t mark = target.find('?');
-  request_.path = target.substr(0, mark);
-  if (mark != std::string_view::npos) request_.query = target.substr(mark + 1);
+  Target target = split_target(view(message.target()));
+  request_.path = target.path;
+  request_.query = target.query;
   request_.http_1_1 = message.version() == 11;
   request_.keep_alive = parser.keep_alive();
   request_.has_body_framing = parser.chunked() || parser.content_length().has_value();
@@ -79,14 +82,17 @@ Result<size_t> HttpParser::put_body(std::string_view bytes) {
     total += used;
     if (error == http::error::body_limit) return too_large(state_->limits);
     if (error == http::error::need_more) {
-      if (bytes.size() - total > kMaxChunkHeader) {
-        return Error{ErrorCode::kInvalidValue, fmt::format("chunk header or trailers over {} bytes", kMaxChunkHeader),
-                     ""};
+      if (bytes.size() - total > max_chunk_header(state_->limits)) {
+        return Error{ErrorCode::kInvalidValue,
+                     fmt::format("chunk header or trailers over {} bytes", state_->limits[LimitId::kHeadersBytes]), ""};
       }
       break;
     }
     if (error) return Error{ErrorCode::kInvalidValue, "malformed chunked body", ""};
     if (used == 0) break;
+    if (parser.chunked() && parser.is_done()) {
+      TRY(check_trailers(bytes.substr(total - used, used), state_->limits));
+    }
   }
   return total;
 }

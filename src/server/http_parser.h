@@ -26,7 +26,8 @@ class HttpParser {
   const HttpRequest& request() const { return request_; }
 
   bool done() const;
-  // Bytes of the body consumed; 0 = more are needed. kInvalidValue (bad chunks) or kRequestTooLarge.
+  // Bytes of the body consumed; 0 = more are needed. kInvalidValue (bad chunks), kRequestTooLarge, or kHeadersTooLarge
+  // (trailers). Trailers are read and dropped.
   Result<size_t> put_body(std::string_view bytes);
   // Once done().
   HttpRequest take();
