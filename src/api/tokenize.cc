@@ -23,9 +23,11 @@ Result<bool> read_bool(const Json& body, std::string_view name, bool fallback) {
   return value->as_bool();
 }
 
-Result<std::string> read_text(const Json& value, std::string_view name) {
-  if (!value.is_string()) return bad(name, "a string");
-  return value.as_string();
+// Moves the text out.
+Result<std::string> take_text(Json& body, std::string_view name) {
+  Json* value = body.as_object().find(name);
+  if (!value->is_string()) return bad(name, "a string");
+  return std::move(value->as_string());
 }
 
 // The template side of a body with messages: the same checks as /v1/chat/completions.
@@ -40,16 +42,16 @@ Result<ChatRequest> read_chat(const Json& body, const ParseContext& context) {
 
 }  // namespace
 
-Result<TokenizeRequest> parse_tokenize(const Json& body, const ParseContext& context) {
+Result<TokenizeRequest> parse_tokenize(Json body, const ParseContext& context) {
   if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
   TokenizeRequest request;
-  if (const Json* prompt = body.get("prompt")) {
-    request.text = TRY(read_text(*prompt, "prompt"));
+  if (body.get("prompt") != nullptr) {
+    request.text = TRY(take_text(body, "prompt"));
   } else if (body.get("messages") != nullptr) {
     request.chat = TRY(read_chat(body, context));
-  } else if (const Json* content = body.get("content")) {
+  } else if (body.get("content") != nullptr) {
     request.dialect = TokenizeDialect::kLlama;
-    request.text = TRY(read_text(*content, "content"));
+    request.text = TRY(take_text(body, "content"));
   } else {
     return Error{ErrorCode::kMissingField, "prompt, messages or content is required", "prompt"};
   }
@@ -78,53 +80,88 @@ Result<DetokenizeRequest> parse_detokenize(const Json& body, const ParseContext&
   return request;
 }
 
-std::string tokenize_reply(const TokenizeRequest& request, const std::vector<TokenId>& tokens,
-                           const std::vector<std::string>& pieces, int64_t max_len) {
-  std::string out;
-  auto append_pieces = [&](auto append_one) {
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (i) out += ',';
-      append_one(i);
-    }
-  };
-  if (request.dialect == TokenizeDialect::kVllm) {
-    fmt::format_to(std::back_inserter(out), R"({{"count":{},"max_model_len":{},"tokens":)", tokens.size(), max_len);
-    append_ids(out, tokens);
-    out += R"(,"token_strs":)";
-    if (request.with_pieces) {
-      out += '[';
-      append_pieces([&](size_t i) { append_json_lossy(out, pieces[i]); });
-      out += ']';
-    } else {
-      out += "null";
-    }
-    out += '}';
-    return out;
+TokenizeReply::TokenizeReply(const TokenizeRequest& request, std::vector<TokenId> tokens, int64_t max_len,
+                             BytesOf bytes_of)
+    : dialect_(request.dialect),
+      with_pieces_(request.with_pieces),
+      tokens_(std::move(tokens)),
+      max_len_(max_len),
+      bytes_of_(std::move(bytes_of)) {}
+
+// One entry of the list that is being written.
+void TokenizeReply::append_item(std::string& out, TokenId id) const {
+  bool with_piece = with_pieces_ && (part_ == Part::kPieces || dialect_ == TokenizeDialect::kLlama);
+  if (!with_piece) {
+    fmt::format_to(std::back_inserter(out), "{}", id);
+    return;
   }
-  out += R"({"tokens":)";
-  if (!request.with_pieces) {
-    append_ids(out, tokens);
-    return out + '}';
+  std::string_view piece = bytes_of_(id);
+  if (dialect_ == TokenizeDialect::kVllm) {
+    append_json_lossy(out, piece);
+    return;
   }
-  out += '[';
-  append_pieces([&](size_t i) {
-    fmt::format_to(std::back_inserter(out), R"({{"id":{},"piece":)", tokens[i]);
-    if (is_utf8(pieces[i])) {
-      append_json_string(out, pieces[i]);
-    } else {
-      std::vector<TokenId> bytes;
-      for (char c : pieces[i]) bytes.push_back(static_cast<uint8_t>(c));
-      append_ids(out, bytes);
-    }
-    out += '}';
-  });
-  return out + "]}";
+  fmt::format_to(std::back_inserter(out), R"({{"id":{},"piece":)", id);
+  if (is_utf8(piece)) {
+    append_json_string(out, piece);
+  } else {
+    std::vector<TokenId> bytes;
+    for (char c : piece) bytes.push_back(static_cast<uint8_t>(c));
+    append_ids(out, bytes);
+  }
+  out += '}';
 }
 
-std::string detokenize_reply(std::string_view text, TokenizeDialect dialect) {
-  std::string out = dialect == TokenizeDialect::kVllm ? R"({"prompt":)" : R"({"content":)";
-  append_json_lossy(out, text);
-  return out + '}';
+void TokenizeReply::append_items(std::string& out, size_t max_bytes) {
+  while (next_ < tokens_.size()) {
+    if (next_ > 0) out += ',';
+    append_item(out, tokens_[next_++]);
+    if (out.size() >= max_bytes) return;
+  }
+}
+
+bool TokenizeReply::append(std::string& out, size_t max_bytes) {
+  bool vllm = dialect_ == TokenizeDialect::kVllm;
+  if (part_ == Part::kHead) {
+    if (vllm) {
+      fmt::format_to(std::back_inserter(out), R"({{"count":{},"max_model_len":{},"tokens":[)", tokens_.size(),
+                     max_len_);
+    } else {
+      out += R"({"tokens":[)";
+    }
+    part_ = Part::kIds;
+  }
+  if (part_ == Part::kIds) {
+    append_items(out, max_bytes);
+    if (next_ < tokens_.size()) return true;
+    next_ = 0;
+    out += vllm ? R"(],"token_strs":)" : "]}";
+    if (vllm) out += with_pieces_ ? "[" : "null}";
+    part_ = vllm && with_pieces_ ? Part::kPieces : Part::kDone;
+  }
+  if (part_ == Part::kPieces) {
+    append_items(out, max_bytes);
+    if (next_ < tokens_.size()) return true;
+    out += "]}";
+    part_ = Part::kDone;
+  }
+  return false;
+}
+
+DetokenizeReply::DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens)
+    : detokenizer_(tokenizer, false), tokens_(std::move(tokens)) {}
+
+bool DetokenizeReply::append(std::string& out, size_t max_bytes) {
+  std::string text;
+  bool first = next_ == 0;
+  while (next_ < tokens_.size() && text.size() < max_bytes) text += detokenizer_.push(tokens_[next_++]);
+  bool last = next_ == tokens_.size();
+  if (last) text += detokenizer_.finish();
+  size_t begin = out.size();
+  append_json_string(out, text);
+  out.pop_back();  // the closing quote
+  out.replace(begin, 1, first ? R"({"prompt":")" : "");
+  if (last) out += R"("})";
+  return !last;
 }
 
 }  // namespace millrace::api

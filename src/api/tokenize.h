@@ -2,8 +2,10 @@
 // Thread: any.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/chat.h"
@@ -11,6 +13,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "text/detokenizer.h"
 
 namespace millrace::api {
 
@@ -29,13 +32,44 @@ struct DetokenizeRequest {
   std::vector<TokenId> tokens;
 };
 
-Result<TokenizeRequest> parse_tokenize(const Json& body, const ParseContext& context);
+// Takes the text out of `body`.
+Result<TokenizeRequest> parse_tokenize(Json body, const ParseContext& context);
 Result<DetokenizeRequest> parse_detokenize(const Json& body, const ParseContext& context);
 
-// pieces: the bytes of each token, needed when with_pieces is set (else empty).
-std::string tokenize_reply(const TokenizeRequest& request, const std::vector<TokenId>& tokens,
-                           const std::vector<std::string>& pieces, int64_t max_len);
-// {"prompt":text} for vLLM, {"content":text} for llama-server.
-std::string detokenize_reply(std::string_view text, TokenizeDialect dialect);
+// A reply in pieces, so that a large one is never whole in memory. append() adds at least one item and stops once `out`
+// has max_bytes; false when the reply is complete.
+class TokenizeReply {
+ public:
+  // bytes_of: the bytes of a token; asked for when request.with_pieces is set (else it may be empty).
+  using BytesOf = std::function<std::string_view(TokenId)>;
+  TokenizeReply(const TokenizeRequest& request, std::vector<TokenId> tokens, int64_t max_len, BytesOf bytes_of);
+  bool append(std::string& out, size_t max_bytes);
+
+ private:
+  enum class Part : uint8_t { kHead, kIds, kPieces, kDone };
+  void append_items(std::string& out, size_t max_bytes);
+  void append_item(std::string& out, TokenId id) const;
+
+  TokenizeDialect dialect_;
+  bool with_pieces_;
+  std::vector<TokenId> tokens_;
+  int64_t max_len_;
+  BytesOf bytes_of_;
+  Part part_ = Part::kHead;
+  size_t next_ = 0;  // token of the list being written
+};
+
+// {"prompt":text}, also in pieces.
+class DetokenizeReply {
+ public:
+  // `tokenizer` outlives it.
+  DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens);
+  bool append(std::string& out, size_t max_bytes);
+
+ private:
+  text::Detokenizer detokenizer_;
+  std::vector<TokenId> tokens_;
+  size_t next_ = 0;
+};
 
 }  // namespace millrace::api

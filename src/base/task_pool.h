@@ -13,7 +13,8 @@ namespace millrace {
 // Thread: any. Jobs must not throw. The destructor runs what was accepted, then joins.
 class TaskPool {
  public:
-  TaskPool(size_t n_threads, size_t queue_capacity);
+  // niceness: 0, or 1..19 for threads that give way to all others when the cores are busy.
+  TaskPool(size_t n_threads, size_t queue_capacity, int niceness = 0);
   ~TaskPool();
   TaskPool(const TaskPool&) = delete;
   TaskPool& operator=(const TaskPool&) = delete;

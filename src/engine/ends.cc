@@ -68,7 +68,7 @@ void Engine::State::destroy_if_idle(sched::Seq& seq) {
 
 void Engine::State::leave_queue(Request& request) {
   request.queued = false;
-  inbox.leave_queue(request.ask.prompt.size());
+  inbox.leave_queue(request.ask);
 }
 
 void Engine::State::sweep() {

@@ -76,24 +76,36 @@ Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& s
 Engine::~Engine() = default;
 
 Result<void> Engine::submit(flow::GenerateRequest request) {
-  uint64_t n_prompt = request.prompt.size();
-  uint32_t longest = state_->options.kv.max_len;
-  Error error;
-  if (n_prompt == 0) {
-    error = {ErrorCode::kEmptyPrompt, "the prompt has no tokens", "prompt"};
-  } else if (request.n == 0) {
-    error = {ErrorCode::kInvalidValue, "n is 0: want at least 1", "n"};
-  } else if (n_prompt + (request.sampling.max_tokens > 0 ? 1 : 0) > longest) {
-    error = {ErrorCode::kContextLengthExceeded,
-             fmt::format("the prompt has {} tokens; prompt and output together can be at most {} tokens long", n_prompt,
-                         longest),
-             "prompt"};
-  } else {
+  std::vector<flow::GenerateRequest> one;
+  one.push_back(std::move(request));
+  return submit(std::move(one));
+}
+
+Result<void> Engine::submit(std::vector<flow::GenerateRequest> prompts) {
+  CHECK(!prompts.empty());
+  for (flow::GenerateRequest& request : prompts) {
+    Result<void> valid = state_->check(request);
+    if (!valid.ok()) {
+      state_->inbox.count_refusal();
+      return valid;
+    }
     if (request.arrival == 0) request.arrival = state_->clock.now();
-    return state_->inbox.push_request(std::move(request));
   }
-  state_->inbox.count_refusal();
-  return error;
+  return state_->inbox.push_requests(std::move(prompts));
+}
+
+Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
+  uint64_t n_prompt = request.prompt.size();
+  uint32_t longest = options.kv.max_len;
+  if (n_prompt == 0) return Error{ErrorCode::kEmptyPrompt, "the prompt has no tokens", "prompt"};
+  if (request.n == 0) return Error{ErrorCode::kInvalidValue, "n is 0: want at least 1", "n"};
+  if (n_prompt + (request.sampling.max_tokens > 0 ? 1 : 0) > longest) {
+    return Error{ErrorCode::kContextLengthExceeded,
+                 fmt::format("the prompt has {} tokens; prompt and output together can be at most {} tokens long",
+                             n_prompt, longest),
+                 "prompt"};
+  }
+  return {};
 }
 
 void Engine::cancel(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kCancel, .id = id}); }

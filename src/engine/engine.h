@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -23,8 +24,8 @@ namespace millrace::engine {
 struct EngineOptions {
   flow::KvGeometry kv;
   sched::SchedOptions sched;
-  uint32_t max_queued_requests = 512;      // submitted and not yet started; beyond: kQueueFull
-  uint64_t max_queued_tokens = 1'000'000;  // prompt tokens of those
+  uint32_t max_queued_requests = 512;      // client requests with a prompt not yet started; beyond: kQueueFull
+  uint64_t max_queued_tokens = 1'000'000;  // prompt tokens of those; one alone may have more
   bool prefix_cache = true;                // false: nothing is matched
   Tick park_limit = 30 * kSecond;          // a reader parked this long ends with kError kSlowReader
   uint64_t hash_secret = 0;                // of the prefix trie; per process; influences no decision
@@ -109,6 +110,8 @@ class Engine {
   // kEmptyPrompt, kInvalidValue (n = 0). The id must be new in this process. `arrival` 0 is replaced by the clock's
   // now.
   Result<void> submit(flow::GenerateRequest request);
+  // The same for all prompts of one client request, in order: all are taken, as one place of the queue, or none.
+  Result<void> submit(std::vector<flow::GenerateRequest> prompts);
   // Thread: any. All forks end with kCancelled; unknown or finished ids are ignored.
   void cancel(flow::RequestId id);
   // Thread: any. One fork ends with kCancelled (a stop string was found in it).

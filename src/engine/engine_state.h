@@ -94,6 +94,9 @@ struct Engine::State {
   bool retire();
   bool emit();
 
+  // What is wrong with a request, whatever else waits. Thread: any.
+  Result<void> check(const flow::GenerateRequest& request) const;
+
   // apply.cc
   void handle(Message& message, Tick now);
   void add_request(flow::GenerateRequest&& ask, Tick now);

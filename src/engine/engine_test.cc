@@ -142,6 +142,33 @@ TEST(Engine, RefusalsNameTheNumbers) {
   EXPECT_EQ(rig.engine.submit(rig.request(3, 1)).error().code, ErrorCode::kDraining);
 }
 
+TEST(Engine, ManyPromptsOfOneRequestTakeOnePlace) {
+  EngineOptions options = small_options();
+  options.max_queued_requests = 2;
+  options.max_queued_tokens = 40;
+  Rig rig(options);
+  auto batch = [&](size_t n_prompts) {
+    std::vector<flow::GenerateRequest> prompts;
+    for (size_t i = 0; i < n_prompts; ++i) prompts.push_back(rig.request(3, 1));
+    return prompts;
+  };
+  EXPECT_TRUE(rig.engine.submit(batch(100)).ok()) << "alone it may be larger than the queue";
+  EXPECT_EQ(rig.engine.stats().n_requests, 100u);
+  EXPECT_EQ(rig.engine.submit(batch(1)).error().code, ErrorCode::kQueueFull) << "no room for tokens of others";
+  rig.run();
+  EXPECT_EQ(rig.engine.stats().n_requests_ended, 100u);
+  EXPECT_TRUE(rig.engine.submit(batch(5)).ok());
+  EXPECT_TRUE(rig.engine.submit(batch(5)).ok());
+  EXPECT_EQ(rig.engine.submit(batch(1)).error().code, ErrorCode::kQueueFull) << "two places are taken";
+  std::vector<flow::GenerateRequest> with_bad = batch(2);
+  with_bad.back().prompt.clear();
+  EXPECT_EQ(rig.engine.submit(std::move(with_bad)).error().code, ErrorCode::kEmptyPrompt);
+  EXPECT_EQ(rig.engine.stats().n_refused, 3u);
+  rig.run();
+  EXPECT_EQ(rig.engine.stats().n_requests_ended, 110u);
+  EXPECT_EQ(rig.engine.stats().queued_tokens, 0u);
+}
+
 TEST(Engine, EosStopTokensAndMinTokens) {
   Rig rig(small_options(), 400);
   GenerateRequest stops = rig.request(6, 60);

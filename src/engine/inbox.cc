@@ -8,30 +8,45 @@
 #include "base/macros.h"
 
 namespace millrace::engine {
+namespace {
 
-Result<void> Inbox::push_request(flow::GenerateRequest&& request) {
+constexpr uint64_t kForksPerPlace = 128;  // the default limit of n: bounds the memory of what waits
+
+}  // namespace
+
+Result<void> Inbox::push_requests(std::vector<flow::GenerateRequest>&& prompts) {
+  uint64_t tokens = 0;
+  uint64_t forks = 0;
+  for (const flow::GenerateRequest& prompt : prompts) {
+    tokens += prompt.prompt.size();
+    forks += prompt.n;
+  }
   {
     std::lock_guard lock(mutex_);
-    uint64_t tokens = request.prompt.size();
     if (counts_.draining) {
       ++counts_.n_refused;
       return Error{ErrorCode::kDraining, "the server is shutting down and takes no new requests", ""};
     }
-    bool full =
-        counts_.n_requests >= max_requests_ || (counts_.n_requests > 0 && counts_.n_tokens + tokens > max_tokens_);
-    if (full) {
+    uint64_t max_forks = uint64_t{max_requests_} * kForksPerPlace;
+    bool too_much = counts_.n_tokens + tokens > max_tokens_ || counts_.n_forks + forks > max_forks;
+    if (counts_.n_places >= max_requests_ || (counts_.n_places > 0 && too_much)) {
       ++counts_.n_refused;
       return Error{ErrorCode::kQueueFull,
                    fmt::format("the queue is full: {} requests with {} prompt tokens wait, limits {} and {}",
-                               counts_.n_requests, counts_.n_tokens, max_requests_, max_tokens_),
+                               counts_.n_places, counts_.n_tokens, max_requests_, max_tokens_),
                    ""};
     }
-    ++counts_.n_requests;
-    ++counts_.n_accepted;
+    ++counts_.n_places;
+    counts_.n_accepted += prompts.size();
     counts_.n_tokens += tokens;
-    counts_.n_forks_pending += request.n;
-    flow::RequestId id = request.id;
-    messages_.push_back({.kind = MessageKind::kSubmit, .id = id, .request = std::move(request)});
+    counts_.n_forks += forks;
+    counts_.n_forks_pending += forks;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      flow::GenerateRequest& request = prompts[i];
+      request.more_follow = i + 1 < prompts.size();
+      flow::RequestId id = request.id;
+      messages_.push_back({.kind = MessageKind::kSubmit, .id = id, .request = std::move(request)});
+    }
   }
   ready_.notify_one();
   return {};
@@ -67,11 +82,15 @@ void Inbox::drain(std::vector<Message>& out) {
   woken_ = false;
 }
 
-void Inbox::leave_queue(uint64_t prompt_tokens) {
+void Inbox::leave_queue(const flow::GenerateRequest& request) {
   std::lock_guard lock(mutex_);
-  CHECK(counts_.n_requests > 0 && counts_.n_tokens >= prompt_tokens, "a request left the queue twice");
-  --counts_.n_requests;
-  counts_.n_tokens -= prompt_tokens;
+  bool last = !request.more_follow;
+  CHECK(
+      counts_.n_places >= (last ? 1u : 0u) && counts_.n_tokens >= request.prompt.size() && counts_.n_forks >= request.n,
+      "a request left the queue twice");
+  counts_.n_places -= last ? 1 : 0;
+  counts_.n_tokens -= request.prompt.size();
+  counts_.n_forks -= request.n;
 }
 
 void Inbox::wait(int64_t timeout_ns) {

@@ -1,6 +1,7 @@
-// Inbox: the messages of other threads to the engine thread, in order, with the bounds of the queue. Requests are
-// bounded by count and tokens; every other message names an accepted request or switches the whole engine, so their
-// number is bounded by what the server sends per request. Thread: any; drain() and wait(): engine.
+// Inbox: the messages of other threads to the engine thread, in order, with the bounds of the queue. The prompts of one
+// client request are taken or refused together: they take one place, and when others wait their tokens and forks must
+// fit too. Every other message names an accepted request or switches the whole engine, so their number is bounded by
+// what the server sends per request. Thread: any; drain() and wait(): engine.
 #pragma once
 
 #include <condition_variable>
@@ -33,10 +34,11 @@ struct Message {
 };
 
 struct InboxCounts {
-  uint32_t n_requests = 0;  // accepted and not yet started
-  uint64_t n_tokens = 0;    // their prompt tokens
-  uint64_t n_accepted = 0;  // totals
-  uint64_t n_refused = 0;
+  uint32_t n_places = 0;         // of client requests with a prompt not yet started
+  uint64_t n_tokens = 0;         // prompt tokens not yet started
+  uint64_t n_forks = 0;          // forks of prompts not yet started
+  uint64_t n_accepted = 0;       // totals: prompts
+  uint64_t n_refused = 0;        // calls refused
   uint64_t n_forks_pending = 0;  // forks of requests that drain() has not handed over yet
   bool draining = false;
 };
@@ -45,16 +47,16 @@ class Inbox {
  public:
   Inbox(uint32_t max_requests, uint64_t max_tokens) : max_requests_(max_requests), max_tokens_(max_tokens) {}
 
-  // kQueueFull or kDraining when the request cannot be taken.
-  Result<void> push_request(flow::GenerateRequest&& request);
+  // The prompts of one client request. kQueueFull or kDraining when they cannot be taken.
+  Result<void> push_requests(std::vector<flow::GenerateRequest>&& prompts);
   void push(Message&& message);
   void count_refusal();
   void wake();
 
   // Moves all messages to `out` (which is cleared first, keeping its memory).
   void drain(std::vector<Message>& out);
-  // A request started or ended: its place in the queue is free.
-  void leave_queue(uint64_t prompt_tokens);
+  // A prompt started or ended: what it held of the queue is free.
+  void leave_queue(const flow::GenerateRequest& request);
   // Sleeps until there is a message, wake() was called, or timeout_ns passed (negative: no limit).
   void wait(int64_t timeout_ns);
 

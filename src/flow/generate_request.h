@@ -23,6 +23,7 @@ struct GenerateRequest {
   SamplingParams sampling;
   uint32_t n = 1;                // forks that share the prompt; fork k samples with key (seed, k)
   bool use_prefix_cache = true;  // false: no lookup (its blocks are still published)
+  bool more_follow = false;      // the next prompt is of the same client request: they share one place of the queue
 };
 
 }  // namespace millrace::flow

@@ -1,5 +1,7 @@
 #include "instance/instance.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -11,7 +13,9 @@
 namespace millrace::instance {
 namespace {
 
-constexpr size_t kTextQueue = 4096;  // requests that may wait for a text worker; queued_bytes bounds their size
+constexpr size_t kTextQueue = 4096;        // requests that may wait for a text worker; queued_bytes bounds their size
+constexpr size_t kBulkBytes = 256 * 1024;  // from here a job is large: tens of ms of tokenising
+constexpr int kBulkNiceness = 10;          // a tenth of a core's share against a compute thread on the same core
 constexpr int kWarmUpPolls = 1000;
 constexpr auto kWatchInterval = std::chrono::milliseconds(100);
 
@@ -58,6 +62,7 @@ Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
   text_ = std::make_unique<TextSide>(std::move(parts_.text));
   engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
   text_workers_ = std::make_unique<TaskPool>(parts_.n_text_threads, kTextQueue);
+  bulk_worker_ = std::make_unique<TaskPool>(1, kTextQueue, kBulkNiceness);
 }
 
 Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
@@ -88,10 +93,29 @@ void Instance::halt() {
   }
   watch_stop_.notify_all();
   text_workers_.reset();
+  bulk_worker_.reset();
   engine_->stop();
   engine_->wake();
   if (engine_thread_.joinable()) engine_thread_.join();
   if (watchdog_thread_.joinable()) watchdog_thread_.join();
+}
+
+Result<void> Instance::post_text_work(size_t n_bytes, std::function<void()> work) {
+  constexpr int64_t kJobBytes = 4096;  // of any job
+  int64_t bytes = static_cast<int64_t>(n_bytes) + kJobBytes;
+  int64_t limit = limits()[LimitId::kQueuedBytes];
+  if (queued_bytes_.fetch_add(bytes) + bytes > limit) {
+    queued_bytes_.fetch_sub(bytes);
+    return Error{ErrorCode::kQueueFull, fmt::format("queued requests hold more than {} bytes", limit), ""};
+  }
+  TaskPool& pool = n_bytes >= kBulkBytes ? *bulk_worker_ : *text_workers_;
+  bool posted = pool.try_post([this, bytes, work = std::move(work)] {
+    work();
+    queued_bytes_.fetch_sub(bytes);
+  });
+  if (posted) return {};
+  queued_bytes_.fetch_sub(bytes);
+  return Error{ErrorCode::kQueueFull, "too many requests wait to be tokenised", ""};
 }
 
 bool Instance::has_work() const { return router_.n_open() > 0 || engine_->stats().has_work; }

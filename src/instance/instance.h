@@ -118,11 +118,11 @@ class Instance {
   TextSide& text() { return *text_; }
   engine::Engine& engine() { return *engine_; }
   Router& router() { return router_; }
-  TaskPool& text_workers() { return *text_workers_; }
   const LoadEstimate& estimate() const { return estimate_; }
   const Clock& clock() const { return clock_; }
-  // Bytes of requests waiting for a text worker; bounded by the limit queued_bytes.
-  std::atomic<int64_t>& queued_bytes() { return queued_bytes_; }
+  // Runs `work` on a text worker: jobs of few bytes and large ones have workers of their own, so a large one delays no
+  // small one. kQueueFull when the jobs that wait hold more than the limit queued_bytes, or are too many.
+  Result<void> post_text_work(size_t n_bytes, std::function<void()> work);
 
   InstanceState state() const { return state_.load(std::memory_order_acquire); }
   // Totals since warm-up.
@@ -150,9 +150,10 @@ class Instance {
   std::unique_ptr<TextSide> text_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<TaskPool> text_workers_;
+  std::unique_ptr<TaskPool> bulk_worker_;
   std::atomic<engine::StepObserver*> observer_{nullptr};
   std::atomic<InstanceState> state_{InstanceState::kLoading};
-  std::atomic<int64_t> queued_bytes_{0};
+  std::atomic<int64_t> queued_bytes_{0};  // of text work that waits or runs
   std::mutex watch_mutex_;
   std::condition_variable watch_stop_;
   bool stopping_ = false;          // guarded by watch_mutex_

@@ -14,17 +14,16 @@ namespace {
 
 double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
 
-int64_t job_bytes(const Job& job) {
-  // What a waiting request holds: its prompts (the parsed body is of the same order as the text).
-  constexpr int64_t kBase = 4096;
-  int64_t bytes = kBase;
+// What the job waits with: its prompts or messages.
+size_t job_bytes(const Job& job) {
+  size_t bytes = 0;
   if (const auto* completion = std::get_if<api::CompletionRequest>(&job.body)) {
     for (const api::PromptInput& prompt : completion->prompts) {
-      if (const auto* text = std::get_if<std::string>(&prompt)) bytes += static_cast<int64_t>(text->size());
-      if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) bytes += static_cast<int64_t>(ids->size() * 4);
+      if (const auto* text = std::get_if<std::string>(&prompt)) bytes += text->size();
+      if (const auto* ids = std::get_if<std::vector<TokenId>>(&prompt)) bytes += ids->size() * sizeof(TokenId);
     }
   }
-  return bytes;
+  return std::max(bytes, job.body_bytes);
 }
 
 }  // namespace
@@ -54,35 +53,22 @@ void Session::start() {
     fail({Error{ErrorCode::kQueueFull, "too many requests are open", ""}});
     return;
   }
-  int64_t bytes = job_bytes(*job_);
-  int64_t limit = instance_->limits()[LimitId::kQueuedBytes];
-  if (instance_->queued_bytes().fetch_add(bytes) + bytes > limit) {
-    instance_->queued_bytes().fetch_sub(bytes);
-    fail({Error{ErrorCode::kQueueFull, fmt::format("queued requests hold more than {} bytes", limit), ""}});
-    return;
-  }
-  bool posted = instance_->text_workers().try_post([instance = instance_, key = key_, job = job_, bytes] {
-    auto prepared = std::make_unique<Prepared>(instance->text().prepare(*job, key));
-    instance->queued_bytes().fetch_sub(bytes);
-    instance->router().post_prepared(key, std::move(prepared));
+  Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
+    instance->router().post_prepared(key, std::make_unique<Prepared>(instance->text().prepare(*job, key)));
   });
-  if (posted) return;
-  instance_->queued_bytes().fetch_sub(bytes);
-  fail({Error{ErrorCode::kQueueFull, "too many requests wait to be tokenised", ""}});
+  if (!posted.ok()) fail({posted.take_error()});
 }
 
 bool Session::submit_all(std::vector<PreparedPrompt>& prepared) {
-  for (PreparedPrompt& prompt : prepared) {
-    auto n_prompt = static_cast<int64_t>(prompt.request.prompt.size());
-    auto submitted = instance_->engine().submit(std::move(prompt.request));
-    if (submitted.ok()) {
-      submitted_ = true;
-      continue;
-    }
-    fail(api::with_lengths(submitted.take_error(), n_prompt, instance_->facts().max_len));
-    return false;
-  }
-  return true;
+  std::vector<flow::GenerateRequest> requests;
+  requests.reserve(prepared.size());
+  for (PreparedPrompt& prompt : prepared) requests.push_back(std::move(prompt.request));
+  auto submitted = instance_->engine().submit(std::move(requests));
+  submitted_ = submitted.ok();
+  if (submitted_) return true;
+  int64_t longest = *std::max_element(prompt_lengths_.begin(), prompt_lengths_.end());
+  fail(api::with_lengths(submitted.take_error(), longest, instance_->facts().max_len));
+  return false;
 }
 
 void Session::accept(Prepared prepared) {

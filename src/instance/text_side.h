@@ -29,6 +29,7 @@ struct Job {
   std::variant<api::ChatRequest, api::CompletionRequest> body;
   Tick arrival = 0;  // engine clock
   uint32_t tenant = 0;
+  size_t body_bytes = 0;  // of the request as it came; 0 = unknown
 
   const api::CommonParams& params() const;
   api::CommonParams& params();

@@ -45,10 +45,13 @@ class Connection {
   bool stalled() const;
   TimePoint stall_deadline() const;
   void send_reply(const HttpRequest& request, HttpReply reply);
+  // The head of a 200 whose body follows in chunks: to be sent together with the first one. `headers` replace common
+  // ones of the same name.
+  std::string begin_open_ended(const HttpRequest& request, std::string_view content_type, const Headers& headers);
   void close_after_this() { keep_ = false; }
   bool keeps_alive() const { return keep_; }
-  // CORS and the request id, for every reply to this request.
-  Headers common_headers(const HttpRequest& request) const;
+  // CORS and the request id, for every reply to this request, and its own headers, which go before common ones.
+  Headers common_headers(const HttpRequest& request, const Headers& own) const;
 
  private:
   boost::asio::awaitable<bool> serve_one();

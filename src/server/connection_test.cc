@@ -170,6 +170,24 @@ TEST(Connection, RefusalsThatNeedNoBody) {
   EXPECT_EQ(client.request("DELETE /v1/models HTTP/1.1\r\nHost: t\r\n\r\n").header("Allow"), "GET, HEAD, OPTIONS");
 }
 
+TEST(Connection, AbsoluteTargetsAndConnect) {
+  TestServer server;
+  HttpClient client(server.port());
+  EXPECT_EQ(client.request("GET http://elsewhere:1/version?x HTTP/1.1\r\nHost: t\r\n\r\n").body,
+            "{\"version\":\"0.1.0\"}");
+  EXPECT_EQ(client.request("GET HTTP://t HTTP/1.1\r\nHost: t\r\n\r\n").header("Content-Type"),
+            "text/plain; charset=utf-8");
+  EXPECT_EQ(client.request("GET http://t/nowhere HTTP/1.1\r\nHost: t\r\n\r\n").status, 404);
+  EXPECT_EQ(client.request("TRACE /nowhere HTTP/1.1\r\nHost: t\r\n\r\n").status, 405);
+  for (const char* target : {"t:443", "/version", "http://t:443/"}) {
+    HttpClient tunnel(server.port());
+    auto reply = tunnel.request("CONNECT " + std::string(target) + " HTTP/1.1\r\nHost: t\r\n\r\n");
+    EXPECT_EQ(reply.status, 405) << target;
+    EXPECT_TRUE(reply.header("Allow")) << target;
+    EXPECT_TRUE(tunnel.wait_closed()) << target;
+  }
+}
+
 TEST(Connection, HeadHasNoBodyAndContinueIsSent) {
   TestServer server;
   HttpClient client(server.port());

@@ -15,6 +15,7 @@
 #include "server/connection.h"
 #include "server/handlers.h"
 #include "server/stream_writer.h"
+#include "server/text_work.h"
 
 namespace millrace::server {
 namespace asio = boost::asio;
@@ -71,11 +72,14 @@ struct Call {
   Metrics& metrics() { return connection.context().metrics; }
 };
 
-Result<instance::Job> read_job(ServerContext& context, instance::Instance& instance, const HttpRequest& request,
+// Takes the body out of the request. Thread: IO or a text worker.
+Result<instance::Job> read_job(const ServerContext& context, const instance::Instance& instance, HttpRequest& request,
                                RouteId route) {
-  Json body = TRY(parse_body(request, context.options.limits));
-  api::ParseContext parse = parse_context(context, instance);
   instance::Job job;
+  job.arrival = instance.clock().now();
+  job.body_bytes = request.body.size();
+  Json body = TRY(parse_body(std::exchange(request.body, {}), context.options.limits));
+  api::ParseContext parse = parse_context(context, instance);
   if (route == RouteId::kChat) {
     job.body = TRY(api::parse_chat(body, parse));
   } else {
@@ -84,8 +88,19 @@ Result<instance::Job> read_job(ServerContext& context, instance::Instance& insta
   const std::string* id = request.header("x-request-id");
   if (id != nullptr && is_visible_id(*id)) job.params().caller.request_id = *id;
   TRY(apply_timeout_header(request, context.options.limits, job.params().caller));
-  job.arrival = instance.clock().now();
   return job;
+}
+
+// read_job() where it delays nobody.
+asio::awaitable<Result<instance::Job>> read_job_aside(Connection& connection, instance::Instance& instance,
+                                                      HttpRequest& request, RouteId route) {
+  const ServerContext& context = connection.context();
+  if (request.body.size() < kInlineBodyBytes) co_return read_job(context, instance, request, route);
+  Result<instance::Job> job = Error{};
+  Result<void> done = co_await run_on_text_worker(connection, instance, request.body.size(),
+                                                  [&] { job = read_job(context, instance, request, route); });
+  if (!done.ok()) co_return done.take_error();
+  co_return job;
 }
 
 void fill_head(Call& call) {
@@ -264,14 +279,9 @@ void Stream::pump() {
 
 std::string Stream::take_head() {
   head_sent_ = true;
-  Connection& connection = call_.connection;
-  ServerContext& context = connection.context();
-  if (!call_.request.http_1_1 || !context.serving()) connection.close_after_this();
-  Headers headers = connection.common_headers(call_.request);
-  std::erase_if(headers, [](const auto& header) { return header.first == "X-Request-Id"; });
-  headers.insert(headers.end(), call_.headers.begin(), call_.headers.end());
-  context.metrics.add(MetricId::kHttpReplies, 1, 0);
-  return stream_head(headers, connection.keeps_alive(), call_.request.http_1_1);
+  Headers headers = call_.headers;
+  add_stream_headers(headers);
+  return call_.connection.begin_open_ended(call_.request, kEventStream, headers);
 }
 
 // What is buffered leaves as one chunk, once the previous one has left.
@@ -288,9 +298,7 @@ void Stream::send_events() {
     tokens_in_flight_ = writer_.n_tokens();
     std::string events = writer_.take();
     last_bytes_ = steady_clock::now();
-    if (call_.request.http_1_1) bytes += fmt::format("{:x}\r\n", events.size());
-    bytes += events;
-    if (call_.request.http_1_1) bytes += ended_ ? "\r\n0\r\n\r\n" : "\r\n";
+    append_chunk(bytes, events, ended_, call_.request.http_1_1);
   }
   if (!bytes.empty()) connection.send(std::move(bytes));
 }
@@ -351,14 +359,13 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     co_return;
   }
   instance::Instance& instance = **usable;
-  Result<instance::Job> job = read_job(context, instance, request, route);
+  Result<instance::Job> job = co_await read_job_aside(connection, instance, request, route);
   if (!job.ok()) {
     connection.send_reply(request, context.error_reply({job.error()}));
     co_return;
   }
   job->tenant = who.tenant;
   bool stream = job->params().stream.stream;
-  request.body = {};  // parsed; no need to hold it while the answer is made
   Call call(connection, request, instance, std::move(job).value());
   fill_head(call);
   call.session.start();

@@ -319,6 +319,40 @@ TEST(Generation, FullQueueIs503WithRetryAfter) {
   EXPECT_EQ(server.context().metrics.value(MetricId::kAdmissionRejections, 0), refused);
 }
 
+TEST(Generation, ManyPromptsAreOneRequest) {
+  EchoOptions echo;
+  echo.max_queued_requests = 2;
+  echo.max_live = 2;
+  TestServer server({}, echo);
+  constexpr size_t kPrompts = 1024;
+  auto body = [](size_t n_prompts, const std::string& more) {
+    std::string prompts;
+    for (size_t i = 0; i < n_prompts; ++i) prompts += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\"";
+    return R"({"prompt":[)" + prompts + "]" + more + "}";
+  };
+  HttpClient client(server.port());
+  Json reply = client.post("/v1/completions", body(kPrompts, "")).json();
+  ASSERT_EQ(reply.find("choices")->size(), kPrompts);
+  for (size_t i = 0; i < kPrompts; ++i) EXPECT_EQ(text_of(choice_of(reply, i)), std::to_string(i));
+  EXPECT_EQ(client.post("/v1/completions", body(kPrompts + 1, "")).status, 400);
+  EXPECT_EQ(client.post("/v1/completions", body(129, R"(,"n":128)")).status, 400) << "n x prompts = 16512";
+
+  server.backend().hold();
+  HttpClient large(server.port());
+  HttpClient second(server.port());
+  large.send(HttpClient::post_bytes("/v1/completions", body(200, "")));
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_requests == kPrompts + 200; }));
+  second.send(HttpClient::post_bytes("/v1/completions", body(2, "")));
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_requests == kPrompts + 202; }));
+  auto refused = client.post("/v1/completions", body(2, ""));
+  EXPECT_EQ(refused.status, 503) << "two requests fill the queue, with two prompts or with many";
+  EXPECT_TRUE(refused.header("Retry-After"));
+  server.backend().release();
+  EXPECT_EQ(large.read_reply().json().find("choices")->size(), 200u);
+  EXPECT_EQ(second.read_reply().json().find("choices")->size(), 2u);
+  EXPECT_TRUE(eventually([&] { return all_free(server); }));
+}
+
 TEST(Generation, UnknownFieldsAreNamed) {
   TestServer server;
   HttpClient client(server.port());

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "api/output.h"
-#include "api/tokenize.h"
 #include "base/json.h"
 #include "base/macros.h"
 #include "server/health.h"
@@ -17,25 +16,6 @@ using instance::Instance;
 
 HttpReply reply_of(ServerContext& context, Result<std::string> body) {
   return body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()});
-}
-
-Result<std::string> tokenize(ServerContext& context, const HttpRequest& request) {
-  Instance* instance = TRY(context.usable_instance());
-  Json body = TRY(parse_body(request, context.options.limits));
-  api::TokenizeRequest parsed = TRY(api::parse_tokenize(body, parse_context(context, *instance)));
-  std::vector<TokenId> tokens = TRY(instance->text().tokenize(parsed));
-  std::vector<std::string> pieces;
-  if (parsed.with_pieces) {
-    for (TokenId id : tokens) pieces.emplace_back(instance->text().tokenizer().token_bytes(id));
-  }
-  return api::tokenize_reply(parsed, tokens, pieces, instance->facts().max_len);
-}
-
-Result<std::string> detokenize(ServerContext& context, const HttpRequest& request) {
-  Instance* instance = TRY(context.usable_instance());
-  Json body = TRY(parse_body(request, context.options.limits));
-  api::DetokenizeRequest parsed = TRY(api::parse_detokenize(body, parse_context(context, *instance)));
-  return api::detokenize_reply(instance->text().tokenizer().decode(parsed.tokens, false), api::TokenizeDialect::kVllm);
 }
 
 Result<std::string> one_model(ServerContext& context, const HttpRequest& request, const Route& route) {
@@ -101,11 +81,11 @@ bool is_visible_id(std::string_view id) {
   return true;
 }
 
-Result<Json> parse_body(const HttpRequest& request, const Limits& limits) {
+Result<Json> parse_body(std::string body, const Limits& limits) {
   JsonLimits json_limits;
   json_limits.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth]);
   json_limits.nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes]);
-  Result<Json> parsed = parse_json(request.body, json_limits);
+  Result<Json> parsed = parse_json(body, json_limits);
   if (!parsed.ok()) {
     Error error = parsed.take_error();
     if (error.code == ErrorCode::kInvalidJson) error.message = "request body is " + error.message;
@@ -194,10 +174,6 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
       return reply_of(context, version_body(context));
     case RouteId::kLoad:
       return reply_of(context, load_body(context));
-    case RouteId::kTokenize:
-      return reply_of(context, tokenize(context, request));
-    case RouteId::kDetokenize:
-      return reply_of(context, detokenize(context, request));
     case RouteId::kTokenizerInfo:
       return reply_of(context, tokenizer_info(context));
     case RouteId::kResetPrefixCache:
@@ -210,7 +186,9 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
           200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
     case RouteId::kChat:
     case RouteId::kCompletions:
-      break;  // served by generation.cc
+    case RouteId::kTokenize:
+    case RouteId::kDetokenize:
+      break;  // served by generation.cc and tokens.cc
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});
 }

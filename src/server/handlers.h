@@ -1,4 +1,4 @@
-// The routes that answer at once: probes, metrics, models, tokens. Thread: IO.
+// The routes that answer at once: probes, metrics, models. Thread: IO.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 
 namespace millrace::server {
 
-// The whole reply of any route but the generating ones.
+// The whole reply of a route that is not in generation.h or tokens.h.
 HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route);
 
 // Refusals that need no body: 411, 413, 415.
@@ -23,8 +23,8 @@ void add_load_header(ServerContext& context, const HttpRequest& request, Headers
 // 1..128 characters of 0x21..0x7E.
 bool is_visible_id(std::string_view id);
 
-// The body as a JSON object, or 400 invalid_json.
-Result<Json> parse_body(const HttpRequest& request, const Limits& limits);
+// The body as a JSON object, or 400 invalid_json. The text is freed before this returns.
+Result<Json> parse_body(std::string body, const Limits& limits);
 // parse_context() of the instance with the server's switches.
 api::ParseContext parse_context(const ServerContext& context, const instance::Instance& instance);
 

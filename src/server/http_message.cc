@@ -79,17 +79,30 @@ std::string reply_head(const HttpReply& reply, bool keep_alive, bool http_1_1) {
   return out;
 }
 
-std::string stream_head(const Headers& headers, bool keep_alive, bool http_1_1) {
-  std::string out =
-      "HTTP/1.1 200 OK\r\n"
-      "Content-Type: text/event-stream; charset=utf-8\r\n"
-      "Cache-Control: no-cache\r\n"
-      "X-Accel-Buffering: no\r\n";
+std::string open_ended_head(std::string_view content_type, const Headers& headers, bool keep_alive, bool http_1_1) {
+  std::string out = fmt::format("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n", content_type);
   if (http_1_1) out += "Transfer-Encoding: chunked\r\n";
   append_headers(out, headers);
   append_connection(out, keep_alive && http_1_1, http_1_1);
   out += "\r\n";
   return out;
+}
+
+void append_chunk(std::string& out, std::string_view bytes, bool last, bool http_1_1) {
+  if (!http_1_1) {
+    out += bytes;
+    return;
+  }
+  if (!bytes.empty()) {
+    fmt::format_to(std::back_inserter(out), "{:x}\r\n", bytes.size());
+    out += bytes;
+    out += "\r\n";
+  }
+  if (last) out += "0\r\n\r\n";
+}
+
+void add_stream_headers(Headers& headers) {
+  headers.insert(headers.begin(), {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}});
 }
 
 HttpReply json_reply(std::string body) {

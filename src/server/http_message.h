@@ -39,8 +39,13 @@ struct HttpReply {
 std::string_view status_text(int status);
 // Status line and headers of a whole reply (Content-Length, Connection), up to and including the empty line.
 std::string reply_head(const HttpReply& reply, bool keep_alive, bool http_1_1);
-// The same for a stream of events: chunked (HTTP/1.1) or until close (HTTP/1.0).
-std::string stream_head(const Headers& headers, bool keep_alive, bool http_1_1);
+// The same for a body whose length is not known yet: chunked (HTTP/1.1) or until close (HTTP/1.0).
+std::string open_ended_head(std::string_view content_type, const Headers& headers, bool keep_alive, bool http_1_1);
+// The next bytes of such a body.
+void append_chunk(std::string& out, std::string_view bytes, bool last, bool http_1_1);
+// Headers of a stream of events.
+void add_stream_headers(Headers& headers);
+constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
 
 HttpReply json_reply(std::string body);
 HttpReply text_reply(int status, std::string body);
