@@ -10,16 +10,18 @@ Barrier::Barrier(int n_threads, int spin_us)
   CHECK(n_threads >= 1, "barrier of {} threads", n_threads);
 }
 
-void Barrier::wait(int thread) {
+void Barrier::wait(int thread, Prefetch next) {
   DCHECK(thread >= 0 && thread < n_threads_);
   uint32_t epoch = released_.number.load(std::memory_order_relaxed);
   if (thread == 0) {
-    for (int other = 1; other < n_threads_; ++other) arrived_[static_cast<size_t>(other)].wait_past(epoch, spin_us_);
+    for (int other = 1; other < n_threads_; ++other) {
+      arrived_[static_cast<size_t>(other)].wait_past(epoch, spin_us_, next);
+    }
     tail_.store(0, std::memory_order_relaxed);
     released_.publish(epoch + 1);
   } else {
     arrived_[static_cast<size_t>(thread)].publish(epoch + 1);
-    released_.wait_past(epoch, spin_us_);
+    released_.wait_past(epoch, spin_us_, next);
   }
 }
 

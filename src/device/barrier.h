@@ -18,7 +18,7 @@ class Barrier {
  public:
   explicit Barrier(int n_threads, int spin_us = 30);
 
-  void wait(int thread);
+  void wait(int thread, Prefetch next = {});
   int n_threads() const { return n_threads_; }
   std::atomic<int64_t>& tail() { return tail_; }
 

@@ -17,6 +17,17 @@ void futex(std::atomic<uint32_t>* word, int operation, uint32_t value) {
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(word), operation, value, nullptr, nullptr, 0);
 }
 
+// 4 lines for each look at the gate: 256 bytes in the 20 ns of a pause is about what DRAM gives one core.
+constexpr int64_t kFetchBytes = 256;
+constexpr int64_t kLineBytes = 64;
+
+void fetch_some(Prefetch& next) {
+  for (int64_t at = 0; at < kFetchBytes && at < next.n_bytes; at += kLineBytes)
+    __builtin_prefetch(next.begin + at, 0, 2);
+  next.begin += kFetchBytes;
+  next.n_bytes -= kFetchBytes;
+}
+
 void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -32,7 +43,7 @@ void Gate::publish(uint32_t value) {
   if (n_sleepers.load(std::memory_order_seq_cst) != 0) futex(&number, FUTEX_WAKE_PRIVATE, INT_MAX);
 }
 
-uint32_t Gate::wait_past(uint32_t old, int spin_us) {
+uint32_t Gate::wait_past(uint32_t old, int spin_us, Prefetch next) {
   using SpinClock = std::chrono::steady_clock;
   uint32_t seen = number.load(std::memory_order_acquire);
   if (seen != old) return seen;
@@ -40,6 +51,7 @@ uint32_t Gate::wait_past(uint32_t old, int spin_us) {
     auto end = SpinClock::now() + std::chrono::microseconds(spin_us);
     do {
       for (int i = 0; i < 16; ++i) {
+        if (next.n_bytes > 0) fetch_some(next);
         relax();
         seen = number.load(std::memory_order_acquire);
         if (seen != old) return seen;

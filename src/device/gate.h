@@ -11,13 +11,19 @@
 
 namespace millrace::device {
 
+// Bytes a waiting thread will read next, fetched into its own cache while it spins.
+struct Prefetch {
+  const uint8_t* begin = nullptr;
+  int64_t n_bytes = 0;
+};
+
 struct alignas(64) Gate {
   std::atomic<uint32_t> number{0};
   std::atomic<uint32_t> n_sleepers{0};
 
   void publish(uint32_t value);
   // Returns once the number is not `old`.
-  uint32_t wait_past(uint32_t old, int spin_us);
+  uint32_t wait_past(uint32_t old, int spin_us, Prefetch next = {});
 };
 
 }  // namespace millrace::device

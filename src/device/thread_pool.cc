@@ -27,10 +27,10 @@ void pin_current_thread(int cpu) {
 
 }  // namespace
 
-void Team::sync() {
+void Team::sync(Prefetch next) {
   ++n_syncs;
   next_alone = 0;
-  if (barrier != nullptr) barrier->wait(thread);
+  if (barrier != nullptr) barrier->wait(thread, next);
 }
 
 Range Team::range(int64_t n_units) const {

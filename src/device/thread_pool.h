@@ -30,17 +30,19 @@ struct Team {
   int64_t n_syncs = 0;         // barriers passed by this thread in this job
   int64_t next_alone = 0;      // take_next() of a team without a barrier
 
-  // Waits for all threads; what they wrote before is visible after.
-  void sync();
+  // Waits for all threads; what they wrote before is visible after. `next`: what this thread reads after it.
+  void sync(Prefetch next = {});
   // This thread's part of n_units, sizes differing by at most one; lower threads take lower units.
   Range range(int64_t n_units) const;
   // 0, 1, 2, ... shared by the team, starting again at 0 after each sync. Overshoots once per thread.
   int64_t take_next();
+  // The part of for_units() that this thread does first.
+  Range first_units(int64_t n_units) const { return range(n_units - shared_units(n_units)); }
   // body(begin, end) over all of n_units: the first 7/8 as static parts, the rest shared, `grain` units at a time, so a
-  // preempted thread does not stall the others. At most once between two syncs.
+  // preempted thread, or one that gets less of the memory, does not stall the others. At most once between two syncs.
   template <class Body>
   void for_units(int64_t n_units, int64_t grain, Body&& body) {
-    int64_t n_static = n_threads == 1 ? n_units : n_units - n_units / 8;
+    int64_t n_static = n_units - shared_units(n_units);
     Range own = range(n_static);
     if (!own.empty()) body(own.begin, own.end);
     if (n_static == n_units) return;
@@ -50,6 +52,9 @@ struct Team {
       body(begin, begin + grain < n_units ? begin + grain : n_units);
     }
   }
+
+ private:
+  int64_t shared_units(int64_t n_units) const { return n_threads == 1 ? 0 : n_units / 8; }
 };
 
 class ThreadPool {

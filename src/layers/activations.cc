@@ -37,6 +37,12 @@ ActRows act_window(const ActRows& rows, int64_t row, int64_t col_begin, int64_t 
   return out;
 }
 
+ActRows act_rows_from(const ActRows& rows, int64_t row) {
+  ActRows out = act_window(rows, row, 0, rows.k);
+  out.n_rows = rows.n_rows - row;
+  return out;
+}
+
 int64_t act_columns(ActMask mask) { return (mask & act_bit(ActKind::kQ8A256)) != 0 ? 256 : 32; }
 
 void quantize_window(const kernels::KernelTable& table, const ActSet& acts, int64_t row, int64_t col_begin,

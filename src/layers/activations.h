@@ -31,6 +31,9 @@ ActSet carve_acts(device::Arena& arena, ActMask mask, int64_t n_rows, int64_t k)
 // act_columns(mask), n_cols too unless it reaches the end of the row.
 kernels::ActRows act_window(const kernels::ActRows& rows, int64_t row, int64_t col_begin, int64_t n_cols);
 
+// The rows from `row` on, as rows of their own.
+kernels::ActRows act_rows_from(const kernels::ActRows& rows, int64_t row);
+
 // Values that must be quantised together: 256 when a form of the mask has groups of 256, else 32.
 int64_t act_columns(ActMask mask);
 

@@ -1,5 +1,5 @@
-// The phases of attention. Units of project_heads are sets of heads whose rows fill whole panels; q units come first,
-// then units of k and v together, since a block slot is written with both.
+// The phases of attention. Units of project_heads are sets of heads whose rows fill whole panels: units of k and v
+// together, since a block slot is written with both, and units of q, the last of which go to whoever is free.
 #include "layers/attention.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ void finish_head(const Ctx& ctx, const Attention& a, const AttentionStep& step, 
 
 void project_q(Ctx& ctx, const Attention& a, const AttentionStep& step, const ActSet& input, HeadRange heads) {
   int64_t hd = a.shape.head_dim;
-  a.q.multiply(ctx, input, step.batch.n_rows, panels_of(heads, hd), {step.q, step.q_stride, 0, false});
+  a.q.multiply(ctx, input, {0, step.batch.n_rows}, panels_of(heads, hd), {step.q, step.q_stride, 0, false});
   for (int64_t row = 0; row < step.batch.n_rows; ++row) {
     for (int64_t head = heads.begin; head < heads.end; ++head) {
       const float* bias = a.q_bias == nullptr ? nullptr : a.q_bias + head * hd;
@@ -54,8 +54,8 @@ void project_kv(Ctx& ctx, const Attention& a, const AttentionStep& step, const A
   size_t mark = ctx.own.mark();
   auto* keys = ctx.own.take<float>(static_cast<size_t>(step.batch.n_rows * stride));
   auto* values = ctx.own.take<float>(static_cast<size_t>(step.batch.n_rows * stride));
-  a.k.multiply(ctx, input, step.batch.n_rows, panels, {keys, stride, panels.begin, false});
-  a.v.multiply(ctx, input, step.batch.n_rows, panels, {values, stride, panels.begin, false});
+  a.k.multiply(ctx, input, {0, step.batch.n_rows}, panels, {keys, stride, panels.begin, false});
+  a.v.multiply(ctx, input, {0, step.batch.n_rows}, panels, {values, stride, panels.begin, false});
   kernels::KvWrite write = ctx.k.kv_write[static_cast<size_t>(step.kv.dtype)];
   uint32_t table = step.kv.layers[a.layer].table;
   for (int64_t row = 0; row < step.batch.n_rows; ++row) {
@@ -71,6 +71,32 @@ void project_kv(Ctx& ctx, const Attention& a, const AttentionStep& step, const A
   }
   ctx.own.rewind(mark);
 }
+
+// How project_heads() is shared out. Cost is in units of one matrix; unit u goes to the thread in whose part of the
+// cost its middle lies.
+struct HeadUnits {
+  int64_t per_unit;  // heads
+  int64_t n_q;
+  int64_t n_kv;
+  int64_t n_dealt_q;  // the first q units; the others are taken as threads come free
+
+  HeadUnits(const Attention& a, const device::Team& team) : per_unit(heads_per_unit(a.shape.head_dim)) {
+    n_q = ceil_div(a.shape.n_heads, per_unit);
+    n_kv = ceil_div(a.shape.n_kv_heads, per_unit);
+    n_dealt_q = team.n_threads == 1 ? n_q : n_q - n_q / 4;
+  }
+  bool is_mine(const device::Team& team, int64_t before, int64_t cost) const {
+    return (2 * before + cost) * team.n_threads / (2 * (2 * n_kv + n_dealt_q)) == team.thread;
+  }
+  bool is_my_kv(const device::Team& team, int64_t u) const { return is_mine(team, 2 * u, 2); }
+  bool is_my_q(const device::Team& team, int64_t u) const { return is_mine(team, 2 * n_kv + u, 1); }
+  HeadRange q_heads(const Attention& a, int64_t u) const {
+    return {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_heads)};
+  }
+  HeadRange kv_heads(const Attention& a, int64_t u) const {
+    return {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_kv_heads)};
+  }
+};
 
 // The partials of one (tile, KV head).
 struct Partials {
@@ -168,23 +194,26 @@ int64_t attention_own_bytes(const AttentionShape& shape, const AttentionLimits& 
 }
 
 void project_heads(Ctx& ctx, const Attention& a, const AttentionStep& step, const ActSet& input) {
-  int64_t per_unit = heads_per_unit(a.shape.head_dim);
-  int64_t n_q = ceil_div(a.shape.n_heads, per_unit);
-  int64_t n_kv = ceil_div(a.shape.n_kv_heads, per_unit);
-  int64_t total = n_q + 2 * n_kv;  // cost in units of one matrix
-  int64_t n_threads = ctx.team.n_threads;
-  // unit u goes to the thread in whose part of the cost its middle lies
-  auto is_mine = [&](int64_t before, int64_t cost) {
-    return (2 * before + cost) * n_threads / (2 * total) == ctx.team.thread;
-  };
-  for (int64_t u = 0; u < n_q; ++u) {
-    if (!is_mine(u, 1)) continue;
-    project_q(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_heads)});
+  HeadUnits units(a, ctx.team);
+  for (int64_t u = 0; u < units.n_kv; ++u) {
+    if (units.is_my_kv(ctx.team, u)) project_kv(ctx, a, step, input, units.kv_heads(a, u));
   }
-  for (int64_t u = 0; u < n_kv; ++u) {
-    if (!is_mine(n_q + 2 * u, 2)) continue;
-    project_kv(ctx, a, step, input, {u * per_unit, std::min((u + 1) * per_unit, a.shape.n_kv_heads)});
+  for (int64_t u = 0; u < units.n_dealt_q; ++u) {
+    if (units.is_my_q(ctx.team, u)) project_q(ctx, a, step, input, units.q_heads(a, u));
   }
+  if (units.n_dealt_q == units.n_q) return;
+  for (int64_t u = units.n_dealt_q + ctx.team.take_next(); u < units.n_q; u = units.n_dealt_q + ctx.team.take_next()) {
+    project_q(ctx, a, step, input, units.q_heads(a, u));
+  }
+}
+
+device::Prefetch project_front(const Attention& a, const device::Team& team) {
+  HeadUnits units(a, team);
+  if (units.is_my_kv(team, 0)) return a.k.front(panels_of(units.kv_heads(a, 0), a.shape.head_dim));
+  for (int64_t u = 0; u < units.n_dealt_q; ++u) {
+    if (units.is_my_q(team, u)) return a.q.front(panels_of({u * units.per_unit, a.shape.n_heads}, a.shape.head_dim));
+  }
+  return {};
 }
 
 void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts) {

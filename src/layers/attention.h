@@ -56,6 +56,9 @@ int64_t attention_own_bytes(const AttentionShape& shape, const AttentionLimits& 
 // q, k, v of all rows; k and v go to their blocks. The caller syncs after it.
 void project_heads(Ctx& ctx, const Attention& attention, const AttentionStep& step, const ActSet& input);
 
+// What this thread's project_heads() reads first.
+device::Prefetch project_front(const Attention& attention, const device::Team& team);
+
 // softmax(q k) v of this thread's items; the output is quantised into `acts` when attention.quantize_heads, else left
 // in step.heads. The caller syncs after it.
 void attend(Ctx& ctx, const Attention& attention, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts);

@@ -1,4 +1,5 @@
-// The feed-forward block. Columns are worked on in pieces of kPieceColumns so that gate and up rows stay in L2.
+// The feed-forward block. Columns are worked on in pieces of kPieceColumns and rows in slabs of kSlabRows, so that what
+// gate and up give is still in L2 when the activation reads it.
 #include "layers/mlp.h"
 
 #include <algorithm>
@@ -6,38 +7,66 @@
 namespace millrace::layers {
 namespace {
 
-// 512 rows x 256 columns x 2 x 4 B = 1 MiB, the L2 of one core of the machine the kernels were tuned on; also the
-// largest quantisation group, so a piece never splits one.
+// The largest quantisation group, so a piece never splits one.
 constexpr int64_t kPieceColumns = 256;
+// 22 row tiles of 6. Outputs of gate and up 2 x 132 x 256 x 4 B = 264 KiB, input rows and 2 x 8 panels beside them:
+// half of an L2 of 1 MiB at d_model 576. 512 rows at once spilt to L3 (docs/performance.md, 2026-11-21).
+constexpr int64_t kSlabRows = 132;
 
 }  // namespace
 
-int64_t Mlp::own_bytes(int64_t n_rows) { return 2 * n_rows * kPieceColumns * static_cast<int64_t>(sizeof(float)); }
+struct Mlp::Piece {
+  device::Range rows;
+  device::Range columns;
+  float* gate_out;  // [rows, kPieceColumns]
+  float* up_out;
+};
+
+int64_t Mlp::own_bytes(int64_t n_rows) {
+  return 2 * std::min(n_rows, kSlabRows) * kPieceColumns * static_cast<int64_t>(sizeof(float));
+}
+
+device::Prefetch Mlp::gate_up_front(const device::Team& team) const {
+  int64_t group_panels = act_columns(down.act_mask()) / kernels::kPanelRows;
+  device::Range groups = team.first_units(ceil_div(gate.n_panels(), group_panels));
+  return gate.front({groups.begin * group_panels, std::min(groups.end * group_panels, gate.n_panels())});
+}
+
+void Mlp::run_piece(Ctx& ctx, const Piece& piece, const ActSet& input, const ActSet& inner) const {
+  int64_t n_cols = piece.columns.end - piece.columns.begin;
+  int64_t panel = piece.columns.begin / kernels::kPanelRows;
+  device::Range panels{panel, panel + ceil_div(n_cols, kernels::kPanelRows)};
+  gate.multiply(ctx, input, piece.rows, panels, {piece.gate_out, kPieceColumns, panel, false});
+  up.multiply(ctx, input, piece.rows, panels, {piece.up_out, kPieceColumns, panel, false});
+  for (int64_t row = piece.rows.begin; row < piece.rows.end; ++row) {
+    int64_t at = (row - piece.rows.begin) * kPieceColumns;
+    act(piece.gate_out + at, piece.gate_out + at, piece.up_out + at, n_cols);
+    quantize_window(ctx.k, inner, row, piece.columns.begin, n_cols, piece.gate_out + at);
+  }
+}
 
 void Mlp::gate_up(Ctx& ctx, const ActSet& input, int64_t n_rows, const ActSet& inner) const {
   size_t mark = ctx.own.mark();
-  auto* gate_out = ctx.own.take<float>(static_cast<size_t>(n_rows * kPieceColumns));
-  auto* up_out = ctx.own.take<float>(static_cast<size_t>(n_rows * kPieceColumns));
+  auto n_floats = static_cast<size_t>(std::min(n_rows, kSlabRows) * kPieceColumns);
+  Piece piece{{}, {}, ctx.own.take<float>(n_floats), ctx.own.take<float>(n_floats)};
   int64_t group = act_columns(inner.mask);
-  device::Range groups = ctx.team.range(ceil_div(d_ff, group));
-  int64_t end = std::min(groups.end * group, d_ff);
-  for (int64_t col = groups.begin * group; col < end; col += kPieceColumns) {
-    int64_t n_cols = std::min(kPieceColumns, end - col);
-    int64_t panel = col / kernels::kPanelRows;
-    device::Range panels{panel, panel + ceil_div(n_cols, kernels::kPanelRows)};
-    gate.multiply(ctx, input, n_rows, panels, {gate_out, kPieceColumns, panel, false});
-    up.multiply(ctx, input, n_rows, panels, {up_out, kPieceColumns, panel, false});
-    for (int64_t row = 0; row < n_rows; ++row) {
-      float* values = gate_out + row * kPieceColumns;
-      act(values, values, up_out + row * kPieceColumns, n_cols);
-      quantize_window(ctx.k, inner, row, col, n_cols, values);
+  ctx.team.for_units(ceil_div(d_ff, group), 1, [&](int64_t begin, int64_t end) {
+    int64_t col_end = std::min(end * group, d_ff);
+    for (int64_t col = begin * group; col < col_end; col += kPieceColumns) {
+      piece.columns = {col, std::min(col + kPieceColumns, col_end)};
+      for (int64_t row = 0; row < n_rows; row += kSlabRows) {
+        piece.rows = {row, std::min(row + kSlabRows, n_rows)};
+        run_piece(ctx, piece, input, inner);
+      }
     }
-  }
+  });
   ctx.own.rewind(mark);
 }
 
 void Mlp::project_down(Ctx& ctx, const ActSet& inner, int64_t n_rows, const MatrixOut& to) const {
-  down.multiply(ctx, inner, n_rows, ctx.team.range(down.n_panels()), to);
+  ctx.team.for_units(down.n_panels(), 1, [&](int64_t begin, int64_t end) {
+    down.multiply(ctx, inner, {0, n_rows}, {begin, end}, to);
+  });
 }
 
 }  // namespace millrace::layers

@@ -23,8 +23,15 @@ struct Mlp {
   static int64_t own_bytes(int64_t n_rows);
   // inner = quantised act(gate) * up of all rows. Ends without a barrier: the caller syncs before project_down().
   void gate_up(Ctx& ctx, const ActSet& input, int64_t n_rows, const ActSet& inner) const;
+  // What this thread's gate_up() and project_down() read first.
+  device::Prefetch gate_up_front(const device::Team& team) const;
+  device::Prefetch down_front(const device::Team& team) const { return down.front(team.first_units(down.n_panels())); }
   // to += or = inner * down^T. The caller syncs after it.
   void project_down(Ctx& ctx, const ActSet& inner, int64_t n_rows, const MatrixOut& to) const;
+
+ private:
+  struct Piece;
+  void run_piece(Ctx& ctx, const Piece& piece, const ActSet& input, const ActSet& inner) const;
 };
 
 }  // namespace millrace::layers

@@ -5,6 +5,12 @@
 #include <algorithm>
 
 namespace millrace::layers {
+namespace {
+
+// A sixteenth of an L2 of 1 MiB: more than a core gets from DRAM during any usual wait.
+constexpr int64_t kFrontBytes = 64 * 1024;
+
+}  // namespace
 
 int64_t PackedMatrix::n_panels() const {
   return parts_.empty() ? 0 : parts_.back().panel_begin + parts_.back().n_panels;
@@ -16,17 +22,17 @@ int64_t PackedMatrix::bytes() const {
   return bytes;
 }
 
-void PackedMatrix::multiply(Ctx& ctx, const ActSet& acts, int64_t n_rows, device::Range panels,
+void PackedMatrix::multiply(Ctx& ctx, const ActSet& acts, device::Range rows, device::Range panels,
                             const MatrixOut& to) const {
-  if (n_rows == 0) return;
+  if (rows.empty()) return;
   for (const MatrixPart& part : parts_) {
     int64_t begin = std::max(panels.begin, part.panel_begin);
     int64_t end = std::min(panels.end, part.panel_begin + part.n_panels);
     if (begin >= end) continue;
     auto format = static_cast<size_t>(part.format);
     kernels::GemmArgs args;
-    args.act = acts.of(ctx.k.act_kind[format]);
-    args.row_end = n_rows;
+    args.act = act_rows_from(acts.of(ctx.k.act_kind[format]), rows.begin);
+    args.row_end = rows.end - rows.begin;
     args.k = k_;
     args.add = to.add;
     args.out_stride = to.stride;
@@ -36,8 +42,18 @@ void PackedMatrix::multiply(Ctx& ctx, const ActSet& acts, int64_t n_rows, device
     args.panel_end = end - begin;
     args.out = to.out + (begin - to.panel_at_zero) * kernels::kPanelRows;
     ctx.k.gemm[format](args);
-    ctx.weight_bytes += (end - begin) * part.panel_bytes;
+    if (rows.begin == 0) ctx.weight_bytes += (end - begin) * part.panel_bytes;
   }
+}
+
+device::Prefetch PackedMatrix::front(device::Range panels) const {
+  for (const MatrixPart& part : parts_) {
+    int64_t begin = panels.begin - part.panel_begin;
+    if (begin < 0 || begin >= part.n_panels) continue;
+    int64_t end = std::min(panels.end - part.panel_begin, part.n_panels);
+    return {part.panels + begin * part.panel_bytes, std::min((end - begin) * part.panel_bytes, kFrontBytes)};
+  }
+  return {};
 }
 
 void PackedMatrix::unpack_row(const kernels::KernelTable& table, int64_t row, float* out) const {

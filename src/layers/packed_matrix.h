@@ -40,8 +40,11 @@ class PackedMatrix {
   const std::vector<MatrixPart>& parts() const { return parts_; }
   int64_t bytes() const;
 
-  // out = acts * W^T for rows [0, n_rows) and the given panels. Counts the bytes read in ctx.
-  void multiply(Ctx& ctx, const ActSet& acts, int64_t n_rows, device::Range panels, const MatrixOut& to) const;
+  // out = acts * W^T for rows `rows` of acts (the first goes to row 0 of `to`) and the given panels. Counts the bytes
+  // read in ctx, once per panel: with the rows from 0 on.
+  void multiply(Ctx& ctx, const ActSet& acts, device::Range rows, device::Range panels, const MatrixOut& to) const;
+  // The first bytes that multiply() reads of these panels, for Team::sync().
+  device::Prefetch front(device::Range panels) const;
   // Output row `row` of part 0 as f32 [k].
   void unpack_row(const kernels::KernelTable& table, int64_t row, float* out) const;
 

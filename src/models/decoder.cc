@@ -12,6 +12,9 @@ using layers::round_up;
 
 namespace {
 
+// Panels of the output matrix taken at a time at its end: 80 KB at d_model 576, some 5 us of memory.
+constexpr int64_t kSharedLogitPanels = 4;
+
 // An arena that is only measured, never written: any aligned address will do.
 device::Arena measuring_arena() { return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46}; }
 
@@ -124,7 +127,8 @@ void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, con
   at.heads = b.heads;
   at.q_stride = round_up(desc_.q_dim(), kernels::kPanelRows);
   layers::project_heads(ctx, attention, at, b.input);
-  ctx.team.sync();
+  device::Range out_panels = ctx.team.first_units(attention.out.n_panels());
+  ctx.team.sync(attention.out.front(out_panels));  // attention itself reads no weights
   layers::ActSet heads_in = b.heads_in;
   heads_in.mask = attention.out.act_mask();
   layers::attend(ctx, attention, at, *b.plans[attention.plan_idx].shared, heads_in);
@@ -137,9 +141,10 @@ void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, con
     }
     if (!redundant) ctx.team.sync();
   }
-  attention.out.multiply(ctx, heads_in, n_rows, ctx.team.range(attention.out.n_panels()),
-                         into(b.residual, b.attn_delta));
-  ctx.team.sync();
+  ctx.team.for_units(attention.out.n_panels(), 1, [&](int64_t begin, int64_t end) {
+    attention.out.multiply(ctx, heads_in, {0, n_rows}, {begin, end}, into(b.residual, b.attn_delta));
+  });
+  ctx.team.sync(layer.mlp.gate_up_front(ctx.team));
 }
 
 void Decoder::run_layer(Ctx& ctx, const Step& step, DecoderBuffers& b, uint32_t i) const {
@@ -159,9 +164,14 @@ void Decoder::run_layer(Ctx& ctx, const Step& step, DecoderBuffers& b, uint32_t 
   layers::ActSet inner = b.inner;
   inner.mask = layer.mlp.down.act_mask();
   layer.mlp.gate_up(ctx, b.input, n_rows, inner);
-  ctx.team.sync();
+  ctx.team.sync(layer.mlp.down_front(ctx.team));
   layer.mlp.project_down(ctx, inner, n_rows, into(b.residual, b.ffn_delta));
-  ctx.team.sync();
+  bool last = i + 1 == desc_.n_layers;
+  ctx.team.sync(last ? output_front(ctx.team) : layers::project_front(layers_[i + 1].attention, ctx.team));
+}
+
+device::Prefetch Decoder::output_front(const device::Team& team) const {
+  return output_.front(team.first_units(output_.n_panels()));
 }
 
 void Decoder::keep_wanted(Ctx& ctx, const Step& step, const DecoderBuffers& b) const {
@@ -180,13 +190,13 @@ void Decoder::forward(Ctx& ctx, const Step& step) const {
   size_t mark = ctx.own.mark();
   DecoderBuffers buffers = carve({shared, ctx.own}, step.limits, step.batch.n_rows);
   begin(ctx, step, buffers);
-  ctx.team.sync();
+  ctx.team.sync(layers::project_front(layers_.front().attention, ctx.team));
   for (uint32_t i = 0; i < desc_.n_layers; ++i) {
     run_layer(ctx, step, buffers, i);
     if (ctx.heartbeat != nullptr && ctx.team.thread == 0) ctx.heartbeat->beat();
   }
   keep_wanted(ctx, step, buffers);
-  ctx.team.sync();
+  ctx.team.sync(output_front(ctx.team));
   ctx.own.rewind(mark);
 }
 
@@ -198,15 +208,15 @@ void Decoder::logits(Ctx& ctx, const LogitRows& rows) const {
   auto* tmp = ctx.own.take<float>(static_cast<size_t>(stride));
   layers::Residual residual{rows.hidden, stride, desc_.d_model, rows.n_rows, false};
   layers::norm_phase(ctx, residual, {.norm = output_norm_}, input, tmp);
-  device::Range panels = ctx.team.range(output_.n_panels());
-  output_.multiply(ctx, input, rows.n_rows, panels, {rows.out, rows.out_stride, 0, false});
-  if (desc_.logit_softcap > 0.0f) {
-    int64_t begin = panels.begin * kernels::kPanelRows;
-    int64_t n = std::min<int64_t>(panels.end * kernels::kPanelRows, desc_.n_vocab) - begin;
+  ctx.team.for_units(output_.n_panels(), kSharedLogitPanels, [&](int64_t begin, int64_t end) {
+    output_.multiply(ctx, input, {0, rows.n_rows}, {begin, end}, {rows.out, rows.out_stride, 0, false});
+    if (desc_.logit_softcap <= 0.0f) return;
+    int64_t column = begin * kernels::kPanelRows;
+    int64_t n = std::min<int64_t>(end * kernels::kPanelRows, desc_.n_vocab) - column;
     for (int64_t row = 0; row < rows.n_rows && n > 0; ++row) {
-      ctx.k.softcap(rows.out + row * rows.out_stride + begin, desc_.logit_softcap, n);
+      ctx.k.softcap(rows.out + row * rows.out_stride + column, desc_.logit_softcap, n);
     }
-  }
+  });
   ctx.team.sync();
   ctx.own.rewind(mark);
 }

@@ -68,6 +68,7 @@ class Decoder final : public Model {
   void begin(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers) const;
   void run_layer(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, uint32_t layer) const;
   void attention_block(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, const DecoderLayer& layer) const;
+  device::Prefetch output_front(const device::Team& team) const;
   void keep_wanted(layers::Ctx& ctx, const Step& step, const DecoderBuffers& buffers) const;
 
   weights::ModelDesc desc_;
