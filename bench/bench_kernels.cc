@@ -65,7 +65,7 @@ void time_gemm(const KernelTable& table, tensor::Format format, int64_t m, const
   args.out = reinterpret_cast<float*>(out.data());
   args.out_stride = options.n;
   double best = 1e9;
-  for (int repeat = 0; repeat < 5; ++repeat) {
+  for (int repeat = 0; repeat < 15; ++repeat) {
     auto start = std::chrono::steady_clock::now();
     table.gemm[static_cast<int>(format)](args);
     std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
@@ -93,7 +93,7 @@ int run(const Options& options) {
     auto format = static_cast<tensor::Format>(i);
     if (options.k % kFileGroups[i].values != 0) continue;
     Memory panels = random_panels(*table.value(), format, options.n, options.k);
-    for (int64_t m : {1, 2, 4, 6, 32, 96}) time_gemm(*table.value(), format, m, options, panels);
+    for (int64_t m : {1, 2, 6, 8, 96, 512}) time_gemm(*table.value(), format, m, options, panels);
   }
   return 0;
 }

@@ -56,6 +56,16 @@ struct GemmSimd {
   static I32 add(I32 x, I32 y) { return _mm256_add_epi32(x, y); }
   static I32 mul_i32(I32 x, I32 y) { return _mm256_mullo_epi32(x, y); }
   static I32 max_i32(I32 x, I32 y) { return _mm256_max_epi32(x, y); }
+  static __m128i half_of(__m128i x, __m128i y, bool largest) {
+    return largest ? _mm_max_epi32(x, y) : _mm_add_epi32(x, y);
+  }
+  static int32_t reduced(I32 x, bool largest) {
+    __m128i four = half_of(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1), largest);
+    __m128i two = half_of(four, _mm_shuffle_epi32(four, 0x4E), largest);
+    return _mm_cvtsi128_si32(half_of(two, _mm_shuffle_epi32(two, 0xB1), largest));
+  }
+  static int32_t max_lane(I32 x) { return reduced(x, true); }
+  static int32_t sum_lanes(I32 x) { return reduced(x, false); }
   static I32 abs_bits(F32 x) { return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7FFFFFFF)); }
   static void store_low_bytes(int8_t* p, I32 x) {
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

@@ -57,6 +57,8 @@ struct GemmSimd {
   static I32 add(I32 x, I32 y) { return _mm512_add_epi32(x, y); }
   static I32 mul_i32(I32 x, I32 y) { return _mm512_mullo_epi32(x, y); }
   static I32 max_i32(I32 x, I32 y) { return _mm512_max_epi32(x, y); }
+  static int32_t max_lane(I32 x) { return _mm512_reduce_max_epi32(x); }
+  static int32_t sum_lanes(I32 x) { return _mm512_reduce_add_epi32(x); }
   static I32 abs_bits(F32 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF)); }
   static void store_low_bytes(int8_t* p, I32 x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));

@@ -13,8 +13,9 @@ inline int64_t int8_v_bytes(int64_t head_dim) { return (head_dim * 32 + 63) / 64
 // To nearest, ties to even; NaN stays NaN.
 inline uint16_t bf16_bits(float x) {
   auto b = __builtin_bit_cast(uint32_t, x);
-  if ((b & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>(b >> 16 | 0x40u);
-  return static_cast<uint16_t>((b + 0x7FFFu + (b >> 16 & 1u)) >> 16);
+  uint32_t rounded = (b + 0x7FFFu + (b >> 16 & 1u)) >> 16;
+  uint32_t nan = b >> 16 | 0x40u;
+  return static_cast<uint16_t>((b & 0x7FFFFFFFu) > 0x7F800000u ? nan : rounded);
 }
 
 // x >= 0 or NaN. To nearest, ties to even; at most 65504.
@@ -45,13 +46,29 @@ inline float amax_or_nan(const float* x, int64_t n) {
   return reduce_max(most) + __builtin_fabsf(reduce_add(broken));
 }
 
+constexpr int64_t kBf16Piece = 16;  // one Vec
+
+// bits[i] of x[i], i < 16; those from n_left on are of no use.
+inline void bf16_piece(uint16_t* bits, const float* x, int64_t n_left) {
+  float padded[kBf16Piece] = {};
+  store(padded, load_n(x, n_left));
+  for (int64_t i = 0; i < kBf16Piece; ++i) bits[i] = bf16_bits(padded[i]);  // no branch: becomes vectors
+}
+
 inline void kv_write_bf16(const KvWriteArgs& args) {
   int64_t head_dim = args.head_dim;
   auto* k = reinterpret_cast<uint16_t*>(args.head) + args.token / 16 * ((head_dim + 1) / 2) * 32 + args.token % 16 * 2;
-  for (int64_t d = 0; d < head_dim; ++d) k[d / 2 * 32 + d % 2] = bf16_bits(args.k[d]);
+  uint16_t bits[kBf16Piece];
+  for (int64_t from = 0; from < head_dim; from += kBf16Piece) {
+    bf16_piece(bits, args.k + from, head_dim - from);
+    for (int64_t i = 0; i < kBf16Piece && from + i < head_dim; ++i) k[(from + i) / 2 * 32 + i % 2] = bits[i];
+  }
   auto* v =
       reinterpret_cast<uint16_t*>(args.head + bf16_k_bytes(head_dim)) + args.token / 2 * head_dim * 2 + args.token % 2;
-  for (int64_t d = 0; d < head_dim; ++d) v[2 * d] = bf16_bits(args.v[d]);
+  for (int64_t from = 0; from < head_dim; from += kBf16Piece) {
+    bf16_piece(bits, args.v + from, head_dim - from);
+    for (int64_t i = 0; i < kBf16Piece && from + i < head_dim; ++i) v[2 * (from + i)] = bits[i];
+  }
 }
 
 // Writes the f16 scale of x and gives 1 / scale (0 for a zero or NaN scale: the quants are then 0).

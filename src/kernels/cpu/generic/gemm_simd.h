@@ -74,6 +74,14 @@ struct GemmSimd {
     __m128i greater = _mm_cmpgt_epi32(x, y);
     return _mm_or_si128(_mm_and_si128(greater, x), _mm_andnot_si128(greater, y));
   }
+  static int32_t max_lane(I32 x) {
+    I32 two = max_i32(x, _mm_shuffle_epi32(x, 0x4E));
+    return _mm_cvtsi128_si32(max_i32(two, _mm_shuffle_epi32(two, 0xB1)));
+  }
+  static int32_t sum_lanes(I32 x) {
+    I32 two = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xB1)));
+  }
   static I32 abs_bits(F32 x) { return _mm_and_si128(_mm_castps_si128(x), _mm_set1_epi32(0x7FFFFFFF)); }
   // The low bytes of the lanes.
   static void store_low_bytes(int8_t* p, I32 x) {

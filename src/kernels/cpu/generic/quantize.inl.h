@@ -23,10 +23,7 @@ struct Quantize {
   static float amax(const float* x, int64_t n) {
     I32 best = S::zero_i32();
     for (int64_t i = 0; i < n; i += S::kLanes) best = S::max_i32(best, S::abs_bits(S::load(x + i)));
-    int32_t lanes[S::kLanes];
-    S::store_i32(lanes, best);
-    int32_t bits = 0;
-    for (int32_t lane : lanes) bits = lane > bits ? lane : bits;
+    int32_t bits = S::max_lane(best);
     float value = 0.0f;
     __builtin_memcpy(&value, &bits, 4);
     return value;
@@ -41,11 +38,7 @@ struct Quantize {
       S::store_low_bytes(q + i, rounded);
       sum = S::add(sum, rounded);
     }
-    int32_t lanes[S::kLanes];
-    S::store_i32(lanes, sum);
-    int32_t total = 0;
-    for (int32_t lane : lanes) total += lane;
-    return total;
+    return S::sum_lanes(sum);
   }
 
   // One group of kGroup values; sums [kGroup / 16] of its parts of 16. Returns d.

@@ -40,12 +40,18 @@ void rope_pairs(float* x, const float* cos, const float* sin, int64_t rope_dims)
   const float signs[16] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
   Vec sign = load(signs);
   for (int64_t i = 0; i + 1 < rope_dims; i += 16) {
-    float c[8];
-    float s[8];
-    int64_t pairs = (rope_dims - i) / 2 < 8 ? (rope_dims - i) / 2 : 8;
-    for (int64_t j = 0; j < 8; ++j) {
-      c[j] = j < pairs ? cos[i / 2 + j] : 0.0f;
-      s[j] = j < pairs ? sin[i / 2 + j] : 0.0f;
+    int64_t pairs = (rope_dims - i) / 2;
+    const float* c = cos + i / 2;
+    const float* s = sin + i / 2;
+    float last_c[8] = {};
+    float last_s[8] = {};
+    if (pairs < 8) {
+      for (int64_t j = 0; j < pairs; ++j) {
+        last_c[j] = c[j];
+        last_s[j] = s[j];
+      }
+      c = last_c;
+      s = last_s;
     }
     Vec v = load_n(x + i, 2 * pairs);
     Vec turned = mul(mul(swap_pairs(v), load_twice(s)), sign);
