@@ -154,7 +154,7 @@ using PeakLoop = int64_t (*)(int64_t n_rounds);
 
 struct KernelTable {
   const char* name = nullptr;         // "generic", "avx2", "avx512vnni"
-  const char* bf16_family = nullptr;  // "f32" or "vdpbf16ps": bf16 weights are bit-equal inside one family
+  const char* bf16_family = nullptr;  // "f32" or "vdpbf16ps": bf16 weights and KV are bit-equal inside one family
   ActKind act_kind[tensor::kNFormats] = {};
   PackPanel pack[tensor::kNFormats] = {};
   Gemm gemm[tensor::kNFormats] = {};

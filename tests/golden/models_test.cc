@@ -35,8 +35,12 @@ constexpr const char* kShapes[] = {"llama",   "llama_odd", "llama_rope3", "llama
 std::vector<const KernelTable*> tables() {
   std::vector<const KernelTable*> out;
   kernels::CpuFeatures cpu = kernels::detect_cpu();
+  kernels::CpuFeatures without_bf16 = cpu;
+  without_bf16.avx512bf16 = false;
   for (const kernels::IsaRow& row : kernels::isa_rows()) {
-    if (row.missing(cpu).empty()) out.push_back(&row.table(cpu));
+    if (!row.missing(cpu).empty()) continue;
+    out.push_back(&row.table(cpu));
+    if (&row.table(without_bf16) != out.back()) out.push_back(&row.table(without_bf16));
   }
   return out;
 }
@@ -130,21 +134,24 @@ class GoldenModels : public ::testing::TestWithParam<const char*> {
 // sees one token, so it is equal but for f32 sums in another order (1e-6 each). Later a KV value near a bf16 tie may
 // fall on the other side, and each such step of 2^-8 moves others: the error ends between 1e-5 and a fraction of the
 // rounding itself. Against the reference without rounding it is the rounding: 2^-9 a value, amplified by a few layers.
+// Tables whose attention uses bf16 instructions round q and p by 2^-9 as well, which the reference does not: measured
+// up to 3.2e-3.
 TEST_P(GoldenModels, F32MatchesTransformers) {
   auto n_vocab = static_cast<size_t>(shape_.number("vocab_size"));
-  auto check = [&](const std::vector<float>& got, const char* what) {
+  auto check = [&](const std::vector<float>& got, const KernelTable& table, const char* what) {
+    double bound = std::string_view(table.bf16_family) == "f32" ? 1.5e-3 : 4.5e-3;
     EXPECT_LT(relative_error(first_rows(got, n_vocab), first_rows(rounded_, n_vocab)), 1e-5) << what;
-    EXPECT_LT(relative_error(got, rounded_), 1.5e-3) << what;
+    EXPECT_LT(relative_error(got, rounded_), bound) << what;
     EXPECT_LT(relative_error(got, plain_), 8e-3) << what;
   };
   Opened folder = open_safetensors(shape_, folder_.path(), "F32");
   for (const KernelTable* table : tables()) {
     // plain x86-64 has no fma instruction: one shape is enough there, the kernel tests compare the rest
     if (std::string_view(table->name) == "generic" && shape_.name != "llama_odd") continue;
-    check(logits_of(*folder.file, shape_, *table, KvDType::kBF16), table->name);
+    check(logits_of(*folder.file, shape_, *table, KvDType::kBF16), *table, table->name);
   }
   if (shape_.type() == "mistral") return;  // has no GGUF architecture of its own
-  check(logits_of(*open_gguf(shape_, {}).file, shape_, *tables().front(), KvDType::kBF16), "gguf");
+  check(logits_of(*open_gguf(shape_, {}).file, shape_, *tables().front(), KvDType::kBF16), *tables().front(), "gguf");
 }
 
 // int8 KV: 127 steps a side, one scale per head vector: about 2^-8 of its largest value (3 sigma of 64) per value, five

@@ -21,6 +21,8 @@ namespace {
 #include "kernels/cpu/generic/attention_kv.inl.h"
 #include "kernels/cpu/generic/attention_tile.inl.h"
 // after the tile:
+#include "kernels/cpu/generic/attention_pairs_f32.inl.h"
+// after the pair products:
 #include "kernels/cpu/generic/attention_bf16.inl.h"
 #include "kernels/cpu/generic/attention_int8.inl.h"
 

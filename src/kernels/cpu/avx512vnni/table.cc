@@ -1,5 +1,5 @@
 // The avx512vnni kernel tables, put together from their pieces on first use. Both carry the same name: they differ in
-// bf16 weights only, and bf16_family tells them apart.
+// bf16 weights and bf16 KV only, and bf16_family tells them apart.
 // Invariant: every slot is set (kernels/tables_test.cc checks all of them).
 // Thread: any.
 #include "kernels/cpu/avx512vnni/fill.h"
@@ -14,6 +14,7 @@ KernelTable make_table(bool has_bf16) {
   if (has_bf16) fill_gemm_bf16(table);
   fill_rows(table);
   fill_attention(table);
+  if (has_bf16) fill_attention_bf16(table);
   fill_peak(table);
   return table;
 }

@@ -130,7 +130,12 @@ struct Int8Tile {
       const TileRow& row = tile.row[r];
       args.max[first_row + r] = -kInfinity;
       args.sum[first_row + r] = 0.0f;
-      if (row.lo < row.hi) softmax_row(args, tile.s + r * kSpanTokens, row.lo, row.hi, 1.0f, first_row + r);
+      float* s = tile.s + r * kSpanTokens;
+      auto keep = [s](int t, Vec p) {
+        store(s + t, p);
+        return p;
+      };
+      if (row.lo < row.hi) softmax_row(args, s, row.lo, row.hi, 1.0f, first_row + r, keep);
       unit[r] = quantize_p(tile, r);
     }
     int8_values_while<R, kVecs>(tile, unit, 0);

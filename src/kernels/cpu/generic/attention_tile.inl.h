@@ -75,8 +75,10 @@ inline void zero_values(float* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = 0.0f;
 }
 
-// s [256]: dot products in, p out, for the vectors of [lo, hi). Row `index` of the item gets max and sum.
-inline void softmax_row(const AttnSpanArgs& args, float* s, int lo, int hi, float factor, int64_t index) {
+// s [256]: dot products of the vectors of [lo, hi); keep(t, p) stores 16 values of p from token t on and gives back
+// what enters the sum. Row `index` of the item gets max and sum.
+template <class Keep>
+void softmax_row(const AttnSpanArgs& args, float* s, int lo, int hi, float factor, int64_t index, const Keep& keep) {
   bool capped = args.softcap > 0;
   Vec f = set1(factor);
   Vec cap = set1(args.softcap * kLog2E);
@@ -92,13 +94,13 @@ inline void softmax_row(const AttnSpanArgs& args, float* s, int lo, int hi, floa
   Vec offset = set1(row_max);
   Vec sum = set1(0.0f);
   for (int t = lo / 16 * 16; t < hi; t += 16) {
-    Vec p = exp2_vec(sub(load(s + t), offset));
-    store(s + t, p);
-    sum = add(sum, p);
+    sum = add(sum, keep(t, exp2_vec(sub(load(s + t), offset))));
   }
   args.max[index] = row_max;
   args.sum[index] = reduce_add(sum);
 }
+
+constexpr int kMergeVecs = 4;  // a head of 64 in one pass: the weight of a span costs an exp2
 
 // Ascending over the spans that have tokens; the same for both KV types.
 inline void attn_merge(const AttnMergeArgs& args) {
@@ -114,13 +116,21 @@ inline void attn_merge(const AttnMergeArgs& args) {
     total = fma(weight_of(i), set1(args.sum[i * args.span_stride]), total);
   }
   bool empty = reduce_max(total) == 0.0f;
-  for (int64_t d = 0; d < args.head_dim; d += 16) {
-    Vec acc = set1(0.0f);
+  for (int64_t d = 0; d < args.head_dim; d += 16 * kMergeVecs) {
+    int64_t left = args.head_dim - d;
+    Regs<Vec, kMergeVecs> acc;
+    unroll<kMergeVecs>([&](auto j) __attribute__((always_inline)) { acc[j] = set1(0.0f); });
     for (int64_t i = 0; i < args.n_spans; ++i) {
       if (args.max[i * args.span_stride] == -kInfinity) continue;
-      acc = fma(weight_of(i), load_n(args.o + i * args.span_stride * args.head_dim + d, args.head_dim - d), acc);
+      Vec weight = weight_of(i);
+      const float* o = args.o + i * args.span_stride * args.head_dim + d;
+      unroll<kMergeVecs>([&](auto j) __attribute__((always_inline)) {
+        acc[j] = fma(weight, load_n(o + 16 * j, left - 16 * j), acc[j]);
+      });
     }
-    store_n(args.out + d, empty ? set1(0.0f) : div(acc, total), args.head_dim - d);
+    unroll<kMergeVecs>([&](auto j) __attribute__((always_inline)) {
+      store_n(args.out + d + 16 * j, empty ? set1(0.0f) : div(acc[j], total), left - 16 * j);
+    });
   }
 }
 
