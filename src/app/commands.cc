@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"bench", "model | serve: measure", bench_command},
     {"inspect", "what a model file holds and what it needs", inspect_command},
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
+    {"simulate", "the scheduler on a cost model: a trace in, latencies out", simulate_command},
     {"tokenize", "text to token ids and back", tokenize_command},
     {"convert", "write a tokenizer folder for client tools", convert_command},
     {"pull", "fetch a model into the local store", pull_command},

@@ -28,6 +28,7 @@ Result<int> bench_model_command(std::span<const std::string> args);
 Result<int> bench_serve_command(std::span<const std::string> args);
 Result<int> inspect_command(std::span<const std::string> args);
 Result<int> perplexity_command(std::span<const std::string> args);
+Result<int> simulate_command(std::span<const std::string> args);
 Result<int> tokenize_command(std::span<const std::string> args);
 Result<int> convert_command(std::span<const std::string> args);
 Result<int> pull_command(std::span<const std::string> args);

@@ -4,12 +4,16 @@
 
 #include "base/macros.h"
 #include "engine/engine_state.h"
+#include "engine/event_log.h"
 
 namespace millrace::engine {
 
 bool Engine::State::apply(Tick now) {
   inbox.drain(messages);
-  for (Message& message : messages) handle(message, now);
+  for (Message& message : messages) {
+    if (options.event_log != nullptr) options.event_log->add_message(message);
+    handle(message, now);
+  }
   bool busy = !messages.empty();
   messages.clear();
   return run_timers(now) || busy;
@@ -59,6 +63,7 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
   request.forks.resize(request.ask.n);
   request.number = next_number++;
   request.spawned = request.ask.n == 1;
+  n_unspawned += request.spawned ? 0u : 1u;
   bool is_new = requests.emplace(id, std::move(owned)).second;
   CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
   in_order.push_back(&request);
@@ -74,6 +79,7 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
 void Engine::State::spawn_forks(Request& request, Tick now) {
   if (request.spawned) return;
   request.spawned = true;
+  --n_unspawned;
   for (uint32_t k = 1; k < request.forks.size(); ++k) {
     if (request.forks[k].ended) continue;
     sched::Seq& seq = seqs.create(request.ask, k, request.number, now);
@@ -87,6 +93,7 @@ void Engine::State::spawn_forks(Request& request, Tick now) {
 void Engine::State::park(Request& request, Tick now) {
   if (request.parked_until != 0) return;
   request.parked_until = now + options.park_limit;
+  ++n_parked_requests;
   if (next_timer == 0 || request.parked_until < next_timer) next_timer = request.parked_until;
   for (const Fork& fork : request.forks) {
     if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = seqs.at(fork.seq).lagged = true;
@@ -94,6 +101,7 @@ void Engine::State::park(Request& request, Tick now) {
 }
 
 void Engine::State::resume(Request& request) {
+  if (request.parked_until != 0) --n_parked_requests;
   request.parked_until = 0;
   for (const Fork& fork : request.forks) {
     if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = false;

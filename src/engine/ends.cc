@@ -50,6 +50,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
 }
 
 void Engine::State::end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now) {
+  if (!request.spawned) --n_unspawned;
   request.spawned = true;
   for (uint32_t k = 0; k < request.forks.size(); ++k) {
     if (!request.forks[k].ended) end_fork(request, k, reason, error, now);
@@ -76,6 +77,7 @@ void Engine::State::sweep() {
   any_done = false;
   std::erase_if(in_order, [&](Request* request) {
     if (request->n_ended < request->forks.size() || request->n_seqs > 0) return false;
+    if (request->parked_until != 0) --n_parked_requests;
     requests.erase(flow::RequestId{request->ask.id});
     ++totals.n_requests_ended;
     return true;
@@ -86,10 +88,13 @@ void Engine::State::publish_stats() {
   EngineStats stats;
   stats.n_running = static_cast<uint32_t>(seqs.live().size());
   stats.n_waiting = static_cast<uint32_t>(seqs.waiting().size());
+  // the loops over everything run only when something counts in them
   for (const std::vector<sched::SeqId>* list : {&seqs.live(), &seqs.waiting()}) {
+    if (n_parked_requests == 0) break;
     for (sched::SeqId id : *list) stats.n_parked += seqs.at(id).parked ? 1u : 0u;
   }
   for (const Request* request : in_order) {
+    if (n_unspawned == 0) break;
     if (!request->spawned) stats.n_waiting += static_cast<uint32_t>(request->forks.size()) - 1;
   }
   const cache::PoolCounts& pool = cache.pool().counts();

@@ -7,6 +7,7 @@
 
 #include "base/macros.h"
 #include "engine/engine_state.h"
+#include "engine/event_log.h"
 
 namespace millrace::engine {
 namespace {
@@ -63,6 +64,7 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
       in_flight(options.sched.depth),
       last_step_at(clock.now()) {
   events.reserve(options.sched.max_live);
+  published.recent.reserve(kRecentSteps);
 }
 
 Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& sink, const Clock& clock,
@@ -70,6 +72,7 @@ Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& s
   Result<void> valid = validate(options);
   CHECK(valid.ok(), "{}", valid.error().message);
   state_ = std::make_unique<State>(std::move(options), backend, sink, clock, observer);
+  if (state_->options.event_log != nullptr) state_->options.event_log->begin(state_->options);
   state_->publish_stats();
 }
 
@@ -120,13 +123,17 @@ void Engine::stop() { state_->inbox.push({.kind = MessageKind::kStop}); }
 void Engine::wake() { state_->inbox.wake(); }
 bool Engine::drained() const { return state_->published.drained.load(std::memory_order_acquire); }
 bool Engine::stopped() const { return state_->published.stopped.load(std::memory_order_acquire); }
+Tick Engine::next_timer() const { return state_->next_timer; }
 uint32_t Engine::max_len() const { return state_->options.kv.max_len; }
 
 bool Engine::step() {
   State& s = *state_;
   ++s.heartbeat;
+  EventLog* log = s.options.event_log;
   Tick now = s.clock.now();
+  if (log != nullptr) log->begin_step(now);
   bool busy = s.apply(now);
+  bool plannable = !s.in_flight.full() && !(s.seqs.live().empty() && s.seqs.waiting().empty());
   if (s.plan(now)) {
     busy = true;
     s.submit();
@@ -134,6 +141,7 @@ bool Engine::step() {
   busy |= s.retire();
   busy |= s.emit();
   s.sweep();
+  if (log != nullptr) log->end_step(busy || plannable);
   s.publish_stats();
   return busy;
 }
@@ -188,6 +196,7 @@ bool Engine::State::plan(Tick now) {
 void Engine::State::submit() {
   sched::PlanRecord& record = in_flight.next();
   in_flight.push();
+  if (options.event_log != nullptr) options.event_log->set_plan(record.plan.state_hash);
   backend.submit(record.plan);
 }
 
@@ -213,6 +222,16 @@ EngineStats Engine::stats() const {
   // counts were read first: a request that the engine is just taking in is still missing from the ended ones
   stats.has_work = counts.n_accepted > stats.n_requests_ended;
   return stats;
+}
+
+std::vector<StepRecord> Engine::recent_steps() const {
+  const Published& published = state_->published;
+  std::lock_guard lock(published.mutex);
+  std::vector<StepRecord> out(published.recent);
+  if (out.size() == kRecentSteps) {
+    std::rotate(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(published.next_recent), out.end());
+  }
+  return out;
 }
 
 std::string Engine::check_integrity() const {

@@ -21,6 +21,8 @@
 
 namespace millrace::engine {
 
+class EventLog;
+
 struct EngineOptions {
   flow::KvGeometry kv;
   sched::SchedOptions sched;
@@ -30,6 +32,7 @@ struct EngineOptions {
   Tick park_limit = 30 * kSecond;          // a reader parked this long ends with kError kSlowReader
   uint64_t hash_secret = 0;                // of the prefix trie; per process; influences no decision
   unsigned trie_hash_bits = 64;            // tests force collisions with 8
+  EventLog* event_log = nullptr;           // gets every input of the engine; outlives it
 };
 
 // Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
@@ -74,6 +77,7 @@ struct EngineStats {
 // What one retired step did; for histograms.
 struct StepRecord {
   uint64_t step = 0;
+  uint64_t state_hash = 0;  // of its plan
   uint32_t n_rows = 0;
   uint32_t n_prefill_rows = 0;
   uint32_t n_decode_rows = 0;  // one per decoding sequence
@@ -85,6 +89,8 @@ struct StepRecord {
   Tick planned_at = 0;  // engine clock
   Tick retired_at = 0;
 };
+
+constexpr size_t kRecentSteps = 64;
 
 // Called once per retired step, on the engine thread; must not block.
 class StepObserver {
@@ -140,8 +146,13 @@ class Engine {
 
   // Thread: any. Short lock.
   EngineStats stats() const;
+  // Thread: any. The last steps retired, oldest first, at most kRecentSteps: what a post-mortem shows.
+  std::vector<StepRecord> recent_steps() const;
   // Thread: any. Longest sequence, prompt and output: kv.max_len, or less when the pool is too small for that.
   uint32_t max_len() const;
+
+  // Thread: engine. When step() has something to do without a message or an output (a deadline); 0 = never.
+  Tick next_timer() const;
 
   // Thread: engine; tests. Empty, or what is wrong with the accounting of blocks and sequences.
   std::string check_integrity() const;

@@ -78,7 +78,9 @@ class InFlight {
 
 struct Published {
   mutable std::mutex mutex;
-  EngineStats stats;  // guarded by mutex
+  EngineStats stats;               // guarded by mutex
+  std::vector<StepRecord> recent;  // ring [kRecentSteps], guarded by mutex
+  size_t next_recent = 0;          // guarded by mutex
   std::atomic<bool> drained{false};
   std::atomic<bool> stopped{false};
 };
@@ -116,6 +118,7 @@ struct Engine::State {
   void step_failed(const sched::PlanRecord& record, const Error& error, Tick now);
   void heal_all();
   void observe(const sched::PlanRecord& record, const flow::StepOutput& output, Tick now);
+  void remember(const StepRecord& step);
 
   // ends.cc: the one place that turns an outcome into a finishing event
   void end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now);
@@ -147,6 +150,8 @@ struct Engine::State {
   Published published;
   uint64_t next_number = 1;
   uint64_t heartbeat = 0;
+  uint32_t n_parked_requests = 0;
+  uint32_t n_unspawned = 0;   // requests whose further forks have no sequence yet
   uint32_t n_tokens_out = 0;  // of the step being retired
   Tick last_step_at = 0;
   Tick next_timer = 0;    // 0 = none

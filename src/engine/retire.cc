@@ -4,6 +4,7 @@
 
 #include "base/macros.h"
 #include "engine/engine_state.h"
+#include "engine/event_log.h"
 
 namespace millrace::engine {
 
@@ -13,6 +14,7 @@ bool Engine::State::retire() {
     sched::PlanRecord& record = in_flight.at(0);
     flow::StepOutput output = backend.take_output(record.plan.step);
     Tick now = clock.now();
+    if (options.event_log != nullptr) options.event_log->add_output(output, now);
     busy = true;
     n_tokens_out = 0;
     if (!output.ok && !record.discarded) step_failed(record, output.error, now);
@@ -142,6 +144,7 @@ void Engine::State::heal_all() {
 void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOutput& output, Tick now) {
   StepRecord step;
   step.step = record.plan.step;
+  step.state_hash = record.plan.state_hash;
   step.n_rows = record.plan.n_rows();
   step.n_decode_seqs = step.n_decode_rows = record.n_decode_seqs;
   step.n_prefill_rows = step.n_rows - step.n_decode_rows;
@@ -153,7 +156,18 @@ void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOut
   step.retired_at = now;
   ++totals.n_steps;
   totals.n_rows += step.n_rows;
+  remember(step);
   if (observer != nullptr) observer->on_step(step);
+}
+
+void Engine::State::remember(const StepRecord& step) {
+  std::lock_guard lock(published.mutex);
+  if (published.recent.size() < kRecentSteps) {
+    published.recent.push_back(step);
+  } else {
+    published.recent[published.next_recent] = step;
+  }
+  published.next_recent = (published.next_recent + 1) % kRecentSteps;
 }
 
 }  // namespace millrace::engine

@@ -1,0 +1,146 @@
+#include "engine/event_log.h"
+
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/macros.h"
+#include "engine/engine.h"
+#include "engine/options_json.h"
+
+namespace millrace::engine {
+namespace {
+
+constexpr size_t kEndBytes = 1;  // room kept for the last mark
+
+void put(std::string& out, uint64_t value) {
+  for (; value >= 0x80; value >>= 7) out.push_back(static_cast<char>(value | 0x80));
+  out.push_back(static_cast<char>(value));
+}
+
+void put_signed(std::string& out, int64_t value) {
+  put(out, static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63));
+}
+
+void put_tokens(std::string& out, const std::vector<TokenId>& tokens) {
+  put(out, tokens.size());
+  for (TokenId token : tokens) put_signed(out, token);
+}
+
+void put_fixed(std::string& out, uint64_t value) {
+  for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+void put_request(std::string& out, const flow::GenerateRequest& r) {
+  put(out, r.tenant);
+  put(out, r.scope);
+  put_signed(out, r.band);
+  put_signed(out, r.arrival);
+  put_signed(out, r.deadline);
+  put(out, r.n);
+  put(out, r.use_prefix_cache ? 1 : 0);
+  put(out, r.sampling.seed);
+  put(out, r.sampling.max_tokens);
+  put(out, r.sampling.min_tokens);
+  put(out, r.sampling.ignore_eos ? 1 : 0);
+  put_signed(out, r.sampling.n_logprobs);
+  put_signed(out, r.sampling.n_prompt_logprobs);
+  put_tokens(out, r.sampling.stop_token_ids);
+  put_tokens(out, r.sampling.eos_token_ids);
+  put_tokens(out, r.prompt);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EventLog>> EventLog::create(const std::string& path, uint64_t max_bytes) {
+  std::FILE* file = std::fopen(path.c_str(), "wbe");
+  if (file == nullptr) {
+    return Error{ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)), ""};
+  }
+  return std::unique_ptr<EventLog>(new EventLog(file, max_bytes));
+}
+
+EventLog::~EventLog() {
+  char end = static_cast<char>(EventRecord::kEnd);
+  if (!cut_) std::fwrite(&end, 1, 1, file_);
+  std::fclose(file_);
+}
+
+void EventLog::write(std::string_view bytes) {
+  if (cut_) return;
+  bool fits = n_bytes_ + bytes.size() + kEndBytes <= max_bytes_;
+  if (fits && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) {
+    n_bytes_ += bytes.size();
+    return;
+  }
+  char mark = static_cast<char>(EventRecord::kCut);
+  std::fwrite(&mark, 1, 1, file_);
+  std::fflush(file_);
+  cut_ = true;
+  LOG(LogLevel::kWarning, "the event log ends after {} bytes: {}", n_bytes_,
+      fits ? "it cannot be written any further" : "its limit is reached");
+}
+
+void EventLog::begin(const EngineOptions& options) {
+  std::string header(kEventLogMagic);
+  header.push_back(static_cast<char>(kEventLogVersion));
+  std::string json = options_to_json(options).dump();
+  put(header, json.size());
+  header += json;
+  write(header);
+}
+
+void EventLog::begin_step(Tick now) {
+  now_ = now;
+  n_messages_ = n_outputs_ = 0;
+  planned_ = false;
+  messages_.clear();
+  outputs_.clear();
+}
+
+void EventLog::add_message(const Message& message) {
+  ++n_messages_;
+  put(messages_, static_cast<uint64_t>(message.kind));
+  put(messages_, message.id);
+  put(messages_, message.fork);
+  if (message.request.has_value()) put_request(messages_, *message.request);
+}
+
+void EventLog::set_plan(uint64_t state_hash) {
+  planned_ = true;
+  state_hash_ = state_hash;
+}
+
+void EventLog::add_output(const flow::StepOutput& output, Tick now) {
+  ++n_outputs_;
+  put(outputs_, output.step);
+  put_signed(outputs_, now);
+  put_signed(outputs_, output.took);
+  put(outputs_, output.ok ? 1 : 0);
+  put(outputs_, static_cast<uint64_t>(output.error.code));
+  put(outputs_, output.shares.size());
+  for (const flow::ShareResult& share : output.shares) {
+    bool has_token = share.token != kNoToken;
+    put(outputs_, (has_token ? kShareHasToken : 0) | (share.failed ? kShareFailed : 0));
+    if (has_token) put_signed(outputs_, share.token);
+    if (share.failed) put(outputs_, static_cast<uint64_t>(share.error.code));
+    put(outputs_, share.prompt_logprobs.size());
+  }
+}
+
+void EventLog::end_step(bool keep) {
+  if (!keep || cut_) return;
+  record_.clear();
+  record_.push_back(static_cast<char>(EventRecord::kStep));
+  put_signed(record_, now_);
+  put(record_, n_messages_);
+  record_ += messages_;
+  put(record_, planned_ ? 1 : 0);
+  if (planned_) put_fixed(record_, state_hash_);
+  put(record_, n_outputs_);
+  record_ += outputs_;
+  write(record_);
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,109 @@
+#include "engine/options_json.h"
+
+#include <fmt/core.h>
+
+#include <type_traits>
+
+#include "base/macros.h"
+
+namespace millrace::engine {
+namespace {
+
+// Calls fn(name, field) for every plain field; one list for both directions.
+template <class Options, class Fn>
+void each_field(Options& o, Fn&& fn) {
+  fn("block_tokens", o.kv.block_tokens);
+  fn("n_blocks", o.kv.n_blocks);
+  fn("block_bytes", o.kv.block_bytes);
+  fn("max_len", o.kv.max_len);
+  fn("order", o.sched.order);
+  fn("admit", o.sched.admit);
+  fn("max_live", o.sched.max_live);
+  fn("tok_cap", o.sched.tok_cap);
+  fn("budget_tokens", o.sched.budget_tokens);
+  fn("c_min", o.sched.c_min);
+  fn("depth", o.sched.depth);
+  fn("k_bypass", o.sched.k_bypass);
+  fn("barrier_age", o.sched.barrier_age);
+  fn("k_preempt", o.sched.k_preempt);
+  fn("preempt_lower_bands", o.sched.preempt_lower_bands);
+  fn("max_queued_requests", o.max_queued_requests);
+  fn("prefix_cache", o.prefix_cache);
+  fn("park_limit", o.park_limit);
+}
+static_assert(sizeof(sched::SchedOptions) == 48, "a new option of the scheduler needs its row in each_field");
+
+template <class T>
+Json to_json(T value) {
+  if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, double>) {
+    return Json(value);
+  } else {
+    return Json(static_cast<int64_t>(value));
+  }
+}
+
+template <class T>
+bool from_json(const Json& json, T& out) {
+  if constexpr (std::is_same_v<T, bool>) {
+    if (!json.is_bool()) return false;
+    out = json.as_bool();
+  } else if constexpr (std::is_same_v<T, double>) {
+    if (!json.is_number()) return false;
+    out = json.as_double();
+  } else {
+    if (!json.is_int() || json.as_int() < 0) return false;
+    out = static_cast<T>(json.as_int());
+    return static_cast<int64_t>(out) == json.as_int();
+  }
+  return true;
+}
+
+Error bad(std::string_view what) {
+  return {ErrorCode::kBadFile, fmt::format("engine options: {}: missing, unknown or out of range", what), ""};
+}
+
+Result<flow::KvGroup> group_from_json(const Json& json) {
+  const Json* window = json.find("window_tokens");
+  if (window == nullptr || !window->is_int() || window->as_int() < 0 || window->as_int() > UINT32_MAX)
+    return bad("kv_groups");
+  flow::KvGroup group{.window_tokens = static_cast<uint32_t>(window->as_int()), .layers = {}};
+  group.kind = group.window_tokens > 0 ? flow::KvGroupKind::kWindow : flow::KvGroupKind::kFull;
+  return group;
+}
+
+}  // namespace
+
+Json options_to_json(const EngineOptions& options) {
+  Json out = Json::object();
+  each_field(options, [&](std::string_view name, const auto& field) { out.set(name, to_json(field)); });
+  Json groups = Json::array();
+  for (const flow::KvGroup& group : options.kv.groups) {
+    Json one = Json::object();
+    one.set("window_tokens", static_cast<int64_t>(group.window_tokens));
+    groups.push_back(std::move(one));
+  }
+  out.set("kv_groups", std::move(groups));
+  return out;
+}
+
+Result<EngineOptions> options_from_json(const Json& json) {
+  EngineOptions out;
+  std::string wrong;
+  size_t n_known = 0;
+  each_field(out, [&](std::string_view name, auto& field) {
+    const Json* value = json.find(name);
+    if (value == nullptr) return;
+    ++n_known;
+    if (!from_json(*value, field) && wrong.empty()) wrong = name;
+  });
+  if (!wrong.empty()) return bad(wrong);
+  const Json* groups = json.find("kv_groups");
+  if (groups == nullptr || !groups->is_array()) return bad("kv_groups");
+  for (const Json& group : groups->as_array()) out.kv.groups.push_back(TRY(group_from_json(group)));
+  if (json.size() != n_known + 1) return bad("a member");
+  out.max_queued_tokens = INT64_MAX;  // what was recorded had been accepted
+  TRY(Engine::validate(out));
+  return out;
+}
+
+}  // namespace millrace::engine

@@ -1,0 +1,28 @@
+// Replay: an event log (engine/event_log.h) played to a new engine; every plan must be the one that was made then.
+// Thread: one.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "engine/engine.h"
+
+namespace millrace::sim {
+
+struct ReplayReport {
+  uint64_t n_calls = 0;  // of Engine::step()
+  uint64_t n_plans = 0;  // made, all equal to the recorded ones unless `difference`
+  uint64_t n_requests = 0;
+  uint64_t plans_hash = 0;
+  bool complete = false;                  // the log was closed by its engine
+  std::optional<std::string> difference;  // the first plan that is not the recorded one
+  engine::EngineStats stats;
+};
+
+// kBadFile for bytes that are no event log.
+Result<ReplayReport> replay(std::span<const uint8_t> log);
+
+}  // namespace millrace::sim
