@@ -26,6 +26,7 @@ struct ServeFlags {
   std::string api_key_file;
   std::vector<std::string> admin_keys;
   std::vector<std::string> origins;
+  std::string record_events;
   std::string root_path;
   std::string error_style = "openai";
   int64_t sse_header_delay_ms = 1000;
@@ -48,6 +49,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--api-key-file", &f.api_key_file, "one key a line");
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
   set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
+  set.add("--record-events", &f.record_events, "file for the engine's inputs, prompts too; see simulate --replay");
   set.add("--allowed-origins,--cors-origins", &f.origins, "CORS origins, * = any");
   set.add("--root-path", &f.root_path, "prefix stripped from every path");
   set.add("--error-style", &f.error_style, "openai | vllm | llama");
@@ -140,6 +142,7 @@ Result<int> serve_command(std::span<const std::string> args) {
   server::ServerOptions options = TRY(server_options(f));
   instance::InstanceOptions model = TRY(instance_options(f.model));
   model.limits = options.limits;
+  model.record_events = f.record_events;
   return server::run_server(options, [&](const instance::ProgressFn& go_on) {
     auto show = progress_printer();
     return instance::Instance::load(model, [&](const instance::LoadProgress& progress) {

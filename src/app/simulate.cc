@@ -8,9 +8,12 @@
 
 #include "app/commands.h"
 #include "app/flags.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/macros.h"
 #include "sim/cluster.h"
 #include "sim/generators.h"
+#include "sim/replay.h"
 
 namespace millrace::app {
 namespace {
@@ -48,6 +51,7 @@ struct SimulateFlags {
   int64_t kv_bytes_per_token = 131072;
   // the report
   std::string slo;
+  std::string replay;
   bool json = false;
 };
 
@@ -80,6 +84,7 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--link-latency-us", &f.link_latency_us, "microseconds from sent to arrived");
   set.add("--kv-bytes-per-token", &f.kv_bytes_per_token, "what the link moves per prompt token");
   set.add("--slo", &f.slo, "ttft:MS,itl:MS: what counts as goodput; itl is the mean after the first token");
+  set.add("--replay", &f.replay, "play a file of serve --record-events instead; exit 1 when a plan differs");
   set.add("--json", &f.json, "JSON on stdout");
 }
 
@@ -200,6 +205,29 @@ Result<sim::ClusterSpec> cluster_of(const SimulateFlags& f, const sim::Workload&
   return spec;
 }
 
+// Exit code 1 when a plan is not the recorded one.
+Result<int> replay_file(const SimulateFlags& f) {
+  MappedFile file = TRY(MappedFile::open(f.replay));
+  sim::ReplayReport report = TRY(sim::replay(file.bytes()));
+  std::string hash = fmt::format("{:016x}", report.plans_hash);
+  if (f.json) {
+    Json out = Json::object();
+    out.set("calls", static_cast<int64_t>(report.n_calls));
+    out.set("requests", static_cast<int64_t>(report.n_requests));
+    out.set("plans", static_cast<int64_t>(report.n_plans));
+    out.set("plans_hash", hash);
+    out.set("complete", report.complete);
+    out.set("identical", !report.difference.has_value());
+    if (report.difference) out.set("difference", *report.difference);
+    fmt::print("{}\n", out.dump());
+  } else {
+    fmt::print("{} requests, {} calls, {} plans, hash {}{}\n", report.n_requests, report.n_calls, report.n_plans, hash,
+               report.complete ? "" : "; the log has no end mark");
+    fmt::print("{}\n", report.difference ? "DIFFERENT: " + *report.difference : "every plan as recorded");
+  }
+  return report.difference ? 1 : 0;
+}
+
 }  // namespace
 
 Result<int> simulate_command(std::span<const std::string> args) {
@@ -207,6 +235,7 @@ Result<int> simulate_command(std::span<const std::string> args) {
   FlagSet set("simulate", "The real scheduler, cache and engine on a cost model and a virtual clock.");
   declare(set, f);
   if (!TRY(set.parse(args))) return 0;
+  if (!f.replay.empty()) return replay_file(f);
   sim::Workload load = TRY(load_of(f));
   auto cluster = TRY(sim::Cluster::create(TRY(cluster_of(f, load)), load));
   sim::Report report = TRY(cluster->run());

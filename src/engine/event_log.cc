@@ -1,6 +1,8 @@
 #include "engine/event_log.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
@@ -54,7 +56,9 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
 }  // namespace
 
 Result<std::unique_ptr<EventLog>> EventLog::create(const std::string& path, uint64_t max_bytes) {
-  std::FILE* file = std::fopen(path.c_str(), "wbe");
+  // it holds prompts: for its owner only
+  int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  std::FILE* file = fd < 0 ? nullptr : ::fdopen(fd, "wb");
   if (file == nullptr) {
     return Error{ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)), ""};
   }
@@ -70,7 +74,9 @@ EventLog::~EventLog() {
 void EventLog::write(std::string_view bytes) {
   if (cut_) return;
   bool fits = n_bytes_ + bytes.size() + kEndBytes <= max_bytes_;
-  if (fits && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size()) {
+  // flushed at once: a post-mortem needs the last step
+  bool written = fits && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size() && std::fflush(file_) == 0;
+  if (written) {
     n_bytes_ += bytes.size();
     return;
   }

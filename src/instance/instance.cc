@@ -18,6 +18,7 @@ constexpr size_t kBulkBytes = 256 * 1024;  // from here a job is large: tens of 
 constexpr int kBulkNiceness = 10;          // a tenth of a core's share against a compute thread on the same core
 constexpr int kWarmUpPolls = 1000;
 constexpr auto kWatchInterval = std::chrono::milliseconds(100);
+constexpr uint64_t kMaxEventLogBytes = uint64_t{1} << 30;
 
 void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
   stats.n_requests -= base.n_requests;
@@ -38,6 +39,14 @@ void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
   stats.n_finished_length -= base.n_finished_length;
   stats.n_finished_cancelled -= base.n_finished_cancelled;
   stats.n_finished_error -= base.n_finished_error;
+}
+
+// What the last steps did, oldest first: the end of a post-mortem.
+void log_recent_steps(const engine::Engine& engine) {
+  for (const engine::StepRecord& step : engine.recent_steps()) {
+    LOG(LogLevel::kError, "step {}: plan {:016x}, {} prefill and {} decode rows, {} us, {}", step.step, step.state_hash,
+        step.n_prefill_rows, step.n_decode_rows, step.took / kMicrosecond, step.ok ? "ok" : "failed");
+  }
 }
 
 }  // namespace
@@ -69,6 +78,10 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
   CHECK(parts.backend != nullptr);
   CHECK(!parts.facts.served_names.empty());
   TRY(engine::Engine::validate(parts.engine));
+  if (!parts.record_events.empty()) {
+    parts.event_log = TRY(engine::EventLog::create(parts.record_events, kMaxEventLogBytes));
+    parts.engine.event_log = parts.event_log.get();
+  }
   std::unique_ptr<Instance> instance(new Instance(std::move(parts)));
   instance->state_.store(InstanceState::kReady, std::memory_order_release);
   instance->alive_at_.store(instance->clock_.now());
@@ -83,6 +96,7 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
 Instance::~Instance() {
   halt();
   engine_.reset();
+  parts_.event_log.reset();
   parts_.backend.reset();
 }
 
@@ -140,6 +154,7 @@ void Instance::watch() {
         "watchdog: no step for {} s; steps {}, running {}, waiting {}, parked {}, kv free {} of {} blocks",
         age / kSecond, stats.n_steps, stats.n_running, stats.n_waiting, stats.n_parked, stats.kv_blocks_free,
         stats.kv_blocks_total);
+    log_recent_steps(*engine_);
   }
 }
 

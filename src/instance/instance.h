@@ -23,6 +23,7 @@
 #include "base/result.h"
 #include "base/task_pool.h"
 #include "engine/engine.h"
+#include "engine/event_log.h"
 #include "flow/backend.h"
 #include "instance/load_estimate.h"
 #include "instance/router.h"
@@ -59,7 +60,9 @@ struct InstanceParts {
   InstanceFacts facts;
   TextParts text;
   engine::EngineOptions engine;
-  std::shared_ptr<void> holds;  // what the backend refers to; destroyed after it
+  std::string record_events;                    // file of engine/event_log.h; empty: none
+  std::unique_ptr<engine::EventLog> event_log;  // made by make()
+  std::shared_ptr<void> holds;                  // what the backend refers to; destroyed after it
   std::unique_ptr<flow::Backend> backend;
   std::function<void()> on_engine_thread;  // first thing the engine thread does; may be empty
   std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
@@ -91,6 +94,7 @@ struct InstanceOptions {
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
+  std::string record_events;  // write the engine's inputs to this file
   api::SamplingDefaults override_defaults;
   Limits limits;
 };

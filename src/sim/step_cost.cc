@@ -34,6 +34,7 @@ double time_of(const SeparateCost& c, const StepLoad& load) {
   if (load.n_prefill > 0) ns += c.prefill.base + c.prefill.row * load.n_prefill + c.prefill.square * 2 * load.area;
   const DecodeTerms& d = load.n_decode < c.split ? c.small : c.large;
   if (load.n_decode > 0) ns += d.base + d.ctx * static_cast<double>(load.ctx_decode) + d.seq * load.n_decode;
+  if (load.n_decode > 0 && load.n_prefill > 0) ns -= std::min(d.base, c.prefill.base);
   return ns;
 }
 

@@ -41,7 +41,8 @@ struct FloorCost {
   double floor = 0, base = 0, row = 0, prefill = 0, decode = 0, ctx = 0, area = 0;
 };
 
-// A step's prefill and its decodes take their own times, one after the other:
+// A step's prefill and its decodes take their own times; in a step with both, the smaller base is not paid: the weights
+// are read once.
 // prefill = base + row n_prefill + square 2 area; decode = base + ctx ctx_decode + seq n_decode
 struct PrefillTerms {
   double base = 0, row = 0, square = 0;
