@@ -35,12 +35,13 @@ void SimBackend::load_share(const flow::Share& share, StepLoad& load) {
     load.add_chunk(share.ctx, share.q_len);
   }
   if (share.sample) {
-    totals_.used_tokens += end;
-    totals_.held_tokens += uint64_t{(end + options_.block_tokens - 1) / options_.block_tokens} * options_.block_tokens;
+    uint64_t block_tokens = options_.block_tokens;
+    totals_.used_tokens += end + 1;
+    totals_.held_tokens += (end + block_tokens) / block_tokens * block_tokens;
   }
   if (watch_ != nullptr) {
     uint32_t n_input = std::min(end, slot.input_len) - std::min(share.ctx, slot.input_len);
-    watch_->on_share(slot.index, n_input, share.sample);
+    watch_->on_share(slot.index, n_input, share.sample, clock_.now());
   }
 }
 

@@ -27,7 +27,7 @@ struct BackendTotals {
   uint64_t n_steps = 0;
   uint64_t n_shares = 0;  // sequence-steps
   uint64_t n_decode_shares = 0;
-  uint64_t used_tokens = 0;  // summed over sampling shares: tokens with KV
+  uint64_t used_tokens = 0;  // summed over sampling shares: known tokens, the sampled one too
   uint64_t held_tokens = 0;  // and what their blocks have room for
   Tick busy = 0;             // time in steps
   uint64_t plans_hash = 0;   // of all state hashes, in order
@@ -41,7 +41,8 @@ class StepWatch {
  public:
   virtual ~StepWatch() = default;
   // `request`: index into lengths; `n_input_rows`: rows of its prompt in this share; `sampled`: it yields a token.
-  virtual void on_share(uint64_t request, uint32_t n_input_rows, bool sampled) = 0;
+  // `now`: when the step was submitted.
+  virtual void on_share(uint64_t request, uint32_t n_input_rows, bool sampled, Tick now) = 0;
 };
 
 class SimBackend final : public flow::Backend {

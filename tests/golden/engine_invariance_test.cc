@@ -220,6 +220,26 @@ TEST_P(EngineInvariance, AllRolledBackAtEachStep) {
   }
 }
 
+// Planned while the step before is computed: the same bits, in company, under pressure and after a lost step.
+TEST_P(EngineInvariance, TwoStepsInFlight) {
+  Machine machine(setting());
+  std::vector<GenerateRequest> requests = mixed_requests();
+  Traces want = alone(machine, requests);
+  for (uint32_t budget : {16u, 512u}) {
+    EngineRig rig(machine, {.budget = budget, .depth = 2});
+    expect_same(rig.run(requests), want, fmt::format("budget {}", budget));
+    expect_same(rig.run(requests), want, fmt::format("budget {}, again", budget));
+  }
+  RigOptions options = pressed(machine);
+  options.depth = 2;
+  EngineRig rig(machine, options);
+  expect_same(rig.run(requests), want, "pressed");
+  EXPECT_GT(rig.stats().n_preemptions, 0u);
+  EngineRig lost(machine, {.failing_step = 6, .depth = 2});
+  expect_same(lost.run(requests), want, "a lost step");
+  EXPECT_GE(lost.stats().n_failed_steps, 1u);
+}
+
 TEST_P(EngineInvariance, OneOrTwoThreads) {
   MachineSetting one = setting();
   one.n_threads = 1;

@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "kernels/ops.h"
 #include "models/model.h"
+#include "runtime/own_thread.h"
 #include "runtime/worker_group.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
@@ -102,6 +103,7 @@ struct RigOptions {
   bool prefix_cache = true;
   uint64_t failing_step = 0;   // computed, then reported as failed: every sequence in it starts again
   uint32_t steps_between = 2;  // of arrivals
+  uint32_t depth = 1;          // 2: the workers compute on a thread of their own
 };
 
 // The real workers, but for one step whose output is lost.
@@ -128,8 +130,12 @@ class EngineRig {
         engine_options_(engine_options(machine, options)),
         group_(machine.workers(engine_options_, clock_)),
         backend_(*group_, options.failing_step),
-        engine_(engine_options_, backend_, sink_, clock_) {}
+        aside_(options.depth > 1 ? std::make_unique<runtime::OwnThread>(backend_) : nullptr),
+        engine_(engine_options_, aside_ ? static_cast<flow::Backend&>(*aside_) : backend_, sink_, clock_) {
+    if (aside_) aside_->set_on_done([this] { engine_.wake(); });
+  }
   ~EngineRig() {
+    aside_.reset();  // it wakes the engine
     for (const std::string& text : sink_.violations()) ADD_FAILURE() << text;
   }
   EngineRig(const EngineRig&) = delete;
@@ -154,7 +160,9 @@ class EngineRig {
       std::string fault = engine_.check_integrity();
       EXPECT_EQ(fault, "") << "step " << step;
       if (!fault.empty() || step == kMostSteps) break;
-      if (!busy && n_submitted == requests.size()) break;
+      if (busy || n_submitted < requests.size()) continue;
+      if (!engine_.stats().has_work) break;
+      engine_.wait_for_work();  // for the thread that computes
     }
     Traces traces;
     for (const flow::GenerateRequest& request : requests) collect(request, base, traces);
@@ -172,6 +180,7 @@ class EngineRig {
     engine::EngineOptions out;
     out.kv = machine.geometry(options.n_blocks);
     out.sched.order = options.order;
+    out.sched.depth = options.depth;
     out.sched.max_live = 24;
     out.sched.tok_cap = 24 + std::max(options.budget, 6u);
     out.sched.budget_tokens = options.budget;
@@ -215,6 +224,7 @@ class EngineRig {
   engine::EngineOptions engine_options_;
   std::unique_ptr<runtime::WorkerGroup> group_;
   LosingBackend backend_;
+  std::unique_ptr<runtime::OwnThread> aside_;  // depth 2
   engine::Engine engine_;
   flow::RequestId next_base_ = 0;
   std::set<uint64_t> preempted_at_;
