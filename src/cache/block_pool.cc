@@ -5,23 +5,29 @@
 #include "base/macros.h"
 
 namespace millrace::cache {
+namespace {
 
-BlockPool::BlockPool(uint32_t n_blocks) : n_blocks_(n_blocks), blocks_(size_t{n_blocks} + 3) {
-  for (uint32_t head = n_blocks; head < n_blocks + 3; ++head) blocks_[head].prev = blocks_[head].next = head;
+constexpr uint32_t kHeads = 2 + kPriorities;  // free, cooling, cached by priority
+
+}  // namespace
+
+BlockPool::BlockPool(uint32_t n_blocks) : n_blocks_(n_blocks), blocks_(size_t{n_blocks} + kHeads) {
+  for (uint32_t head = n_blocks; head < n_blocks + kHeads; ++head) blocks_[head].prev = blocks_[head].next = head;
   counts_.free = n_blocks;
-  for (BlockId id = 0; id < n_blocks; ++id) link_before(id, head_of(BlockState::kFree));
+  for (BlockId id = 0; id < n_blocks; ++id) link_before(id, head_of(BlockState::kFree, 0));
 }
 
 BlockId BlockPool::take(uint32_t kv_group, uint64_t step) {
   BlockState from = counts_.free > 0 ? BlockState::kFree : BlockState::kCooling;
   if (counter(from) == 0) return kNullBlock;
-  BlockId id = blocks_[head_of(from)].next;
+  BlockId id = blocks_[head_of(from, 0)].next;
   move(id, BlockState::kActive);
   Block& block = blocks_[id];
   CHECK(block.ref == 0 && block.node == kNoNode, "block {}: ref {} node {}", id, block.ref, block.node);
   block.ref = 1;
   block.kv_group = static_cast<uint8_t>(kv_group);
   block.last_step = step;
+  block.priority = 0;
   block.poisoned = false;
   return id;
 }
@@ -47,7 +53,7 @@ void BlockPool::release(BlockId id, uint64_t last_step) {
 
 void BlockPool::retire(uint64_t step) {
   retired_step_ = step;
-  uint32_t head = head_of(BlockState::kCooling);
+  uint32_t head = head_of(BlockState::kCooling, 0);
   for (uint32_t id = blocks_[head].next; id != head;) {
     uint32_t next = blocks_[id].next;
     if (blocks_[id].last_step <= step) move(id, BlockState::kFree);
@@ -56,7 +62,21 @@ void BlockPool::retire(uint64_t step) {
 }
 
 BlockId BlockPool::oldest_cached() const {
-  return counts_.cached == 0 ? kNullBlock : blocks_[head_of(BlockState::kCached)].next;
+  for (uint32_t priority = 0; counts_.cached > 0 && priority < kPriorities; ++priority) {
+    uint32_t head = head_of(BlockState::kCached, priority);
+    if (blocks_[head].next != head) return blocks_[head].next;
+  }
+  return kNullBlock;
+}
+
+void BlockPool::set_priority(BlockId id, uint8_t priority) {
+  Block& block = blocks_[id];
+  CHECK(priority < kPriorities, "priority {}", priority);
+  if (block.priority == priority) return;
+  block.priority = priority;
+  if (block.state != BlockState::kCached) return;
+  unlink(id);
+  link_before(id, head_of(BlockState::kCached, priority));
 }
 
 void BlockPool::set_node(BlockId id, NodeId node) {
@@ -75,8 +95,10 @@ void BlockPool::clear_node(BlockId id) {
 
 std::vector<BlockId> BlockPool::cached_in_order() const {
   std::vector<BlockId> out;
-  uint32_t head = head_of(BlockState::kCached);
-  for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) out.push_back(id);
+  for (uint32_t priority = 0; priority < kPriorities; ++priority) {
+    uint32_t head = head_of(BlockState::kCached, priority);
+    for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) out.push_back(id);
+  }
   return out;
 }
 
@@ -102,7 +124,7 @@ void BlockPool::move(BlockId id, BlockState to) {
   block.state = to;
   ++counter(to);
   if (to == BlockState::kActive) return;
-  uint32_t head = head_of(to);
+  uint32_t head = head_of(to, block.priority);
   link_before(id, to == BlockState::kFree ? blocks_[head].next : head);
 }
 
@@ -120,9 +142,10 @@ uint32_t& BlockPool::counter(BlockState state) {
   return counts_.cooling;
 }
 
-uint32_t BlockPool::head_of(BlockState state) const {
+uint32_t BlockPool::head_of(BlockState state, uint32_t priority) const {
   CHECK(state != BlockState::kActive, "active blocks are in no list");
-  return n_blocks_ + (state == BlockState::kFree ? 0u : state == BlockState::kCached ? 1u : 2u);
+  if (state == BlockState::kCached) return n_blocks_ + 2 + priority;
+  return n_blocks_ + (state == BlockState::kFree ? 0u : 1u);
 }
 
 std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const {
@@ -157,10 +180,12 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
                        seen.cooling);
   }
   uint32_t linked = 0;
-  for (BlockState state : {BlockState::kFree, BlockState::kCached, BlockState::kCooling}) {
-    uint32_t head = head_of(state);
+  for (uint32_t head = n_blocks_; head < n_blocks_ + kHeads; ++head) {
     for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) {
-      if (blocks_[id].state != state) return fmt::format("block {} is in the list of state {}", id, int(state));
+      bool listed = blocks_[id].state != BlockState::kActive;
+      if (!listed || head_of(blocks_[id].state, blocks_[id].priority) != head) {
+        return fmt::format("block {} of state {} is in list {}", id, int(blocks_[id].state), head - n_blocks_);
+      }
       if (blocks_[blocks_[id].next].prev != id) return fmt::format("block {}: broken links", id);
       if (++linked > n_blocks_) return "a list has a cycle";
     }

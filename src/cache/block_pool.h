@@ -1,5 +1,5 @@
 // BlockPool: which block of the one pool is free, in use, cached or cooling. Accounting only; runtime owns the bytes.
-//  1. A block is in exactly one list (free, cooling, lru), or in none while Active (ref > 0).
+//  1. A block is in exactly one list (free, cooling, one cached list per priority), or in none while Active (ref > 0).
 //  2. free + cached + active + cooling = size(); counters change only in move().
 //  3. Cached means ref = 0 and committed (node != 0); a block that is released uncommitted while a step in flight may
 //     still touch it cools until that step has retired. Compute may take cooling blocks at once: steps are ordered.
@@ -19,6 +19,8 @@ using flow::kNullBlock;
 using NodeId = uint32_t;
 constexpr NodeId kNoNode = 0;  // the root of the trie; as content: none
 
+constexpr uint32_t kPriorities = 8;  // of cached content; the lowest is evicted first
+
 enum class BlockState : uint8_t { kFree, kActive, kCached, kCooling };
 
 struct Block {
@@ -29,6 +31,7 @@ struct Block {
   uint64_t last_step = 0;  // last step whose plan reads or writes it
   BlockState state = BlockState::kFree;
   uint8_t kv_group = 0;
+  uint8_t priority = 0;   // of its content, that of the node
   bool poisoned = false;  // its content comes from a failed step
 };
 
@@ -57,15 +60,17 @@ class BlockPool {
   void release(BlockId id, uint64_t last_step);
   // Steps up to `step` are done: what cooled for them is free.
   void retire(uint64_t step);
-  // The oldest cached block, kNullBlock when none.
+  // The cached block to evict first: the oldest of the lowest priority; kNullBlock when none.
   BlockId oldest_cached() const;
   // The content of an Active block is (again) that of `node`.
   void set_node(BlockId id, NodeId node);
+  // Its content is worth so much; a cached block becomes the youngest of that priority.
+  void set_priority(BlockId id, uint8_t priority);
   // Forgets the content: a cached block becomes free or cooling, an Active one stays with its holders.
   void clear_node(BlockId id);
   void poison(BlockId id) { blocks_[id].poisoned = true; }
 
-  // Cached blocks, oldest first (audits and tests).
+  // Cached blocks in the order of eviction (audits and tests).
   std::vector<BlockId> cached_in_order() const;
   // Empty, or the first broken rule. refs[id] = holders as the caller counts them.
   std::string check_integrity(const std::vector<uint32_t>& refs) const;
@@ -75,10 +80,10 @@ class BlockPool {
   void link_before(BlockId id, uint32_t position);
   void move(BlockId id, BlockState to);
   uint32_t& counter(BlockState state);
-  uint32_t head_of(BlockState state) const;
+  uint32_t head_of(BlockState state, uint32_t priority) const;
 
   uint32_t n_blocks_;
-  std::vector<Block> blocks_;  // [n_blocks + 3]: the last three are the list heads
+  std::vector<Block> blocks_;  // [n_blocks + 2 + kPriorities]: the last ones are the list heads
   PoolCounts counts_;
   uint64_t retired_step_ = 0;
 };

@@ -8,7 +8,9 @@ namespace millrace::cache {
 std::string KvCache::check_integrity(std::span<const SeqBlocks* const> holders) const {
   std::vector<uint32_t> refs(pool_.size(), 0);
   std::vector<uint32_t> tails(size_t{trie_.capacity()} + 1, 0);
-  for (const SeqBlocks* seq : holders) {
+  std::vector<const SeqBlocks*> all(holders.begin(), holders.end());
+  for (const Lease& lease : leases_.leases) all.push_back(&lease.kv);
+  for (const SeqBlocks* seq : all) {
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
       for (BlockId id : seq->table[g]) {
         if (id != kNullBlock) ++refs[id];
@@ -26,6 +28,7 @@ std::string KvCache::check_integrity(std::span<const SeqBlocks* const> holders) 
   if (std::string fault = pool_.check_integrity(refs); !fault.empty()) return fault;
   if (std::string fault = trie_.check_integrity(); !fault.empty()) return fault;
   if (std::string fault = check_nodes(); !fault.empty()) return fault;
+  if (std::string fault = check_leases(); !fault.empty()) return fault;
   return check_eviction_order();
 }
 
@@ -69,6 +72,7 @@ std::string KvCache::check_nodes() const {
       const Block& b = pool_.block(block);
       if (b.node != id || b.kv_group != g) return fmt::format("node {} and block {} disagree", id, block);
       if (b.poisoned) return fmt::format("block {} is poisoned and published", block);
+      if (b.priority != trie_.node(id).priority) return fmt::format("block {}: priority of node {}", block, id);
     }
   }
   for (BlockId id = 0; id < pool_.size(); ++id) {
@@ -85,6 +89,9 @@ std::string KvCache::check_eviction_order() const {
   for (NodeId id = 1; id <= trie_.capacity(); ++id) {
     NodeId parent = trie_.node(id).parent;
     if (!trie_.node(id).used || parent == kNoNode) continue;
+    if (trie_.node(parent).priority < trie_.node(id).priority) {
+      return fmt::format("node {} is worth more than its parent {}", id, parent);
+    }
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
       if (kv_.groups[g].kind != flow::KvGroupKind::kFull) continue;
       BlockId above = trie_.at(parent, g);

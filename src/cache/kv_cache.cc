@@ -26,13 +26,15 @@ KvCache::KvCache(const flow::KvGeometry& kv, const CacheOptions& options)
     : kv_(kv),
       options_(options),
       pool_(kv.n_blocks),
-      trie_(trie_options(kv, options)),
-      block_(kv.block_tokens),
-      dropped_(kv.n_blocks) {
-  path_.reserve(kv.max_len / kv.block_tokens + 1);
+      trie_(trie_options(kv, options)) {
+  scratch_.block.resize(kv.block_tokens);
+  scratch_.dropped.resize(kv.n_blocks);
+  scratch_.path.reserve(kv.max_len / kv.block_tokens + 1);
   carried_.reserve(64);
   exchanges_.reserve(64);
-  counted_.reserve(kv.n_blocks);
+  scratch_.counted.reserve(kv.n_blocks);
+  leases_.refs.resize(kv.n_blocks);
+  leases_.quota = static_cast<uint32_t>(uint64_t{kv.n_blocks} * options.lease_percent / 100);
 }
 
 void KvCache::reserve(SeqBlocks& seq, uint32_t n_tokens) const {
@@ -43,15 +45,25 @@ void KvCache::reserve(SeqBlocks& seq, uint32_t n_tokens) const {
 
 uint32_t KvCache::match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_tokens) {
   CHECK(seq.table[0].empty() && seq.tail == kNoNode, "match on a table that is in use");
-  path_.clear();
+  scratch_.path.clear();
   if (!options_.match_prefixes || tokens.size() == 0) return 0;
   uint32_t most = std::min(max_tokens, tokens.size() - 1) / kv_.block_tokens;
-  for (NodeId node = kNoNode; path_.size() < most;) {
-    auto begin = static_cast<uint32_t>(path_.size()) * kv_.block_tokens;
-    node = trie_.find(node, seq.scope, tokens.slice(begin, block_));
+  for (NodeId node = kNoNode; scratch_.path.size() < most;) {
+    auto begin = static_cast<uint32_t>(scratch_.path.size()) * kv_.block_tokens;
+    node = trie_.find(node, seq.scope, tokens.slice(begin, scratch_.block));
     if (node == kNoNode) break;
-    path_.push_back(node);
+    scratch_.path.push_back(node);
   }
+  uint32_t n_blocks = adopt_path(seq);
+  for (uint32_t i = 0; i < n_blocks; ++i) {
+    uint16_t& hits = trie_.node(scratch_.path[i]).hits;
+    hits = static_cast<uint16_t>(std::min(hits + 1, int{UINT16_MAX}));
+  }
+  return n_blocks * kv_.block_tokens;
+}
+
+// The sequence gets and holds what it can use of scratch_.path. Returns its length in blocks.
+uint32_t KvCache::adopt_path(SeqBlocks& seq) {
   uint32_t n_blocks = usable_prefix();
   if (n_blocks == 0) return 0;
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
@@ -59,24 +71,25 @@ uint32_t KvCache::match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_to
     seq.table[g].assign(n_blocks, kNullBlock);
     seq.first_live[g] = first;
     for (uint32_t i = first; i < n_blocks; ++i) {
-      seq.table[g][i] = trie_.at(path_[i], g);
+      seq.table[g][i] = trie_.at(scratch_.path[i], g);
       pool_.hold(seq.table[g][i]);
     }
   }
   seq.n_published = seq.n_adopted = n_blocks;
-  move_tail(seq, path_[n_blocks - 1]);
-  return n_blocks * kv_.block_tokens;
+  move_tail(seq, scratch_.path[n_blocks - 1]);
+  raise_priority(seq.tail, seq.priority);
+  return n_blocks;
 }
 
-// The largest L such that all KvGroups have the blocks of path_ that a query at position L * block_tokens sees.
+// The largest L such that all KvGroups have the blocks of scratch_.path that a query at position L * block_tokens sees.
 uint32_t KvCache::usable_prefix() const {
-  auto length = static_cast<uint32_t>(path_.size());
+  auto length = static_cast<uint32_t>(scratch_.path.size());
   for (bool stable = false; !stable;) {
     stable = true;
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
       uint32_t first = first_visible_block(kv_.groups[g], kv_.block_tokens, length * kv_.block_tokens);
       for (uint32_t i = length; i > first; --i) {
-        if (trie_.at(path_[i - 1], g) != kNullBlock) continue;
+        if (trie_.at(scratch_.path[i - 1], g) != kNullBlock) continue;
         length = i - 1;
         stable = false;
         first = first_visible_block(kv_.groups[g], kv_.block_tokens, length * kv_.block_tokens);
@@ -200,62 +213,6 @@ void KvCache::evict_oldest() {
   prune(node);
 }
 
-// --- publication
-
-void KvCache::publish(SeqBlocks& seq, const TokenView& tokens, uint32_t n_ready) {
-  if (!seq.may_publish) return;
-  CHECK(n_ready <= tokens.size(), "{} of {} tokens ready", n_ready, tokens.size());
-  while ((seq.n_published + 1) * kv_.block_tokens <= n_ready) {
-    auto content = tokens.slice(seq.n_published * kv_.block_tokens, block_);
-    NodeId node = trie_.find(seq.tail, seq.scope, content);
-    if (node == kNoNode) {
-      node = trie_.insert(seq.tail, seq.scope, content);
-      if (node == kNoNode) return;  // windows alone and no room for their path: try again later
-    }
-    publish_block(seq, node, seq.n_published);
-    ++seq.n_published;
-    move_tail(seq, node);
-  }
-}
-
-// Makes our block the node's where it has none, or one that nobody holds; else notes to exchange ours for it.
-void KvCache::publish_block(SeqBlocks& seq, NodeId node, uint32_t index) {
-  for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    BlockId own = seq.table[g][index];
-    BlockId known = trie_.at(node, g);
-    if (own == kNullBlock || own == known) continue;
-    if (known != kNullBlock && pool_.block(known).ref > 0) {
-      pool_.hold(known);
-      exchanges_.push_back({.seq = &seq, .kv_group = g, .index = index, .with = known});
-      continue;
-    }
-    if (known != kNullBlock) pool_.clear_node(known);
-    trie_.set_at(node, g, own);
-    pool_.set_node(own, node);
-    trie_.node(node).step = std::max(trie_.node(node).step, seq.last_step);
-  }
-}
-
-void KvCache::settle() {
-  for (const Exchange& exchange : exchanges_) {
-    SeqBlocks& seq = *exchange.seq;
-    BlockId& entry = seq.table[exchange.kv_group][exchange.index];
-    pool_.release(entry, seq.last_step);
-    entry = exchange.with;
-    carried_.push_back({.slot = seq.slot, .kv_group = exchange.kv_group, .index = exchange.index, .id = entry});
-  }
-  exchanges_.clear();
-}
-
-void KvCache::move_tail(SeqBlocks& seq, NodeId to) {
-  NodeId from = seq.tail;
-  if (to != kNoNode) ++trie_.node(to).n_tails;
-  seq.tail = to;
-  if (from == kNoNode) return;
-  --trie_.node(from).n_tails;
-  prune(from);
-}
-
 // --- a sequence ends or pauses
 
 void KvCache::release(SeqBlocks& seq) {
@@ -278,8 +235,8 @@ void KvCache::release(SeqBlocks& seq) {
 }
 
 void KvCache::begin_count() {
-  for (BlockId id : counted_) dropped_[id] = 0;
-  counted_.clear();
+  for (BlockId id : scratch_.counted) scratch_.dropped[id] = 0;
+  scratch_.counted.clear();
 }
 
 uint32_t KvCache::would_free(const SeqBlocks& seq) {
@@ -287,85 +244,11 @@ uint32_t KvCache::would_free(const SeqBlocks& seq) {
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     for (BlockId id : seq.table[g]) {
       if (id == kNullBlock) continue;
-      if (dropped_[id]++ == 0) counted_.push_back(id);
-      if (dropped_[id] == pool_.block(id).ref) ++n;
+      if (scratch_.dropped[id]++ == 0) scratch_.counted.push_back(id);
+      if (scratch_.dropped[id] == pool_.block(id).ref) ++n;
     }
   }
   return n;
-}
-
-// --- content that is no longer to be trusted or wanted
-
-void KvCache::poison_from(uint64_t step) {
-  for (NodeId id = 1; id <= trie_.capacity(); ++id) {
-    if (trie_.node(id).used && trie_.node(id).step >= step) forget_subtree(id, true);
-  }
-}
-
-bool KvCache::holds_poisoned(const SeqBlocks& seq) const {
-  for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    for (BlockId id : seq.table[g]) {
-      if (id != kNullBlock && pool_.block(id).poisoned) return true;
-    }
-  }
-  return false;
-}
-
-void KvCache::unpublish_own(const SeqBlocks& seq) {
-  if (seq.n_published <= seq.n_adopted) return;
-  NodeId first = seq.tail;
-  for (uint32_t i = seq.n_published - 1; i > seq.n_adopted; --i) first = trie_.node(first).parent;
-  forget_subtree(first, false);
-}
-
-void KvCache::reset() {
-  while (trie_.node(kNoNode).first_child != kNoNode) forget_subtree(trie_.node(kNoNode).first_child, false);
-}
-
-void KvCache::heal(SeqBlocks& seq) {
-  if (seq.tail == kNoNode || trie_.node(seq.tail).used) return;
-  seq.tail = kNoNode;
-  seq.n_published = seq.n_adopted = 0;
-  seq.may_publish = false;
-}
-
-// Takes the blocks from a node; returns how many became free.
-uint32_t KvCache::drop_blocks(NodeId id, bool poison) {
-  uint32_t n_freed = 0;
-  for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    BlockId block = trie_.at(id, g);
-    if (block == kNullBlock) continue;
-    if (pool_.block(block).ref == 0) {
-      ++n_freed;
-    } else if (poison) {
-      pool_.poison(block);
-    }
-    trie_.set_at(id, g, kNullBlock);
-    pool_.clear_node(block);
-  }
-  return n_freed;
-}
-
-void KvCache::forget_subtree(NodeId id, bool poison) {
-  NodeId parent = trie_.node(id).parent;
-  doomed_.clear();
-  trie_.subtree(id, doomed_);
-  for (size_t i = doomed_.size(); i-- > 0;) {
-    drop_blocks(doomed_[i], poison);
-    trie_.erase(doomed_[i]);
-  }
-  prune(parent);
-}
-
-// Erases nodes that lead nowhere, from `id` upwards.
-void KvCache::prune(NodeId id) {
-  while (id != kNoNode) {
-    const PrefixTrie::Node& node = trie_.node(id);
-    if (node.first_child != kNoNode || node.n_tails > 0 || trie_.has_blocks(id)) return;
-    NodeId parent = node.parent;
-    trie_.erase(id);
-    id = parent;
-  }
 }
 
 }  // namespace millrace::cache

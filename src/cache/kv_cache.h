@@ -1,5 +1,5 @@
 // KvCache: the block tables of sequences over one BlockPool and one PrefixTrie. Matching, forks with copy-on-write,
-// windows, publication, eviction, poison. See docs/contracts/cache.md for the rules and their tests.
+// windows, publication, eviction, leases, poison. See docs/contracts/cache.md for the rules and their tests.
 //  1. A block is written only by a sequence that holds it alone and before it is committed.
 //  2. A published prefix of a sequence is held by it block by block (all Full KvGroups), so its path is never evicted.
 //  3. A failed call leaves the sequence as it was; every block leaves a sequence through release() or slide().
@@ -13,6 +13,7 @@
 
 #include "cache/block_pool.h"
 #include "cache/geometry.h"
+#include "cache/lease.h"
 #include "cache/prefix_trie.h"
 #include "cache/token_view.h"
 #include "flow/kv_geometry.h"
@@ -20,26 +21,11 @@
 
 namespace millrace::cache {
 
-using flow::SlotId;
-constexpr SlotId kNoSlot = 0xFFFFFFFF;
-
-// The KV side of one sequence. Changed by KvCache only.
-struct SeqBlocks {
-  std::vector<BlockId> table[flow::kMaxKvGroups];  // [tokens / block_tokens], kNullBlock below the live window
-  uint32_t first_live[flow::kMaxKvGroups] = {};    // entries before it are kNullBlock
-  uint32_t scope = 0;
-  uint32_t n_published = 0;  // leading blocks that are in the trie (as ours or as an equal one)
-  uint32_t n_adopted = 0;    // of those, found there at admission
-  NodeId tail = kNoNode;     // node of block n_published - 1
-  bool may_publish = true;   // false once the trie forgot its path (reset, failed neighbour)
-  SlotId slot = kNoSlot;     // names the table in BlockDeltas
-  uint64_t last_step = 0;    // last step whose plan uses the table
-};
-
 struct CacheOptions {
   bool match_prefixes = true;
   uint64_t hash_secret = 0;
   unsigned hash_bits = 64;
+  uint32_t lease_percent = 25;  // of the pool: most blocks that leases hold together
 };
 
 struct CacheTotals {
@@ -92,6 +78,16 @@ class KvCache {
 
   // Drops all blocks of the sequence; what was committed stays cached, deepest blocks oldest.
   void release(SeqBlocks& seq);
+  // Holds the published prefix of `seq` until ask.expires, in place of what the session held before: nothing of it is
+  // evicted meanwhile. Of a prefix larger than the quota only its begin is held. To stay inside the quota, leases of the
+  // tenant that holds most give way, the one that expires first before others. False when there is nothing to hold.
+  bool lease(const LeaseAsk& ask, const SeqBlocks& seq);
+  void expire_leases(Tick now);
+  Tick next_lease_expiry() const;  // 0 = no lease
+  // Gives up the lease that expires first; false when there is none.
+  bool give_up_lease();
+  uint32_t n_leased() const { return leases_.n_blocks; }  // blocks that leases hold
+
   // Blocks that become available when `seq` is released after the others counted since begin_count().
   void begin_count();
   uint32_t would_free(const SeqBlocks& seq);
@@ -120,7 +116,16 @@ class KvCache {
     BlockId with = kNullBlock;  // held once more since publish()
   };
 
+  struct Scratch {
+    std::vector<NodeId> path;       // nodes of the prefix being matched
+    std::vector<NodeId> doomed;     // a subtree
+    std::vector<TokenId> block;     // [block_tokens]
+    std::vector<uint32_t> dropped;  // of would_free: references dropped per block
+    std::vector<BlockId> counted;   // blocks with dropped != 0
+  };
+
   uint32_t usable_prefix() const;
+  uint32_t adopt_path(SeqBlocks& seq);
   BlockId take_block(uint32_t kv_group, uint64_t step);
   void evict_oldest();
   uint32_t drop_blocks(NodeId id, bool poison);
@@ -129,9 +134,15 @@ class KvCache {
   void move_tail(SeqBlocks& seq, NodeId to);
   bool needs_copy(BlockId id) const;
   void publish_block(SeqBlocks& seq, NodeId node, uint32_t index);
+  void raise_priority(NodeId node, uint8_t priority);
+  void count_leased(const SeqBlocks& seq, int change);
+  void end_lease(size_t index);
+  void drop_lost_leases();
+  size_t lease_to_give_way(size_t newest) const;
   std::string check_sequence(const SeqBlocks& seq) const;
   std::string check_nodes() const;
   std::string check_eviction_order() const;
+  std::string check_leases() const;
 
   flow::KvGeometry kv_;
   CacheOptions options_;
@@ -140,11 +151,8 @@ class KvCache {
   CacheTotals totals_;
   std::vector<flow::BlockDelta> carried_;
   std::vector<Exchange> exchanges_;
-  std::vector<NodeId> path_;       // scratch: nodes of the prefix being matched
-  std::vector<NodeId> doomed_;     // scratch: a subtree
-  std::vector<TokenId> block_;     // scratch: [block_tokens]
-  std::vector<uint32_t> dropped_;  // scratch of would_free: references dropped per block
-  std::vector<BlockId> counted_;   // blocks with dropped_ != 0
+  LeaseBook leases_;
+  Scratch scratch_;
 };
 
 }  // namespace millrace::cache

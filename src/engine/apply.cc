@@ -118,6 +118,7 @@ void Engine::State::end_queued(Tick now) {
 
 bool Engine::State::run_timers(Tick now) {
   if (next_timer == 0 || now < next_timer) return false;
+  cache.expire_leases(now);
   for (Request* request : in_order) {
     if (request->ask.deadline != 0 && now >= request->ask.deadline) {
       end_request(*request, flow::FinishReason::kError,
@@ -132,7 +133,7 @@ bool Engine::State::run_timers(Tick now) {
 }
 
 void Engine::State::find_next_timer() {
-  next_timer = 0;
+  next_timer = cache.next_lease_expiry();
   for (const Request* request : in_order) {
     if (request->n_ended == request->forks.size()) continue;
     for (Tick at : {request->ask.deadline, request->parked_until}) {

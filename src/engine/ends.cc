@@ -36,6 +36,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     sched::Seq& seq = seqs.at(std::exchange(fork.seq, sched::kNoSeq));
     event.n_output = static_cast<uint32_t>(seq.outputs.size());
     event.n_preempted = seq.rank.n_preempted;
+    if (fork_index == 0 && event.finish != flow::FinishReason::kError) keep_session(request, seq, now);
     seqs.end(seq);
     cache.release(seq.kv);
     destroy_if_idle(seq);
@@ -47,6 +48,16 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
   } else if (fork_index == 0) {
     spawn_forks(request, now);
   }
+}
+
+// What the sequence computed stays for the next turn of its session.
+void Engine::State::keep_session(const Request& request, sched::Seq& seq, Tick now) {
+  if (request.ask.session_ttl <= 0 || seq.state != sched::SeqState::kLive) return;
+  cache.publish(seq.kv, seq.tokens(), std::min(seq.progress.computed, seq.n_known()));
+  cache.settle();
+  Tick expires = now + request.ask.session_ttl;
+  if (!cache.lease({.session = request.ask.session, .tenant = request.ask.tenant, .expires = expires}, seq.kv)) return;
+  if (next_timer == 0 || expires < next_timer) next_timer = expires;
 }
 
 void Engine::State::end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now) {
@@ -103,6 +114,7 @@ void Engine::State::publish_stats() {
   stats.kv_blocks_cached = pool.cached;
   stats.kv_blocks_active = pool.active;
   stats.kv_blocks_cooling = pool.cooling;
+  stats.kv_blocks_leased = cache.n_leased();
   CHECK(pool.free + pool.cached + pool.active + pool.cooling == cache.pool().size(), "KV blocks were lost");
   stats.prompt_tokens = totals.prompt_tokens;
   stats.prompt_tokens_computed = totals.prompt_tokens_computed;

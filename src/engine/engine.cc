@@ -252,6 +252,12 @@ std::string Engine::check_integrity() const {
         return fmt::format("sequence {}: {} entries for {} computed tokens", id, seq.kv.table[g].size(),
                            seq.progress.computed);
       }
+      uint32_t live = n_blocks - std::min(n_blocks, seq.kv.first_live[g]);
+      uint32_t most = cache::max_blocks_of_group(s.options.kv.groups[g], s.options.kv.block_tokens,
+                                                 seq.progress.computed, sched::max_chunk(s.options.sched));
+      if (live > most) {
+        return fmt::format("sequence {}: {} blocks of KvGroup {}, at most {} are visible", id, live, g, most);
+      }
     }
     if (seq.progress.computed > seq.n_known() + seq.progress.placeholders) {
       return fmt::format("sequence {}: {} tokens computed, {} known", id, seq.progress.computed, seq.n_known());

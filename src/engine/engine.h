@@ -47,6 +47,7 @@ struct EngineStats {
   uint32_t kv_blocks_cached = 0;   // hold a published prefix, can be evicted at once
   uint32_t kv_blocks_active = 0;   // in use by running sequences
   uint32_t kv_blocks_cooling = 0;  // released, a step in flight may still touch them
+  uint32_t kv_blocks_leased = 0;   // active ones that sessions hold
   // totals
   uint64_t n_requests = 0;              // accepted by submit()
   uint64_t n_refused = 0;               // refused by submit()

@@ -123,6 +123,7 @@ struct Engine::State {
   // ends.cc: the one place that turns an outcome into a finishing event
   void end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now);
   void end_fork(Request& request, uint32_t fork, flow::TokenEvent&& event, Tick now);
+  void keep_session(const Request& request, sched::Seq& seq, Tick now);
   void end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now);
   void destroy_if_idle(sched::Seq& seq);
   void sweep();

@@ -110,6 +110,7 @@ class World {
   }
   uint64_t plans_hash() const { return worker_.plans_hash(); }
   EngineStats stats() const { return engine_.stats(); }
+  uint32_t n_leased_at_end() const { return n_leased_at_end_; }
 
  private:
   void random_event() {
@@ -158,6 +159,12 @@ class World {
     sampling.n_prompt_logprobs = dice_.chance(15) ? 0 : -1;
     request.n = dice_.chance(30) ? dice_.between(2, 3) : 1;
     request.use_prefix_cache = !dice_.chance(10);
+    request.retention = dice_.chance(20) ? static_cast<uint8_t>(dice_.below(8)) : uint8_t{0};
+    if (dice_.chance(20)) {
+      request.tenant = dice_.below(3);
+      request.session = fmt::format("session {}", dice_.below(4));
+      request.session_ttl = dice_.between(1, 400) * kMillisecond;
+    }
     if (!case_.calm && dice_.chance(10)) request.deadline = clock_.now() + dice_.below(200) * kMillisecond + 1;
     GenerateRequest copy = request;
     Result<void> taken = engine_.submit(std::move(copy));
@@ -178,6 +185,9 @@ class World {
   }
 
   void check_end() {
+    n_leased_at_end_ = engine_.stats().kv_blocks_leased;
+    clock_.advance(kSecond);  // every lease has expired
+    step();
     for (const GenerateRequest& request : requests_) {
       for (uint32_t k = 0; k < request.n; ++k) check_text(request, k);
     }
@@ -232,6 +242,7 @@ class World {
   std::vector<GenerateRequest> requests_;
   flow::RequestId next_id_ = 1;
   bool failures_on_ = true;
+  uint32_t n_leased_at_end_ = 0;
 };
 
 std::string describe(uint64_t seed, const Case& c) {
@@ -246,7 +257,7 @@ std::string describe(uint64_t seed, const Case& c) {
 
 TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   constexpr uint64_t kSeeds = 400;
-  uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0;
+  uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0, n_leased = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     Case c = random_case(seed);
     SCOPED_TRACE(describe(seed, c));
@@ -259,6 +270,7 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
     n_hits += stats.prefix_hit_tokens;
     n_failed += stats.n_failed_steps;
     n_evictions += stats.n_evictions;
+    n_leased += world.n_leased_at_end();
   }
   // the traces reach what they are meant to reach
   EXPECT_GT(n_steps, kSeeds * 50);
@@ -266,6 +278,7 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   EXPECT_GT(n_hits, kSeeds * 100);
   EXPECT_GT(n_failed, kSeeds / 4);
   EXPECT_GT(n_evictions, kSeeds);
+  EXPECT_GT(n_leased, kSeeds / 4);
 }
 
 TEST(EngineProperty, SameEventsGiveSamePlansWhateverTheHash) {

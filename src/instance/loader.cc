@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "cache/geometry.h"
 #include "device/cpu_topology.h"
 #include "device/thread_pool.h"
 #include "instance/instance.h"
@@ -77,14 +78,30 @@ cpu_set_t make_pool(Loaded& loaded, const InstanceOptions& options) {
   return pinned;
 }
 
+sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& sizes) {
+  sched::SchedOptions sched;
+  sched.order = options.priority_policy ? sched::OrderKind::kPriority : sched::OrderKind::kFcfs;
+  sched.max_live = options.max_num_seqs;
+  sched.tok_cap = sizes.max_rows;
+  sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
+  return sched;
+}
+
+// Most tokens one sequence can have in this pool.
+uint32_t longest_sequence(const InstanceOptions& options, const Sizes& sizes, uint64_t n_blocks) {
+  flow::KvGeometry kv = sizes.geometry;
+  kv.n_blocks = static_cast<uint32_t>(std::min<uint64_t>(n_blocks, UINT32_MAX));
+  return cache::longest_sequence(kv, sched::max_chunk(sched_options(options, sizes)));
+}
+
 weights::MemoryRequest memory_request(const InstanceOptions& options, const Sizes& sizes) {
   weights::MemoryRequest request;
   request.available_bytes = sizes.available_bytes;
   request.weight_bytes = sizes.weight_bytes;
   request.scratch_bytes = sizes.scratch_bytes;
   request.block_bytes = sizes.geometry.block_bytes;
-  request.block_tokens = sizes.geometry.block_tokens;
-  request.n_kv_groups = static_cast<uint32_t>(sizes.geometry.groups.size());
+  request.blocks_per_seq =
+      cache::max_blocks_of_sequence(sizes.geometry, sizes.geometry.max_len, sched::max_chunk(sched_options(options, sizes)));
   request.max_model_len = sizes.geometry.max_len;
   request.max_num_seqs = options.max_num_seqs;
   request.kv_cache_bytes = options.kv_cache_bytes;
@@ -99,13 +116,12 @@ Result<void> plan_blocks(const InstanceOptions& options, Sizes& sizes) {
     uint64_t fixed = request.weight_bytes + request.scratch_bytes;
     uint64_t left = request.available_bytes > fixed ? request.available_bytes - fixed : 0;
     uint64_t room = request.kv_cache_bytes == 0 ? left : std::min(left, request.kv_cache_bytes);
-    uint64_t tokens = room / request.block_bytes / request.n_kv_groups * request.block_tokens;
-    if (tokens >= request.block_tokens && tokens < request.max_model_len) {
+    uint32_t tokens = longest_sequence(options, sizes, room / request.block_bytes);
+    if (tokens >= sizes.geometry.block_tokens && tokens < request.max_model_len) {
       LOG(LogLevel::kWarning, "context cut from {} to {} tokens: no more KV cache fits in memory",
           request.max_model_len, tokens);
-      sizes.geometry.max_len = static_cast<uint32_t>(tokens);
-      request.max_model_len = sizes.geometry.max_len;
-      plan = weights::plan_memory(request);
+      sizes.geometry.max_len = tokens;
+      plan = weights::plan_memory(memory_request(options, sizes));
     }
   }
   if (!plan.ok()) return plan.take_error();
@@ -199,10 +215,7 @@ InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded,
 engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes& sizes) {
   engine::EngineOptions engine;
   engine.kv = sizes.geometry;
-  engine.sched.order = options.priority_policy ? sched::OrderKind::kPriority : sched::OrderKind::kFcfs;
-  engine.sched.max_live = options.max_num_seqs;
-  engine.sched.tok_cap = sizes.max_rows;
-  engine.sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
+  engine.sched = sched_options(options, sizes);
   engine.max_queued_requests = static_cast<uint32_t>(options.limits[LimitId::kQueuedRequests]);
   engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
   engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
@@ -266,7 +279,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                  .eos_token_ids = {},
                  .max_len = sizes.geometry.max_len,
                  .block_tokens = sizes.geometry.block_tokens,
-                 .n_blocks = sizes.geometry.n_blocks / static_cast<uint32_t>(sizes.geometry.groups.size()),
+                 .n_blocks = cache::ceil_div(longest_sequence(options, sizes, sizes.geometry.n_blocks),
+                                             sizes.geometry.block_tokens),
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
   runtime::WorkerGroup* group = workers.get();

@@ -60,7 +60,8 @@ class NoEvictPeak final : public Admit {
       ++k;
       peak = std::max(peak, held + k * n_full(kv) * cache::ceil_div(need.left, kv.block_tokens));
     }
-    return base + peak <= kv.n_blocks;
+    uint32_t leased = view.head ? 0 : view.cache.n_leased();  // the head may take those
+    return base + peak + leased <= kv.n_blocks;
   }
 
  private:

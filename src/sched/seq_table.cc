@@ -25,6 +25,7 @@ Seq& SeqTable::create(const flow::GenerateRequest& request, uint32_t fork, uint6
   seq.fork = fork;
   seq.request = &request;
   seq.kv.scope = request.scope;
+  seq.kv.priority = request.retention;
   seq.rank.number = number;
   seq.rank.waiting_since = now;
   waiting_.push_back(id);

@@ -34,10 +34,9 @@ Error no_room(const MemoryRequest& request, uint64_t needed_kv, uint64_t kv_room
 }  // namespace
 
 Result<MemoryPlan> plan_memory(const MemoryRequest& request) {
-  CHECK(request.block_bytes > 0 && request.block_tokens > 0 && request.n_kv_groups > 0 && request.max_model_len > 0);
-  // All terms stay below 2^63: tokens, groups and sequences are 32 bit, a block is far below 2^31.
-  uint64_t blocks_per_seq =
-      (uint64_t{request.max_model_len} + request.block_tokens - 1) / request.block_tokens * request.n_kv_groups;
+  CHECK(request.block_bytes > 0 && request.blocks_per_seq > 0 && request.blocks_per_seq <= UINT32_MAX);
+  // All terms stay below 2^63: blocks and sequences are 32 bit, a block is far below 2^31 bytes.
+  uint64_t blocks_per_seq = request.blocks_per_seq;
   uint64_t fixed = request.weight_bytes + request.scratch_bytes;
   uint64_t left = request.available_bytes > fixed ? request.available_bytes - fixed : 0;
   uint64_t room = request.kv_cache_bytes == 0 ? left : request.kv_cache_bytes;

@@ -18,7 +18,8 @@ MemoryRequest request() {
   out.weight_bytes = 40 * kMiB;
   out.scratch_bytes = 10 * kMiB;
   out.block_bytes = kMiB;
-  out.max_model_len = 100;  // 4 blocks
+  out.max_model_len = 100;
+  out.blocks_per_seq = 4;
   out.max_num_seqs = 4;
   return out;
 }
@@ -46,7 +47,7 @@ TEST(MemoryPlan, ObeysTheFlag) {
 
 TEST(MemoryPlan, RefusalCarriesNumbersAndFlags) {
   MemoryRequest tight = request();
-  tight.max_model_len = 32 * 51;
+  tight.blocks_per_seq = 51;
   Result<MemoryPlan> plan = plan_memory(tight);
   ASSERT_FALSE(plan.ok());
   EXPECT_EQ(plan.error().code, ErrorCode::kResource);

@@ -104,6 +104,7 @@ struct RigOptions {
   uint64_t failing_step = 0;   // computed, then reported as failed: every sequence in it starts again
   uint32_t steps_between = 2;  // of arrivals
   uint32_t depth = 1;          // 2: the workers compute on a thread of their own
+  bool keep_windows = false;   // KV below the windows is kept: every KvGroup is treated as Full
 };
 
 // The real workers, but for one step whose output is lost.
@@ -157,6 +158,7 @@ class EngineRig {
       uint64_t n_preemptions = engine_.stats().n_preemptions;
       bool busy = engine_.step();
       if (engine_.stats().n_preemptions > n_preemptions) preempted_at_.insert(step);
+      most_active_ = std::max(most_active_, engine_.stats().kv_blocks_active);
       std::string fault = engine_.check_integrity();
       EXPECT_EQ(fault, "") << "step " << step;
       if (!fault.empty() || step == kMostSteps) break;
@@ -174,11 +176,15 @@ class EngineRig {
   engine::EngineStats stats() const { return engine_.stats(); }
   const runtime::WorkerGroup& group() const { return *group_; }
   const std::set<uint64_t>& preempted_at() const { return preempted_at_; }
+  uint32_t most_active() const { return most_active_; }  // KV blocks in use after any step
 
  private:
   static engine::EngineOptions engine_options(const Machine& machine, const RigOptions& options) {
     engine::EngineOptions out;
     out.kv = machine.geometry(options.n_blocks);
+    for (flow::KvGroup& group : out.kv.groups) {
+      if (options.keep_windows) group = {.layers = group.layers};
+    }
     out.sched.order = options.order;
     out.sched.depth = options.depth;
     out.sched.max_live = 24;
@@ -228,6 +234,7 @@ class EngineRig {
   engine::Engine engine_;
   flow::RequestId next_base_ = 0;
   std::set<uint64_t> preempted_at_;
+  uint32_t most_active_ = 0;
 };
 
 }  // namespace millrace::support
