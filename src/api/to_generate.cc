@@ -80,6 +80,7 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
   request.id = admit.id;
   request.tenant = admit.tenant;
   request.scope = admit.scope;
+  request.cache_salt = params.prompt.cache_salt;
   int64_t priority = std::clamp<int64_t>(params.caller.priority, -INT16_MAX, INT16_MAX + int64_t{1});
   request.band = static_cast<int16_t>(-priority);
   request.arrival = admit.now;

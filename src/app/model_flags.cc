@@ -55,6 +55,10 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes, "bytes of KV cache; 0 = what is left");
   set.add("--memory-limit", &f.memory_limit, "bytes this process may use; 0 = 90 % of the machine or its cgroup");
   set.add("--kv-cache-dtype,--cache-type-k", &f.kv_cache_dtype, "auto | bf16 | int8; auto is bf16");
+  set.add("--kv-disk-path", &f.kv_disk_path, "folder for cached KV that no longer fits in memory or outlives a restart");
+  set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder");
+  set.add("--kv-disk-write", &f.kv_disk_write,
+          "selective | all; selective: what was used twice, has a session, or is about to be evicted");
   set.add("--block-size", &f.block_size, "tokens of a KV block; 32 is the only value on CPU");
   set.add("--enable-prefix-caching", &f.prefix_caching, "share the KV of equal prefixes");
   set.add("--scheduling-policy", &f.scheduling_policy, "priority | fcfs");
@@ -82,6 +86,12 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
       static_cast<uint64_t>(TRY(in_range("--kv-cache-memory-bytes", f.kv_cache_memory_bytes, 0, INT64_MAX)));
   out.memory_limit_bytes = static_cast<uint64_t>(TRY(in_range("--memory-limit", f.memory_limit, 0, INT64_MAX)));
   out.kv_cache_dtype = TRY(one_of("--kv-cache-dtype", kv_alias(f.kv_cache_dtype), {"auto", "bf16", "int8"}));
+  out.kv_disk_path = f.kv_disk_path;
+  out.kv_disk_bytes = static_cast<uint64_t>(TRY(in_range("--kv-disk-size", f.kv_disk_size, 1 << 20, INT64_MAX)));
+  out.kv_disk_all = TRY(one_of("--kv-disk-write", f.kv_disk_write, {"selective", "all"})) == "all";
+  if (!out.kv_disk_path.empty() && !f.prefix_caching) {
+    return Error{ErrorCode::kUsage, "--kv-disk-path needs --enable-prefix-caching", "--kv-disk-path"};
+  }
   if (f.block_size != 0 && f.block_size != 32) {
     return Error{ErrorCode::kUsage, fmt::format("--block-size = {}: 32 is the only value on CPU", f.block_size),
                  "--block-size"};

@@ -25,6 +25,9 @@ struct ModelFlags {
   int64_t kv_cache_memory_bytes = 0;
   int64_t memory_limit = 0;
   int64_t threads = 0;
+  std::string kv_disk_path;
+  int64_t kv_disk_size = int64_t{8} << 30;
+  std::string kv_disk_write = "selective";
   int64_t block_size = 0;
   bool prefix_caching = true;
   bool check_tensors = false;

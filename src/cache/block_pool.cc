@@ -93,11 +93,11 @@ void BlockPool::clear_node(BlockId id) {
   }
 }
 
-std::vector<BlockId> BlockPool::cached_in_order() const {
+std::vector<BlockId> BlockPool::cached_in_order(size_t most) const {
   std::vector<BlockId> out;
   for (uint32_t priority = 0; priority < kPriorities; ++priority) {
     uint32_t head = head_of(BlockState::kCached, priority);
-    for (uint32_t id = blocks_[head].next; id != head; id = blocks_[id].next) out.push_back(id);
+    for (uint32_t id = blocks_[head].next; id != head && out.size() < most; id = blocks_[id].next) out.push_back(id);
   }
   return out;
 }

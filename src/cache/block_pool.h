@@ -70,8 +70,8 @@ class BlockPool {
   void clear_node(BlockId id);
   void poison(BlockId id) { blocks_[id].poisoned = true; }
 
-  // Cached blocks in the order of eviction (audits and tests).
-  std::vector<BlockId> cached_in_order() const;
+  // The first `most` cached blocks in the order of eviction.
+  std::vector<BlockId> cached_in_order(size_t most = SIZE_MAX) const;
   // Empty, or the first broken rule. refs[id] = holders as the caller counts them.
   std::string check_integrity(const std::vector<uint32_t>& refs) const;
 

@@ -38,6 +38,13 @@ struct PlanEdits {
   std::vector<flow::CopyOp>* copies = nullptr;
 };
 
+// A block that restore() took: to be filled with block `index` of the prefix.
+struct RestoredBlock {
+  uint32_t index = 0;
+  uint32_t kv_group = 0;
+  BlockId id = kNullBlock;
+};
+
 class KvCache {
  public:
   KvCache(const flow::KvGeometry& kv, const CacheOptions& options);
@@ -76,6 +83,12 @@ class KvCache {
   // BlockDeltas left for the next plan; the caller takes the content and leaves the vector empty.
   std::vector<flow::BlockDelta>& carried() { return carried_; }
 
+  // One more step of bringing blocks from below the pool: extends `seq`, which started empty, along `tokens` by at most
+  // max_new blocks that the pool lacks, and publishes them. loaded[i], for each block i of the prefix: KvGroups
+  // whose block can be filled. What was taken is appended to `out`: the caller fills it before the
+  // next plan. False when it is complete, or what is missing was not loaded, or there is no room: release() it.
+  bool restore(SeqBlocks& seq, const TokenView& tokens, std::span<const uint32_t> loaded, uint32_t max_new,
+               std::vector<RestoredBlock>& out);
   // Drops all blocks of the sequence; what was committed stays cached, deepest blocks oldest.
   void release(SeqBlocks& seq);
   // Holds the published prefix of `seq` until ask.expires, in place of what the session held before: nothing of it is

@@ -1,7 +1,7 @@
 // Lease: a session's hold on a published prefix until a time, so that its next turn finds it. LeaseBook: all of them.
 //  1. A lease holds blocks as a sequence without a slot does; leases together hold at most the quota.
-//  2. A lease ends by time, by a newer lease of its session, for the quota, when the head of the list needs its blocks,
-//     or when the trie forgets its path.
+//  2. A lease ends by time, by a newer lease of its session, for the quota, when a running sequence or the head of the
+//     list finds no other memory, or when the trie forgets its path.
 // Thread: engine; changed by KvCache only.
 #pragma once
 

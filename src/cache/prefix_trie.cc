@@ -79,6 +79,7 @@ NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId
   node.scope = scope;
   node.hash = hash_of(parent, scope, tokens);
   node.used = true;
+  node.serial = ++n_inserted_;
   node.next_sibling = nodes_[parent].first_child;
   if (node.next_sibling != kNoNode) nodes_[node.next_sibling].prev_sibling = id;
   nodes_[parent].first_child = id;

@@ -16,7 +16,18 @@ bool Engine::State::apply(Tick now) {
   }
   bool busy = !messages.empty();
   messages.clear();
-  return run_timers(now) || busy;
+  busy = run_timers(now) || busy;
+  return (tiers != nullptr && turn_tiers(now)) || busy;
+}
+
+bool Engine::State::turn_tiers(Tick now) {
+  loaded.clear();
+  bool busy = tiers->turn(in_flight.empty(), loaded);
+  for (flow::RequestId id : loaded) {
+    Request* request = find(id);
+    if (request != nullptr && request->load_until != 0) open_sequence(*request, now);
+  }
+  return busy;
 }
 
 void Engine::State::handle(Message& message, Tick now) {
@@ -42,6 +53,7 @@ void Engine::State::handle(Message& message, Tick now) {
     case MessageKind::kResetPrefixCache:
       cache.reset();
       heal_all();
+      if (tiers != nullptr) tiers->reset();
       return;
     case MessageKind::kBeginDrain:
       end_queued(now);
@@ -67,12 +79,21 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
   bool is_new = requests.emplace(id, std::move(owned)).second;
   CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
   in_order.push_back(&request);
-  sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
-  request.forks[0].seq = seq.id;
-  ++request.n_seqs;
+  request.load_until = tiers == nullptr ? 0 : tiers->begin_load(request.ask, now, row_time);
+  if (request.load_until == 0) open_sequence(request, now);
+  if (request.load_until != 0 && (next_timer == 0 || request.load_until < next_timer)) next_timer = request.load_until;
   if (request.ask.deadline != 0 && (next_timer == 0 || request.ask.deadline < next_timer)) {
     next_timer = request.ask.deadline;
   }
+}
+
+// Fork 0 takes its place in the list.
+void Engine::State::open_sequence(Request& request, Tick now) {
+  if (std::exchange(request.load_until, 0) != 0) tiers->forget(request.ask.id);
+  sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
+  seq.parked = seq.lagged = request.parked_until != 0;
+  request.forks[0].seq = seq.id;
+  ++request.n_seqs;
 }
 
 // Forks share the prompt's KV: they start when fork 0 has computed it, or without it when fork 0 is gone.
@@ -126,6 +147,8 @@ bool Engine::State::run_timers(Tick now) {
     } else if (request->parked_until != 0 && now >= request->parked_until) {
       end_request(*request, flow::FinishReason::kError,
                   {ErrorCode::kSlowReader, "the client did not read its stream for too long", ""}, now);
+    } else if (request->load_until != 0 && now >= request->load_until) {
+      open_sequence(*request, now);
     }
   }
   find_next_timer();
@@ -136,7 +159,7 @@ void Engine::State::find_next_timer() {
   next_timer = cache.next_lease_expiry();
   for (const Request* request : in_order) {
     if (request->n_ended == request->forks.size()) continue;
-    for (Tick at : {request->ask.deadline, request->parked_until}) {
+    for (Tick at : {request->ask.deadline, request->parked_until, request->load_until}) {
       if (at != 0 && (next_timer == 0 || at < next_timer)) next_timer = at;
     }
   }

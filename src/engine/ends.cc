@@ -36,10 +36,13 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     sched::Seq& seq = seqs.at(std::exchange(fork.seq, sched::kNoSeq));
     event.n_output = static_cast<uint32_t>(seq.outputs.size());
     event.n_preempted = seq.rank.n_preempted;
-    if (fork_index == 0 && event.finish != flow::FinishReason::kError) keep_session(request, seq, now);
+    if (event.finish != flow::FinishReason::kError) keep_prefix(request, seq, now);
     seqs.end(seq);
     cache.release(seq.kv);
     destroy_if_idle(seq);
+  } else if (fork_index == 0 && std::exchange(request.load_until, 0) != 0) {
+    tiers->forget(request.ask.id);
+    any_done = true;
   }
   ++totals.n_finished[static_cast<size_t>(event.finish)];
   events.push_back(std::move(event));
@@ -50,11 +53,14 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
   }
 }
 
-// What the sequence computed stays for the next turn of its session.
-void Engine::State::keep_session(const Request& request, sched::Seq& seq, Tick now) {
-  if (request.ask.session_ttl <= 0 || seq.state != sched::SeqState::kLive) return;
+// What the sequence computed stays for the next turn of its session, and is noted for the tier below.
+void Engine::State::keep_prefix(const Request& request, sched::Seq& seq, Tick now) {
+  bool session = request.ask.session_ttl > 0 && seq.fork == 0;
+  if ((!session && tiers == nullptr) || seq.state != sched::SeqState::kLive) return;
   cache.publish(seq.kv, seq.tokens(), std::min(seq.progress.computed, seq.n_known()));
   cache.settle();
+  if (tiers != nullptr) tiers->note_end(seq.kv, session);
+  if (!session) return;
   Tick expires = now + request.ask.session_ttl;
   if (!cache.lease({.session = request.ask.session, .tenant = request.ask.tenant, .expires = expires}, seq.kv)) return;
   if (next_timer == 0 || expires < next_timer) next_timer = expires;
@@ -124,6 +130,14 @@ void Engine::State::publish_stats() {
   stats.n_preemptions = totals.n_preemptions;
   stats.recomputed_tokens = totals.recomputed_tokens;
   stats.n_evictions = cache.totals().n_evictions;
+  if (tiers != nullptr) {
+    stats.n_waiting += tiers->n_waiting();
+    stats.tier_entries = tiers->n_entries();
+    stats.tier_saved_blocks = tiers->totals().n_saved;
+    stats.tier_loads = tiers->totals().n_loads;
+    stats.tier_failed_loads = tiers->totals().n_failed;
+    stats.tier_loaded_tokens = tiers->totals().n_loaded_tokens;
+  }
   stats.n_steps = totals.n_steps;
   stats.n_rows = totals.n_rows;
   stats.n_failed_steps = totals.n_failed_steps;

@@ -65,6 +65,9 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
       last_step_at(clock.now()) {
   events.reserve(options.sched.max_live);
   published.recent.reserve(kRecentSteps);
+  if (options.tier == nullptr) return;
+  tiers = std::make_unique<Tiers>(cache, *options.tier, options.tier_saves_all);
+  options.tier->start([this] { inbox.wake(); });
 }
 
 Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& sink, const Clock& clock,
@@ -238,6 +241,7 @@ std::string Engine::check_integrity() const {
   const State& s = *state_;
   std::vector<const cache::SeqBlocks*> holders;
   for (sched::SeqId id : s.seqs.live()) holders.push_back(&s.seqs.at(id).kv);
+  if (s.tiers != nullptr) s.tiers->holders(holders);
   if (std::string fault = s.cache.check_integrity(holders); !fault.empty()) return fault;
   for (sched::SeqId id : s.seqs.waiting()) {
     const sched::Seq& seq = s.seqs.at(id);
@@ -261,6 +265,16 @@ std::string Engine::check_integrity() const {
     }
     if (seq.progress.computed > seq.n_known() + seq.progress.placeholders) {
       return fmt::format("sequence {}: {} tokens computed, {} known", id, seq.progress.computed, seq.n_known());
+    }
+  }
+  for (const Request* request : s.in_order) {
+    const Fork& first = request->forks[0];
+    bool loading = request->load_until != 0;
+    if (loading && !s.tiers->waits(request->ask.id)) {
+      return fmt::format("request {} waits for a load that is not there", request->ask.id);
+    }
+    if (!first.ended && (first.seq == sched::kNoSeq) != loading) {
+      return fmt::format("request {} neither runs nor waits", request->ask.id);
     }
   }
   if (s.seqs.live().size() + s.seqs.n_free_slots() != s.options.sched.max_live) return "slots were lost";

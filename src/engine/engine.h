@@ -16,6 +16,7 @@
 #include "flow/backend.h"
 #include "flow/generate_request.h"
 #include "flow/kv_geometry.h"
+#include "flow/tier_store.h"
 #include "flow/token_event.h"
 #include "sched/sched_options.h"
 
@@ -33,6 +34,8 @@ struct EngineOptions {
   uint64_t hash_secret = 0;                // of the prefix trie; per process; influences no decision
   unsigned trie_hash_bits = 64;            // tests force collisions with 8
   EventLog* event_log = nullptr;           // gets every input of the engine; outlives it
+  flow::TierStore* tier = nullptr;         // blocks below the pool; outlives the engine; nullptr = none
+  bool tier_saves_all = false;             // false: what was used twice, has a session, or is about to be evicted
 };
 
 // Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
@@ -60,6 +63,11 @@ struct EngineStats {
   uint64_t n_preemptions = 0;
   uint64_t recomputed_tokens = 0;  // rows computed again after a preemption or a failed step
   uint64_t n_evictions = 0;        // cached blocks taken for new content
+  uint64_t tier_entries = 0;       // blocks of tokens that lie below the pool (now)
+  uint64_t tier_saved_blocks = 0;  // blocks of tokens copied down
+  uint64_t tier_loads = 0;         // loads begun
+  uint64_t tier_failed_loads = 0;  // of those, ended with less than was asked for, or too late
+  uint64_t tier_loaded_tokens = 0;
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;  // tokens through the model
   uint64_t n_failed_steps = 0;

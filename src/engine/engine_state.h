@@ -11,6 +11,7 @@
 #include "cache/kv_cache.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
+#include "engine/tiers.h"
 #include "sched/scheduler.h"
 
 namespace millrace::engine {
@@ -36,6 +37,7 @@ struct Request {
   uint32_t n_ended = 0;
   uint32_t n_seqs = 0;    // sequences not yet destroyed
   Tick parked_until = 0;  // 0 = not parked
+  Tick load_until = 0;    // waits for its prefix to be loaded, without a sequence; 0 = does not
   bool queued = true;     // holds a place in the bounded queue
   bool spawned = false;   // forks 1 .. n-1 have sequences, or will never need one
 };
@@ -102,6 +104,8 @@ struct Engine::State {
   // apply.cc
   void handle(Message& message, Tick now);
   void add_request(flow::GenerateRequest&& ask, Tick now);
+  void open_sequence(Request& request, Tick now);
+  bool turn_tiers(Tick now);
   void park(Request& request, Tick now);
   void resume(Request& request);
   void reset_prefix_cache();
@@ -123,7 +127,7 @@ struct Engine::State {
   // ends.cc: the one place that turns an outcome into a finishing event
   void end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now);
   void end_fork(Request& request, uint32_t fork, flow::TokenEvent&& event, Tick now);
-  void keep_session(const Request& request, sched::Seq& seq, Tick now);
+  void keep_prefix(const Request& request, sched::Seq& seq, Tick now);
   void end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now);
   void destroy_if_idle(sched::Seq& seq);
   void sweep();
@@ -140,6 +144,7 @@ struct Engine::State {
   StepObserver* observer;
   Inbox inbox;
   cache::KvCache cache;
+  std::unique_ptr<Tiers> tiers;  // or nullptr
   sched::SeqTable seqs;
   sched::Scheduler scheduler;
   InFlight in_flight;
@@ -147,6 +152,8 @@ struct Engine::State {
   std::vector<Request*> in_order;                                          // all requests, by number
   std::vector<Message> messages;                                           // scratch of apply
   std::vector<flow::TokenEvent> events;
+  std::vector<flow::RequestId> loaded;  // scratch of turn_tiers
+  Tick row_time = 0;                    // ns of a step per row, average over steps with a prefill; 0 = not known
   Totals totals;
   Published published;
   uint64_t next_number = 1;

@@ -10,6 +10,7 @@
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
+#include "tests/support/memory_tier.h"
 
 namespace millrace::engine {
 namespace {
@@ -37,6 +38,7 @@ struct Case {
   EngineOptions options;
   FakeWorkerOptions worker;
   bool calm = false;  // no parks, failures or resets
+  bool tier = false;  // a tier below the pool
 };
 
 flow::KvGeometry random_geometry(Dice& dice) {
@@ -76,6 +78,8 @@ Case random_case(uint64_t seed) {
   c.options.prefix_cache = !dice.chance(10);
   c.options.max_queued_requests = dice.between(4, 20);
   c.calm = dice.chance(30);
+  c.tier = dice.chance(50);
+  c.options.tier_saves_all = dice.chance(50);
   c.worker = {.kv = c.options.kv,
               .tok_cap = sched.tok_cap,
               .n_vocab = 50,
@@ -88,7 +92,11 @@ Case random_case(uint64_t seed) {
 class World {
  public:
   World(uint64_t seed, const Case& c)
-      : case_(c), dice_(seed), worker_(c.worker), engine_(c.options, worker_, sink_, clock_) {
+      : case_(c),
+        dice_(seed),
+        worker_(c.worker),
+        tier_(worker_, [this](uint32_t n) { return dice_.below(n) == 0; }),
+        engine_(with_tier(c), worker_, sink_, clock_) {
     for (auto& stem : stems_) {
       for (uint32_t i = 0; i < c.options.kv.max_len; ++i) stem.push_back(static_cast<TokenId>(dice_.between(1, 49)));
     }
@@ -101,18 +109,31 @@ class World {
   void run(uint32_t n_events) {
     for (uint32_t i = 0; i < n_events && !testing::Test::HasFailure(); ++i) random_event();
     failures_on_ = false;
+    tier_.faults = false;
     for (const GenerateRequest& request : requests_) engine_.resume(request.id);
     uint32_t limit = 200 + 40 * static_cast<uint32_t>(requests_.size()) * case_.options.kv.max_len;
     while ((step() || engine_.stats().has_work) && !testing::Test::HasFailure()) {
-      ASSERT_GT(--limit, 0u) << "no progress";
+      EngineStats now = engine_.stats();
+      ASSERT_GT(--limit, 0u) << fmt::format(
+          "no progress: {} running, {} waiting, {} parked, {} steps, blocks {} free {} cached {} active {} leased, {} "
+          "saved, {} loads, {} open",
+          now.n_running, now.n_waiting, now.n_parked, now.n_steps, now.kv_blocks_free, now.kv_blocks_cached,
+          now.kv_blocks_active, now.kv_blocks_leased, now.tier_saved_blocks, now.tier_loads, tier_.n_open_loads());
     }
     check_end();
   }
   uint64_t plans_hash() const { return worker_.plans_hash(); }
   EngineStats stats() const { return engine_.stats(); }
   uint32_t n_leased_at_end() const { return n_leased_at_end_; }
+  size_t n_restored() const { return tier_.n_placed(); }
 
  private:
+  EngineOptions with_tier(const Case& c) {
+    EngineOptions options = c.options;
+    if (c.tier) options.tier = &tier_;
+    return options;
+  }
+
   void random_event() {
     if (dice_.chance(25)) submit();
     if (!requests_.empty() && dice_.chance(12)) {
@@ -143,6 +164,7 @@ class World {
     GenerateRequest request;
     request.id = next_id_++;
     request.scope = dice_.below(2);
+    request.cache_salt = request.scope == 0 ? "" : "salt";
     request.band = static_cast<int16_t>(dice_.below(3));
     uint32_t longest = engine_.max_len();
     const std::vector<TokenId>& stem = stems_[dice_.below(3)];
@@ -199,6 +221,7 @@ class World {
     if (case_.calm && case_.options.sched.admit == sched::AdmitKind::kNoEvictPeak) {
       EXPECT_EQ(stats.n_preemptions, 0u);
     }
+    EXPECT_EQ(tier_.n_open_loads(), 0u);
     engine_.reset_prefix_cache();
     step();
     EXPECT_EQ(engine_.stats().kv_blocks_free, stats.kv_blocks_total);
@@ -236,6 +259,7 @@ class World {
   Dice dice_;
   FakeClock clock_;
   FakeWorker worker_;
+  support::MemoryTier tier_;
   CollectSink sink_;
   Engine engine_;
   std::vector<TokenId> stems_[3];
@@ -257,7 +281,7 @@ std::string describe(uint64_t seed, const Case& c) {
 
 TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   constexpr uint64_t kSeeds = 400;
-  uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0, n_leased = 0;
+  uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0, n_leased = 0, n_restored = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     Case c = random_case(seed);
     SCOPED_TRACE(describe(seed, c));
@@ -271,6 +295,7 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
     n_failed += stats.n_failed_steps;
     n_evictions += stats.n_evictions;
     n_leased += world.n_leased_at_end();
+    n_restored += world.n_restored();
   }
   // the traces reach what they are meant to reach
   EXPECT_GT(n_steps, kSeeds * 50);
@@ -279,6 +304,7 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   EXPECT_GT(n_failed, kSeeds / 4);
   EXPECT_GT(n_evictions, kSeeds);
   EXPECT_GT(n_leased, kSeeds / 4);
+  EXPECT_GT(n_restored, kSeeds * 5);
 }
 
 TEST(EngineProperty, SameEventsGiveSamePlansWhateverTheHash) {

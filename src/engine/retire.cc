@@ -139,6 +139,7 @@ void Engine::State::step_failed(const sched::PlanRecord& record, const Error& er
 
 void Engine::State::heal_all() {
   for (sched::SeqId id : seqs.live()) cache.heal(seqs.at(id).kv);
+  if (tiers != nullptr) tiers->heal();
 }
 
 void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOutput& output, Tick now) {
@@ -157,6 +158,11 @@ void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOut
   ++totals.n_steps;
   totals.n_rows += step.n_rows;
   remember(step);
+  constexpr uint32_t kEnoughRows = 32;  // below, the cost of a step says little of the cost of a row
+  if (step.ok && step.n_prefill_rows >= kEnoughRows) {
+    Tick per_row = step.took / step.n_rows;
+    row_time = row_time == 0 ? per_row : (7 * row_time + per_row) / 8;
+  }
   if (observer != nullptr) observer->on_step(step);
 }
 

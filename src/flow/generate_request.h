@@ -16,6 +16,7 @@ struct GenerateRequest {
   RequestId id = 0;
   uint32_t tenant = 0;
   uint32_t scope = 0;           // interned (model, cache salt, ...): prefixes are shared inside a scope only
+  std::string cache_salt;       // what the scope stands for outside this process
   int16_t band = 0;             // strict priority class, higher first: clamp(-priority)
   Tick arrival = 0;             // engine clock
   Tick deadline = 0;            // engine clock; 0 = none

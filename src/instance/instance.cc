@@ -97,6 +97,7 @@ Instance::~Instance() {
   halt();
   engine_.reset();
   parts_.event_log.reset();
+  parts_.tier.reset();
   parts_.backend.reset();
 }
 

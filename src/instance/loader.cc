@@ -18,11 +18,13 @@
 #include "device/cpu_topology.h"
 #include "device/thread_pool.h"
 #include "instance/instance.h"
+#include "instance/kv_layout.h"
 #include "instance/model_store.h"
 #include "instance/model_text.h"
-#include "instance/sha256.h"
+#include "base/sha256.h"
 #include "kernels/pick.h"
 #include "models/model.h"
+#include "runtime/disk_store.h"
 #include "runtime/kv_store.h"
 #include "runtime/worker_group.h"
 #include "tensor/formats.h"
@@ -36,6 +38,7 @@ constexpr double kMemoryShare = 0.9;      // of what is available, unless --memo
 constexpr uint32_t kDefaultBudget = 512;  // prefill rows of a step: one step stays near 100 ms on small models
 constexpr uint32_t kSpareRows = 6;        // SchedOptions::c_min: decodes and a least prefill always fit
 constexpr int64_t kMaxLogitRows = 64;
+constexpr uint64_t kTierStagingBytes = 64 << 20;  // one way: 2,000 tokens and more of a small model per load
 
 // Everything the backend refers to, in the order it must outlive what comes after.
 struct Loaded {
@@ -148,6 +151,7 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
   sizes.available_bytes = options.memory_limit_bytes > 0
                               ? options.memory_limit_bytes
                               : static_cast<uint64_t>(static_cast<double>(free_bytes) * kMemoryShare);
+  if (!options.kv_disk_path.empty()) sizes.available_bytes -= std::min(sizes.available_bytes / 2, 2 * kTierStagingBytes);
   sizes.max_rows = std::max({kDefaultBudget, options.max_num_batched_tokens, options.max_num_seqs + kSpareRows});
   TRY(plan_blocks(options, sizes));  // refuses before a byte of weights is read
   return sizes;
@@ -225,6 +229,22 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   return engine;
 }
 
+Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& options, const Loaded& loaded,
+                                                   const Sizes& sizes, runtime::WorkerGroup& workers,
+                                                   std::string_view isa) {
+  if (options.kv_disk_path.empty()) return std::unique_ptr<flow::TierStore>();
+  runtime::DiskOptions disk{.folder = options.kv_disk_path, .max_bytes = options.kv_disk_bytes};
+  disk.staging_bytes = kTierStagingBytes;
+  disk.layout = {.layout = kv_layout_name(loaded.file, sizes.geometry, options.kv_cache_dtype, isa),
+                 .block_tokens = sizes.geometry.block_tokens,
+                 .block_bytes = sizes.geometry.block_bytes};
+  auto store =
+      TRY(runtime::DiskStore::open(disk, [&workers](flow::BlockId id) { return workers.kv().block(id); }));
+  LOG(LogLevel::kInfo, "KV cache on disk: {} MiB of {} MiB used", store->totals().bytes >> 20,
+      options.kv_disk_bytes >> 20);
+  return std::unique_ptr<flow::TierStore>(std::move(store));
+}
+
 // A progress function that never says stop when none was given.
 bool report(const ProgressFn& progress, std::string_view stage, double fraction) {
   return !progress || progress({stage, fraction});
@@ -284,13 +304,18 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
   runtime::WorkerGroup* group = workers.get();
+  std::unique_ptr<flow::TierStore> tier = TRY(open_tier(options, *loaded, sizes, *group, table->name));
+  engine::EngineOptions engine = engine_options(options, sizes);
+  engine.tier = tier.get();
+  engine.tier_saves_all = options.kv_disk_all;
   InstanceParts parts{
       .facts = std::move(facts),
       .text = std::move(text),
-      .engine = engine_options(options, sizes),
+      .engine = engine,
       .record_events = options.record_events,
       .holds = loaded,
       .backend = std::move(workers),
+      .tier = std::move(tier),
       .on_engine_thread = [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
       .heartbeat = [group] { return group->heartbeat().read(); }};
   auto instance = TRY(Instance::make(std::move(parts)));

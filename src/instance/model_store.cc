@@ -12,7 +12,7 @@
 
 #include "base/file.h"
 #include "base/macros.h"
-#include "instance/sha256.h"
+#include "base/sha256.h"
 #include "instance/wheel.h"
 
 namespace millrace::instance {

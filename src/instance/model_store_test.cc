@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "base/file.h"
-#include "instance/sha256.h"
+#include "base/sha256.h"
 #include "instance/wheel.h"
 #include "tests/support/temp_dir.h"
 

@@ -113,6 +113,11 @@ Result<KvStore> KvStore::allocate(const flow::KvGeometry& geometry, std::span<co
 
 layers::KvView KvStore::view() { return {memory_.data(), block_bytes_, head_bytes_, dtype_, places_.data()}; }
 
+std::span<uint8_t> KvStore::block(flow::BlockId id) {
+  CHECK(id < n_blocks_, "block {}, there are {}", id, n_blocks_);
+  return {memory_.data() + id * block_bytes_, static_cast<size_t>(block_bytes_)};
+}
+
 void KvStore::copy(const flow::CopyOp& op) {
   CHECK(op.src < n_blocks_ && op.dst < n_blocks_, "copy of block {} to {}, there are {}", op.src, op.dst, n_blocks_);
   std::memcpy(memory_.data() + op.dst * block_bytes_, memory_.data() + op.src * block_bytes_, block_bytes_);

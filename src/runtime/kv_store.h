@@ -34,6 +34,8 @@ class KvStore {
   layers::KvView view();
   uint64_t block_bytes() const { return block_bytes_; }
   uint32_t n_blocks() const { return n_blocks_; }
+  // The bytes of a block, [block_bytes].
+  std::span<uint8_t> block(flow::BlockId id);
   // The whole block is copied: what lies behind the tokens asked for is never seen.
   void copy(const flow::CopyOp& op);
 

@@ -35,6 +35,7 @@ class WorkerGroup final : public flow::Backend {
 
   const RunnerCounters& counters() const { return runner_.counters(); }
   device::Heartbeat& heartbeat() { return runner_.heartbeat(); }
+  KvStore& kv() { return runner_.kv(); }
   const flow::KvGeometry& geometry() const { return geometry_; }
 
  private:

@@ -134,13 +134,13 @@ class Scheduler::Run {
     return n;
   }
 
-  // Blocks for n rows, taking victims from the tail of the list if need be; all or nothing. The head takes leased blocks
-  // too, as the last resort.
+  // Blocks for n rows, taking victims from the tail of the list if need be; all or nothing. The head, and who runs
+  // already, take leased blocks too, as the last resort.
   bool find_memory(const Seq& seq, size_t place, uint32_t computed, uint32_t n, bool head) {
     uint32_t need = cache_.blocks_needed(seq.kv, computed, n);
     do {
       if (cache_.available() >= need || preempt_for(seq, place, need, head)) return true;
-    } while (head && cache_.give_up_lease());
+    } while ((head || seq.state == SeqState::kLive) && cache_.give_up_lease());
     return false;
   }
 

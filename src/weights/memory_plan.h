@@ -15,9 +15,8 @@ struct MemoryRequest {
   uint64_t weight_bytes = 0;     // packed_weight_bytes()
   uint64_t scratch_bytes = 0;    // activations, logits, sampling
   uint64_t block_bytes = 0;      // one KV block of one KvGroup
-  uint32_t block_tokens = 32;
-  uint32_t n_kv_groups = 1;    // a sequence of n tokens takes n_kv_groups * ceil(n / block_tokens) blocks at most
-  uint32_t max_model_len = 0;  // tokens
+  uint64_t blocks_per_seq = 0;   // most blocks that a sequence of max_model_len tokens holds at once
+  uint32_t max_model_len = 0;    // tokens
   uint32_t max_num_seqs = 1;
   uint64_t kv_cache_bytes = 0;  // --kv-cache-memory-bytes; 0 = what is left
 };

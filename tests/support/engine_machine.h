@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,10 +21,12 @@
 #include "engine/engine.h"
 #include "kernels/ops.h"
 #include "models/model.h"
+#include "runtime/disk_store.h"
 #include "runtime/own_thread.h"
 #include "runtime/worker_group.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/tiny_checkpoint.h"
 #include "weights/model_file.h"
 
@@ -40,10 +44,16 @@ struct MachineSetting {
 class Machine {
  public:
   explicit Machine(const MachineSetting& setting) : setting_(setting), pool_(setting.n_threads, false) {
-    bytes_ = testing::tiny_gguf(testing::load_tiny_shape(setting.shape), {.format = setting.format});
-    auto gguf = weights::GgufFile::parse(bytes_);
-    CHECK(gguf.ok(), "{}", gguf.error().message);
-    file_ = std::make_unique<weights::ModelFile>(weights::ModelFile::from_gguf(std::move(gguf).value()).value());
+    testing::TinyShape shape = testing::load_tiny_shape(setting.shape);
+    if (shape.type() == "mistral") {  // has no GGUF architecture of its own
+      testing::write_tiny_safetensors(shape, folder_.path());
+      file_ = std::make_unique<weights::ModelFile>(weights::ModelFile::open(folder_.path()).value());
+    } else {
+      bytes_ = testing::tiny_gguf(shape, {.format = setting.format});
+      auto gguf = weights::GgufFile::parse(bytes_);
+      CHECK(gguf.ok(), "{}", gguf.error().message);
+      file_ = std::make_unique<weights::ModelFile>(weights::ModelFile::from_gguf(std::move(gguf).value()).value());
+    }
     model_ = models::load_model(*file_, {*setting.table, pool_}).value();
   }
 
@@ -71,6 +81,7 @@ class Machine {
  private:
   MachineSetting setting_;
   device::ThreadPool pool_;
+  testing::TempDir folder_;
   std::vector<uint8_t> bytes_;
   std::unique_ptr<weights::ModelFile> file_;
   std::unique_ptr<models::Model> model_;
@@ -104,6 +115,7 @@ struct RigOptions {
   uint64_t failing_step = 0;   // computed, then reported as failed: every sequence in it starts again
   uint32_t steps_between = 2;  // of arrivals
   uint32_t depth = 1;          // 2: the workers compute on a thread of their own
+  std::string disk_folder;     // of a disk tier that keeps everything; empty = none
   bool keep_windows = false;   // KV below the windows is kept: every KvGroup is treated as Full
 };
 
@@ -131,6 +143,7 @@ class EngineRig {
         engine_options_(engine_options(machine, options)),
         group_(machine.workers(engine_options_, clock_)),
         backend_(*group_, options.failing_step),
+        disk_(make_disk()),
         aside_(options.depth > 1 ? std::make_unique<runtime::OwnThread>(backend_) : nullptr),
         engine_(engine_options_, aside_ ? static_cast<flow::Backend&>(*aside_) : backend_, sink_, clock_) {
     if (aside_) aside_->set_on_done([this] { engine_.wake(); });
@@ -164,11 +177,15 @@ class EngineRig {
       if (!fault.empty() || step == kMostSteps) break;
       if (busy || n_submitted < requests.size()) continue;
       if (!engine_.stats().has_work) break;
-      engine_.wait_for_work();  // for the thread that computes
+      engine_.wait_for_work();  // for the thread that computes, or a load
     }
     Traces traces;
     for (const flow::GenerateRequest& request : requests) collect(request, base, traces);
     if (late != nullptr) collect(*late, base, traces);
+    for (int quiet = 0; disk_ != nullptr && quiet < 2; ++quiet) {
+      disk_->drain();
+      while (engine_.step()) disk_->drain();
+    }
     check_idle();
     return traces;
   }
@@ -193,6 +210,17 @@ class EngineRig {
     out.sched.c_min = std::min(options.budget, 6u);
     out.prefix_cache = options.prefix_cache;
     return out;
+  }
+  std::unique_ptr<runtime::DiskStore> make_disk() {
+    if (options_.disk_folder.empty()) return nullptr;
+    const flow::KvGeometry& kv = engine_options_.kv;
+    runtime::DiskOptions disk{.folder = options_.disk_folder, .max_bytes = uint64_t{1} << 30};
+    disk.layout = {.block_tokens = kv.block_tokens, .block_bytes = kv.block_bytes};
+    auto store = runtime::DiskStore::open(disk, [this](flow::BlockId id) { return group_->kv().block(id); });
+    CHECK(store.ok(), "{}", store.error().message);
+    engine_options_.tier = store->get();
+    engine_options_.tier_saves_all = true;
+    return std::move(store).value();
   }
   void submit(flow::GenerateRequest request, flow::RequestId base) {
     request.id += base;
@@ -230,6 +258,7 @@ class EngineRig {
   engine::EngineOptions engine_options_;
   std::unique_ptr<runtime::WorkerGroup> group_;
   LosingBackend backend_;
+  std::unique_ptr<runtime::DiskStore> disk_;
   std::unique_ptr<runtime::OwnThread> aside_;  // depth 2
   engine::Engine engine_;
   flow::RequestId next_base_ = 0;

@@ -58,6 +58,11 @@ struct FakeModel {
   }
 };
 
+struct FakeCell {
+  uint64_t kv = 0;
+  bool good = false;  // written by a step that did not fail
+};
+
 class FakeWorker final : public flow::Backend {
  public:
   explicit FakeWorker(FakeWorkerOptions options)
@@ -69,6 +74,17 @@ class FakeWorker final : public flow::Backend {
   // Decides about each step before it runs: true = the whole step fails. And about each share.
   std::function<bool(const flow::StepPlan&)> fail_step;
   std::function<bool(const flow::Share&)> fail_share;
+
+  // What a block holds, for tiers below the pool.
+  std::vector<FakeCell> cells_of(flow::BlockId id) const {
+    auto begin = cells_.begin() + static_cast<std::ptrdiff_t>(size_t{id} * options_.kv.block_tokens);
+    return {begin, begin + options_.kv.block_tokens};
+  }
+  void set_cells(flow::BlockId id, const std::vector<FakeCell>& cells) {
+    if (!pending_.empty()) violate("block {} is filled while a step is in flight", id);
+    std::copy(cells.begin(), cells.end(),
+              cells_.begin() + static_cast<std::ptrdiff_t>(size_t{id} * options_.kv.block_tokens));
+  }
 
   const std::vector<std::string>& violations() const { return violations_; }
   uint64_t plans_hash() const { return plans_hash_; }  // of all state hashes so far
@@ -108,10 +124,7 @@ class FakeWorker final : public flow::Backend {
   }
 
  private:
-  struct Cell {
-    uint64_t kv = 0;
-    bool good = false;  // written by a step that did not fail
-  };
+  using Cell = FakeCell;
   struct Slot {
     std::vector<TokenId> tokens;
     std::vector<flow::BlockId> tables[flow::kMaxKvGroups];

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::instance {
+namespace millrace {
 
 class Sha256 {
  public:
@@ -27,4 +27,4 @@ std::string hex(const std::array<uint8_t, 32>& digest);
 // URL-safe base64 without padding: how a wheel's RECORD writes it (PEP 427).
 std::string base64_url(const std::array<uint8_t, 32>& digest);
 
-}  // namespace millrace::instance
+}  // namespace millrace

@@ -1,4 +1,4 @@
-#include "instance/sha256.h"
+#include "base/sha256.h"
 
 #include <fmt/core.h>
 
@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstring>
 
-namespace millrace::instance {
+namespace millrace {
 namespace {
 
 // FIPS 180-4, section 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64 primes.
@@ -103,4 +103,4 @@ std::string base64_url(const std::array<uint8_t, 32>& digest) {
   return out;
 }
 
-}  // namespace millrace::instance
+}  // namespace millrace

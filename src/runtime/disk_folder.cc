@@ -1,0 +1,197 @@
+#include "runtime/disk_folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "base/file.h"
+#include "base/macros.h"
+#include "runtime/disk_record.h"
+
+namespace millrace::runtime {
+namespace {
+
+constexpr std::string_view kAside = "aside-";
+constexpr const char* kLockFile = "lock";
+constexpr uint64_t kMaxRecordBytes = uint64_t{1} << 32;
+
+Error refused(const std::string& path, std::string_view what) {
+  return {ErrorCode::kResource, fmt::format("KV cache folder {}: {}", quote_for_message(path, 256), what),
+          "--kv-disk-path"};
+}
+
+Error failed(const std::string& path, const char* what) {
+  return {ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), path};
+}
+
+Result<void> check_folder(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return refused(path, std::strerror(errno));
+  if (S_ISLNK(info.st_mode)) return refused(path, "is a link, want a folder");
+  if (!S_ISDIR(info.st_mode)) return refused(path, "is not a folder");
+  if (info.st_uid != ::geteuid()) return refused(path, "belongs to another user");
+  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) return refused(path, "can be written by others");
+  if (::access(path.c_str(), R_OK | W_OK | X_OK) != 0) return refused(path, std::strerror(errno));
+  return {};
+}
+
+// Held as long as the descriptor is open.
+Result<int> lock_folder(const std::string& path) {
+  std::string name = path + "/" + kLockFile;
+  int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return refused(path, fmt::format("lock file: {}", std::strerror(errno)));
+  std::string pid = fmt::format("{}\n", ::getpid());
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    char other[16] = {};
+    ssize_t n = ::pread(fd, other, sizeof(other) - 1, 0);
+    ::close(fd);
+    std::string_view text(other, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    return refused(path, fmt::format("already used by pid {}", text.substr(0, text.find('\n'))));
+  }
+  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
+    ::close(fd);
+    return refused(path, fmt::format("lock file: {}", std::strerror(errno)));
+  }
+  return fd;
+}
+
+Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string& path) {
+  for (size_t done = 0; done < bytes.size();) {
+    ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return failed(path, "write");
+    done += static_cast<size_t>(n);
+  }
+  return {};
+}
+
+}  // namespace
+
+size_t DiskFolder::NameHash::operator()(const flow::TierName& name) const {
+  size_t hash = 0;
+  std::memcpy(&hash, name.data(), sizeof(hash));
+  return hash;
+}
+
+Result<std::unique_ptr<DiskFolder>> DiskFolder::open(const std::string& path, uint64_t max_bytes) {
+  TRY(check_folder(path));
+  int fd = TRY(lock_folder(path));
+  std::unique_ptr<DiskFolder> folder(new DiskFolder(path, max_bytes, fd));
+  folder->scan();
+  return folder;
+}
+
+DiskFolder::~DiskFolder() { ::close(lock_fd_); }
+
+std::string DiskFolder::file(const Entry& entry) const {
+  return path_ + "/" + record_file_name(entry.name, entry.kv_groups);
+}
+
+// Files of other names than ours are left alone.
+void DiskFolder::scan() {
+  struct Found {
+    int64_t used_ns = 0;
+    Entry entry;
+  };
+  std::vector<Found> found;
+  DIR* dir = ::opendir(path_.c_str());
+  if (dir == nullptr) return;
+  for (const dirent* row = ::readdir(dir); row != nullptr; row = ::readdir(dir)) {
+    std::string_view name = row->d_name;
+    std::string at = path_ + "/" + std::string(name);
+    if (name.starts_with(kAside)) {
+      ::unlink(at.c_str());
+      continue;
+    }
+    auto parsed = parse_record_file_name(name);
+    struct stat info {};
+    if (!parsed.ok() || ::lstat(at.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    int64_t used = int64_t{info.st_mtim.tv_sec} * kSecond + info.st_mtim.tv_nsec;
+    found.push_back({used, {parsed->name, parsed->kv_groups, static_cast<uint64_t>(info.st_size)}});
+  }
+  ::closedir(dir);
+  std::ranges::sort(found, [](const Found& a, const Found& b) {
+    return std::tie(a.used_ns, a.entry.name) < std::tie(b.used_ns, b.entry.name);
+  });
+  for (const Found& each : found) insert(each.entry);
+  while (bytes_ > max_bytes_ && !entries_.empty()) remove_at(entries_.begin());
+}
+
+void DiskFolder::insert(const Entry& entry) {
+  if (auto known = by_name_.find(entry.name); known != by_name_.end()) remove_at(known->second);
+  entries_.push_back(entry);
+  by_name_[entry.name] = std::prev(entries_.end());
+  bytes_ += entry.bytes;
+}
+
+void DiskFolder::remove_at(Place place) {
+  ::unlink(file(*place).c_str());
+  bytes_ -= place->bytes;
+  by_name_.erase(place->name);
+  entries_.erase(place);
+}
+
+Result<void> DiskFolder::write(const flow::TierName& name, uint32_t kv_groups, std::span<const uint8_t> bytes,
+                               std::vector<flow::TierName>& removed) {
+  if (bytes.size() > max_bytes_) return Error{ErrorCode::kIo, "an entry is larger than the whole folder may be", ""};
+  while (bytes_ + bytes.size() > max_bytes_) {
+    removed.push_back(entries_.front().name);
+    remove_at(entries_.begin());
+  }
+  std::string aside = fmt::format("{}/{}{}-{}", path_, kAside, ::getpid(), n_aside_++);
+  int fd = ::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return failed(path_, "open");
+  Result<void> written = write_all(fd, bytes, path_);
+  bool closed = ::close(fd) == 0;
+  Entry entry{.name = name, .kv_groups = kv_groups, .bytes = bytes.size()};
+  bool usable = written.ok() && closed && !FAULT_POINT("kv_disk.rename");
+  if (auto known = by_name_.find(name); usable && known != by_name_.end()) remove_at(known->second);
+  if (usable && ::rename(aside.c_str(), file(entry).c_str()) == 0) {
+    insert(entry);
+    return {};
+  }
+  Error error = written.ok() ? failed(path_, "rename") : written.take_error();
+  ::unlink(aside.c_str());
+  return error;
+}
+
+Result<std::vector<uint8_t>> DiskFolder::read(const flow::TierName& name) {
+  auto known = by_name_.find(name);
+  if (known == by_name_.end()) return Error{ErrorCode::kNotFound, "no such entry", ""};
+  std::string path = file(*known->second);
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return failed(path, "open");
+  struct stat info {};
+  bool sane = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < kMaxRecordBytes;
+  std::vector<uint8_t> bytes(sane ? static_cast<size_t>(info.st_size) : 0);
+  size_t done = 0;
+  while (done < bytes.size()) {
+    ssize_t n = ::read(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += static_cast<size_t>(n);
+  }
+  ::futimens(fd, nullptr);  // used now; that it may fail harms nothing
+  ::close(fd);
+  if (!sane || done < bytes.size()) return Error{ErrorCode::kIo, fmt::format("{}: short read", path), path};
+  entries_.splice(entries_.end(), entries_, known->second);
+  return bytes;
+}
+
+void DiskFolder::remove(const flow::TierName& name) {
+  if (auto known = by_name_.find(name); known != by_name_.end()) remove_at(known->second);
+}
+
+void DiskFolder::clear() {
+  while (!entries_.empty()) remove_at(entries_.begin());
+}
+
+}  // namespace millrace::runtime
