@@ -55,7 +55,8 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes, "bytes of KV cache; 0 = what is left");
   set.add("--memory-limit", &f.memory_limit, "bytes this process may use; 0 = 90 % of the machine or its cgroup");
   set.add("--kv-cache-dtype,--cache-type-k", &f.kv_cache_dtype, "auto | bf16 | int8; auto is bf16");
-  set.add("--kv-disk-path", &f.kv_disk_path, "folder for cached KV that no longer fits in memory or outlives a restart");
+  set.add("--kv-disk-path", &f.kv_disk_path,
+          "folder for cached KV that no longer fits in memory or outlives a restart");
   set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder");
   set.add("--kv-disk-write", &f.kv_disk_write,
           "selective | all; selective: what was used twice, has a session, or is about to be evicted");

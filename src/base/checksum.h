@@ -1,7 +1,7 @@
 // checksum64: detects damage of bytes that lay on disk. Not for adversaries.
-// Four lanes, each fed by every fourth word with a step that is a bijection of the lane for a given word and of the word
-// for a given lane: a change inside one 8-byte word is always seen, any other with probability 1 - 2^-64.
-// Thread: any.
+// Four lanes, each fed by every fourth word with a step that is a bijection of the lane for a given word and of the
+// word for a given lane: a change inside one 8-byte word is always seen, any other with probability 1 - 2^-64. Thread:
+// any.
 #pragma once
 
 #include <bit>

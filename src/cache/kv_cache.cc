@@ -23,10 +23,7 @@ TrieOptions trie_options(const flow::KvGeometry& kv, const CacheOptions& options
 }  // namespace
 
 KvCache::KvCache(const flow::KvGeometry& kv, const CacheOptions& options)
-    : kv_(kv),
-      options_(options),
-      pool_(kv.n_blocks),
-      trie_(trie_options(kv, options)) {
+    : kv_(kv), options_(options), pool_(kv.n_blocks), trie_(trie_options(kv, options)) {
   scratch_.block.resize(kv.block_tokens);
   scratch_.dropped.resize(kv.n_blocks);
   scratch_.path.reserve(kv.max_len / kv.block_tokens + 1);

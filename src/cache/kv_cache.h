@@ -92,8 +92,8 @@ class KvCache {
   // Drops all blocks of the sequence; what was committed stays cached, deepest blocks oldest.
   void release(SeqBlocks& seq);
   // Holds the published prefix of `seq` until ask.expires, in place of what the session held before: nothing of it is
-  // evicted meanwhile. Of a prefix larger than the quota only its begin is held. To stay inside the quota, leases of the
-  // tenant that holds most give way, the one that expires first before others. False when there is nothing to hold.
+  // evicted meanwhile. Of a prefix larger than the quota only its begin is held. To stay inside the quota, leases of
+  // the tenant that holds most give way, the one that expires first before others. False when there is nothing to hold.
   bool lease(const LeaseAsk& ask, const SeqBlocks& seq);
   void expire_leases(Tick now);
   Tick next_lease_expiry() const;  // 0 = no lease

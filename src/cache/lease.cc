@@ -16,9 +16,7 @@ bool KvCache::lease(const LeaseAsk& ask, const SeqBlocks& seq) {
   path.clear();
   for (NodeId node = seq.tail; node != kNoNode; node = trie_.node(node).parent) path.push_back(node);
   std::ranges::reverse(path);
-  auto most = [this](size_t n) {
-    return max_blocks_of_sequence(kv_, static_cast<uint32_t>(n) * kv_.block_tokens, 1);
-  };
+  auto most = [this](size_t n) { return max_blocks_of_sequence(kv_, static_cast<uint32_t>(n) * kv_.block_tokens, 1); };
   while (!path.empty() && most(path.size()) > leases_.quota) path.pop_back();
   Lease lease{.ask = ask, .kv = {}};
   lease.kv.scope = seq.scope;

@@ -36,9 +36,9 @@ class PrefixTrie {
     uint32_t scope = 0;
     uint32_t n_tails = 0;  // sequences whose deepest node this is; such a node is not pruned
     uint64_t hash = 0;
-    uint64_t step = 0;  // its content is computed once this step is done
-    uint64_t serial = 0;  // unique among all nodes ever inserted; 0 = unused
-    uint16_t hits = 0;  // matches that used it, up to 65535
+    uint64_t step = 0;     // its content is computed once this step is done
+    uint64_t serial = 0;   // unique among all nodes ever inserted; 0 = unused
+    uint16_t hits = 0;     // matches that used it, up to 65535
     uint8_t priority = 0;  // highest of those who published or matched it; at most that of its parent
     bool used = false;
   };

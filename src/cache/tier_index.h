@@ -75,11 +75,11 @@ class TierIndex {
 
   const KvCache& cache_;
   flow::TierName layout_;
-  std::unordered_map<uint32_t, flow::TierName> scopes_;                   // looked up only
-  std::unordered_map<flow::TierName, uint32_t, NameHash> entries_;        // looked up only
-  std::vector<Memo> memo_;                                                // [trie capacity + 1]
-  std::vector<Place> places_;                                             // scratch
-  std::vector<NodeId> climb_;                                             // scratch
+  std::unordered_map<uint32_t, flow::TierName> scopes_;             // looked up only
+  std::unordered_map<flow::TierName, uint32_t, NameHash> entries_;  // looked up only
+  std::vector<Memo> memo_;                                          // [trie capacity + 1]
+  std::vector<Place> places_;                                       // scratch
+  std::vector<NodeId> climb_;                                       // scratch
 };
 
 }  // namespace millrace::cache

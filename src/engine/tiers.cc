@@ -11,7 +11,7 @@ namespace {
 
 // Bytes copied per turn of the loop: 1 to 2 ms of memory bandwidth (10 GB/s), against steps of 10 to 300 ms.
 constexpr uint64_t kBytesPerTurn = 16 << 20;
-constexpr size_t kMostSaves = 4096;   // noted and not yet copied; beyond, what is noted is forgotten
+constexpr size_t kMostSaves = 4096;  // noted and not yet copied; beyond, what is noted is forgotten
 constexpr uint32_t kOldestPerTurn = 16;
 // The deadline of a load: what SGLang's HiCache waits by default (1 s + 0.25 s per 1,024 tokens).
 constexpr Tick kLoadPatience = kSecond;
@@ -138,7 +138,8 @@ uint32_t Tiers::device_groups(cache::NodeId node) const {
 }
 
 void Tiers::note(cache::NodeId node) {
-  if (saves_.size() < kMostSaves && index_.is_open(cache_.trie().node(node).scope)) saves_.push_back({.node = node, .serial = cache_.trie().node(node).serial});
+  if (saves_.size() < kMostSaves && index_.is_open(cache_.trie().node(node).scope))
+    saves_.push_back({.node = node, .serial = cache_.trie().node(node).serial});
 }
 
 void Tiers::note_end(const cache::SeqBlocks& seq, bool keep) {
@@ -197,9 +198,8 @@ bool Tiers::save_some() {
 }
 
 bool Tiers::waits(flow::RequestId request) const {
-  return std::ranges::any_of(loads_, [request](const Load& load) {
-    return std::ranges::find(load.waiting, request) != load.waiting.end();
-  });
+  return std::ranges::any_of(
+      loads_, [request](const Load& load) { return std::ranges::find(load.waiting, request) != load.waiting.end(); });
 }
 
 uint32_t Tiers::n_waiting() const {

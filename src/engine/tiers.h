@@ -58,12 +58,12 @@ class Tiers {
  private:
   struct Load {
     uint64_t id = 0;
-    std::vector<TokenId> tokens;       // of the prefix that it completes, and one more
-    std::vector<uint32_t> indices;     // [blocks of the load] place in the prefix
-    std::vector<uint32_t> wanted;      // [n_prefix_blocks] KvGroups asked for; 0: not to be used any more
+    std::vector<TokenId> tokens;    // of the prefix that it completes, and one more
+    std::vector<uint32_t> indices;  // [blocks of the load] place in the prefix
+    std::vector<uint32_t> wanted;   // [n_prefix_blocks] KvGroups asked for; 0: not to be used any more
     uint32_t n_device_blocks = 0;
     bool staged = false;
-    std::vector<uint32_t> loaded;      // [n_prefix_blocks] KvGroups that arrived
+    std::vector<uint32_t> loaded;  // [n_prefix_blocks] KvGroups that arrived
     cache::SeqBlocks kv;
     std::vector<flow::RequestId> waiting;
   };
@@ -88,9 +88,9 @@ class Tiers {
   std::vector<Load> loads_;
   std::deque<Save> saves_;
   TierTotals totals_;
-  std::vector<flow::TierEvent> events_;           // scratch
-  std::vector<cache::RestoredBlock> restored_;    // scratch
-  std::vector<cache::NodeId> path_;               // scratch
+  std::vector<flow::TierEvent> events_;         // scratch
+  std::vector<cache::RestoredBlock> restored_;  // scratch
+  std::vector<cache::NodeId> path_;             // scratch
 };
 
 }  // namespace millrace::engine

@@ -1,5 +1,5 @@
-// TierStore: the KV blocks below the pool. All calls return at once; what happened comes back as TierEvents. Implemented
-// by runtime::DiskStore and tests/support/memory_tier.h.
+// TierStore: the KV blocks below the pool. All calls return at once; what happened comes back as TierEvents.
+// Implemented by runtime::DiskStore and tests/support/memory_tier.h.
 //  1. An entry is one block of tokens with the blocks of some KvGroups. Its name stands for its layout, scope and whole
 //     prefix; tokens and parent are compared as well before a byte of it is used.
 //  2. The store is never authoritative: an entry that is gone, damaged or foreign is a miss.

@@ -64,7 +64,7 @@ struct InstanceParts {
   std::unique_ptr<engine::EventLog> event_log;  // made by make()
   std::shared_ptr<void> holds;                  // what the backend refers to; destroyed after it
   std::unique_ptr<flow::Backend> backend;
-  std::unique_ptr<flow::TierStore> tier;  // of engine.tier; reads and writes the backend's blocks; may be null
+  std::unique_ptr<flow::TierStore> tier;   // of engine.tier; reads and writes the backend's blocks; may be null
   std::function<void()> on_engine_thread;  // first thing the engine thread does; may be empty
   std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
   size_t n_text_threads = 2;
@@ -87,11 +87,11 @@ struct InstanceOptions {
   uint64_t kv_cache_bytes = 0;
   uint64_t memory_limit_bytes = 0;  // 0: 90% of what the machine or its cgroup has
   std::string kv_cache_dtype = "auto";
-  std::string kv_disk_path;                       // folder of the disk tier; empty: none
-  uint64_t kv_disk_bytes = uint64_t{8} << 30;     // most bytes in it
-  bool kv_disk_all = false;                       // keep everything, not only what is likely to be used again
-  std::string isa;         // kernels to use; empty: the best the CPU has
-  uint32_t n_threads = 0;  // 0: physical cores
+  std::string kv_disk_path;                    // folder of the disk tier; empty: none
+  uint64_t kv_disk_bytes = uint64_t{8} << 30;  // most bytes in it
+  bool kv_disk_all = false;                    // keep everything, not only what is likely to be used again
+  std::string isa;                             // kernels to use; empty: the best the CPU has
+  uint32_t n_threads = 0;                      // 0: physical cores
   bool prefix_cache = true;
   bool pin_threads = true;      // compute threads stay on their cores
   bool priority_policy = true;  // false: first come, first served

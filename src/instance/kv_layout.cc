@@ -36,8 +36,8 @@ std::string geometry_text(const flow::KvGeometry& kv) {
 flow::TierName kv_layout_name(const weights::ModelFile& file, const flow::KvGeometry& geometry,
                               std::string_view kv_dtype, std::string_view isa) {
   Sha256 digest;
-  digest.update(fmt::format("millrace KV 1\n{}\n{}\n{} {}\n", desc_text(file.desc()), geometry_text(geometry), kv_dtype,
-                            isa));
+  digest.update(
+      fmt::format("millrace KV 1\n{}\n{}\n{} {}\n", desc_text(file.desc()), geometry_text(geometry), kv_dtype, isa));
   for (std::string_view name : file.source().names()) {
     Result<tensor::TensorView> view = file.source().tensor(name);
     if (!view.ok()) continue;

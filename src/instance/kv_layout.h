@@ -1,6 +1,5 @@
-// kv_layout_name: what the bytes of a KV block depend on besides its tokens: weights, configuration, block layout, number
-// format and kernels. Blocks on disk are used only under the same name.
-// Thread: the loader's.
+// kv_layout_name: what the bytes of a KV block depend on besides its tokens: weights, configuration, block layout,
+// number format and kernels. Blocks on disk are used only under the same name. Thread: the loader's.
 #pragma once
 
 #include <string_view>

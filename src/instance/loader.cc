@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "base/sha256.h"
 #include "cache/geometry.h"
 #include "device/cpu_topology.h"
 #include "device/thread_pool.h"
@@ -21,7 +22,6 @@
 #include "instance/kv_layout.h"
 #include "instance/model_store.h"
 #include "instance/model_text.h"
-#include "base/sha256.h"
 #include "kernels/pick.h"
 #include "models/model.h"
 #include "runtime/disk_store.h"
@@ -103,8 +103,8 @@ weights::MemoryRequest memory_request(const InstanceOptions& options, const Size
   request.weight_bytes = sizes.weight_bytes;
   request.scratch_bytes = sizes.scratch_bytes;
   request.block_bytes = sizes.geometry.block_bytes;
-  request.blocks_per_seq =
-      cache::max_blocks_of_sequence(sizes.geometry, sizes.geometry.max_len, sched::max_chunk(sched_options(options, sizes)));
+  request.blocks_per_seq = cache::max_blocks_of_sequence(sizes.geometry, sizes.geometry.max_len,
+                                                         sched::max_chunk(sched_options(options, sizes)));
   request.max_model_len = sizes.geometry.max_len;
   request.max_num_seqs = options.max_num_seqs;
   request.kv_cache_bytes = options.kv_cache_bytes;
@@ -151,7 +151,8 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
   sizes.available_bytes = options.memory_limit_bytes > 0
                               ? options.memory_limit_bytes
                               : static_cast<uint64_t>(static_cast<double>(free_bytes) * kMemoryShare);
-  if (!options.kv_disk_path.empty()) sizes.available_bytes -= std::min(sizes.available_bytes / 2, 2 * kTierStagingBytes);
+  if (!options.kv_disk_path.empty())
+    sizes.available_bytes -= std::min(sizes.available_bytes / 2, 2 * kTierStagingBytes);
   sizes.max_rows = std::max({kDefaultBudget, options.max_num_batched_tokens, options.max_num_seqs + kSpareRows});
   TRY(plan_blocks(options, sizes));  // refuses before a byte of weights is read
   return sizes;
@@ -238,8 +239,7 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
   disk.layout = {.layout = kv_layout_name(loaded.file, sizes.geometry, options.kv_cache_dtype, isa),
                  .block_tokens = sizes.geometry.block_tokens,
                  .block_bytes = sizes.geometry.block_bytes};
-  auto store =
-      TRY(runtime::DiskStore::open(disk, [&workers](flow::BlockId id) { return workers.kv().block(id); }));
+  auto store = TRY(runtime::DiskStore::open(disk, [&workers](flow::BlockId id) { return workers.kv().block(id); }));
   LOG(LogLevel::kInfo, "KV cache on disk: {} MiB of {} MiB used", store->totals().bytes >> 20,
       options.kv_disk_bytes >> 20);
   return std::unique_ptr<flow::TierStore>(std::move(store));

@@ -1,5 +1,6 @@
-// The file of one entry of the disk tier: a header that says what it is, the tokens, then the blocks of the KvGroups that
-// are present, ascending. Little-endian, as the machine. Persistent: raise kRecordVersion when anything here changes.
+// The file of one entry of the disk tier: a header that says what it is, the tokens, then the blocks of the KvGroups
+// that are present, ascending. Little-endian, as the machine. Persistent: raise kRecordVersion when anything here
+// changes.
 //   0  8 bytes "MRKVBLK" and a zero    8  u32 version          12  u32 KvGroups, bit g: KvGroup g
 //  16  32 bytes name of the layout    48  32 bytes own name    80  32 bytes name of the parent
 // 112  u32 block_tokens  116 u32 zero  120 u64 block_bytes     128 u64 checksum of all other bytes
@@ -33,7 +34,8 @@ size_t record_data_offset(const RecordLayout& layout);
 std::vector<uint8_t> begin_record(const RecordLayout& layout, const flow::TierBlock& block);
 void seal_record(std::span<uint8_t> record);
 
-// Is this a whole record of `want`, with at least its KvGroups? kBadFile says what differs. Returns the KvGroups it has.
+// Is this a whole record of `want`, with at least its KvGroups? kBadFile says what differs. Returns the KvGroups it
+// has.
 Result<uint32_t> check_record(std::span<const uint8_t> record, const RecordLayout& layout, const flow::TierBlock& want);
 
 // "<64 hex digits of the name>-<2 hex digits of the KvGroups>.kv", and back; kBadFile for any other name.

@@ -2,7 +2,8 @@
 // and removes.
 //  1. A file is trusted for nothing: layout, prefix, tokens and checksum are compared before a byte is used; what fails
 //     is removed and is a miss. So nothing is synced to the device: after a power cut torn files are misses.
-//  2. A file with its final name was written whole; a process killed at any point leaves at most one "aside" file, which
+//  2. A file with its final name was written whole; a process killed at any point leaves at most one "aside" file,
+//  which
 //     the next start removes.
 //  3. The files together hold at most max_bytes, those of other models too: the least recently used goes first. Use is
 //     kept in the file times, so the order survives a restart.

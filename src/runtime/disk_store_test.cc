@@ -40,7 +40,8 @@ flow::TierName name_of(uint32_t number) {
 }
 
 flow::TierBlock entry_of(uint32_t number, uint32_t kv_groups = 3) {
-  flow::TierBlock block{.name = name_of(number), .parent = name_of(number + 1'000'000), .tokens = {}, .kv_groups = kv_groups};
+  flow::TierBlock block{
+      .name = name_of(number), .parent = name_of(number + 1'000'000), .tokens = {}, .kv_groups = kv_groups};
   for (uint32_t i = 0; i < kBlockTokens; ++i) block.tokens.push_back(static_cast<TokenId>(number * 10 + i));
   return block;
 }

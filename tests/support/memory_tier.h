@@ -45,9 +45,8 @@ class MemoryTier final : public flow::TierStore {
         }
         load.entries.push_back(found->second);
       }
-      events_.push_back({.kind = flow::TierEventKind::kLoaded,
-                         .load = id,
-                         .n_blocks = static_cast<uint32_t>(load.entries.size())});
+      events_.push_back(
+          {.kind = flow::TierEventKind::kLoaded, .load = id, .n_blocks = static_cast<uint32_t>(load.entries.size())});
     }
     if (faults && chance_(20) && !entries_.empty()) {
       events_.push_back({.kind = flow::TierEventKind::kRemoved, .name = entries_.begin()->first});
