@@ -9,15 +9,15 @@
 namespace millrace::engine {
 
 bool Engine::State::apply(Tick now) {
+  bool busy = tiers != nullptr && turn_tiers(now);  // before requests look for what lies below
   inbox.drain(messages);
   for (Message& message : messages) {
     if (options.event_log != nullptr) options.event_log->add_message(message);
     handle(message, now);
   }
-  bool busy = !messages.empty();
+  busy |= !messages.empty();
   messages.clear();
-  busy = run_timers(now) || busy;
-  return (tiers != nullptr && turn_tiers(now)) || busy;
+  return run_timers(now) || busy;
 }
 
 bool Engine::State::turn_tiers(Tick now) {

@@ -31,6 +31,9 @@ Result<void> Engine::validate(const EngineOptions& options) {
     if (group.kind == flow::KvGroupKind::kWindow && group.window_tokens == 0) return usage("a KV window of 0 tokens");
   }
   if (kv.block_tokens == 0) return usage("KV blocks of 0 tokens");
+  if (options.tier != nullptr && options.event_log != nullptr) {
+    return usage("events cannot be recorded with a disk tier: what it loads is no recorded input");
+  }
   if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
   if (sched.max_live == 0 || sched.depth == 0 || sched.c_min == 0) {
     return usage(

@@ -171,7 +171,6 @@ Result<void> Instance::warm_up() {
   job.arrival = clock_.now();
   auto answer = generate_blocking(*this, std::move(job), {});
   if (!answer.ok()) return answer.take_error();
-  engine_->reset_prefix_cache();
   // The last event is emitted just before its step is counted.
   for (int i = 0; i < kWarmUpPolls && engine_->stats().has_work; ++i) std::this_thread::sleep_for(kWatchInterval / 100);
   baseline_ = engine_->stats();
