@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/byte_reader.h"
+#include "base/checksum.h"
 #include "base/macros.h"
 #include "engine/engine.h"
 #include "engine/options_json.h"
@@ -42,6 +44,9 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
   put_signed(out, r.deadline);
   put(out, r.n);
   put(out, r.use_prefix_cache ? 1 : 0);
+  put(out, r.retention);
+  put_signed(out, r.session_ttl);
+  put(out, checksum64(as_bytes(r.session)));  // it matters only which are equal
   put(out, r.sampling.seed);
   put(out, r.sampling.max_tokens);
   put(out, r.sampling.min_tokens);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "cache/block_pool.h"
 #include "engine/event_log.h"
 #include "engine/options_json.h"
 
@@ -65,6 +66,9 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   r.deadline = TRY(signed_number());
   r.n = static_cast<uint32_t>(TRY(number(kMaxForks)));
   r.use_prefix_cache = TRY(number(1)) == 1;
+  r.retention = static_cast<uint8_t>(TRY(number(cache::kPriorities - 1)));
+  r.session_ttl = TRY(signed_number());
+  r.session = fmt::format("{:x}", TRY(number(UINT64_MAX)));
   flow::SamplingParams& s = r.sampling;
   s.seed = TRY(number(UINT64_MAX));
   s.max_tokens = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
