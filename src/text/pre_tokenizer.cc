@@ -17,78 +17,63 @@ namespace {
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-struct Part {
-  TextSpan span;
-  bool is_match = false;
-};
-
-// One piece cut at its matches, by behaviour; empty results are left out.
-void split_piece(const std::vector<Part>& parts, SplitBehavior behavior, std::vector<TextSpan>& out) {
-  const auto push = [&out](TextSpan span) {
-    if (span.end > span.begin) out.push_back(span);
-  };
-  const size_t first = out.size();
-  bool previous = false;
-  switch (behavior) {
-    case SplitBehavior::kIsolated:
-      for (const Part& part : parts) push(part.span);
-      return;
-    case SplitBehavior::kRemoved:
-      for (const Part& part : parts) {
-        if (!part.is_match) push(part.span);
-      }
-      return;
-    case SplitBehavior::kContiguous:
-      for (const Part& part : parts) {
-        if (out.size() > first && part.is_match == previous) {
-          out.back().end = part.span.end;
-        } else {
-          push(part.span);
-        }
-        previous = part.is_match;
-      }
-      return;
-    case SplitBehavior::kMergedWithPrevious:
-      for (const Part& part : parts) {
-        if (part.is_match && !previous && out.size() > first) {
-          out.back().end = part.span.end;
-        } else {
-          push(part.span);
-        }
-        previous = part.is_match;
-      }
-      return;
-    case SplitBehavior::kMergedWithNext: {
-      for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
-        if (part->is_match && !previous && out.size() > first) {
-          out.back().begin = part->span.begin;
-        } else {
-          push(part->span);
-        }
-        previous = part->is_match;
-      }
-      std::reverse(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
-      return;
+// Cuts pieces at their matches, by behaviour. The parts of a piece come in order; empty ones are left out.
+class Splitter {
+ public:
+  Splitter(SplitBehavior behavior, std::vector<TextSpan>& out) : behavior_(behavior), out_(out) {}
+  void begin_piece() {
+    first_ = out_.size();
+    previous_ = false;
+  }
+  void add(TextSpan part, bool is_match) {
+    bool begun = out_.size() > first_;
+    bool joins = false;
+    switch (behavior_) {
+      case SplitBehavior::kIsolated:
+        break;
+      case SplitBehavior::kRemoved:
+        if (is_match) return;
+        break;
+      case SplitBehavior::kContiguous:
+        joins = is_match == previous_;
+        break;
+      case SplitBehavior::kMergedWithPrevious:
+        joins = is_match && !previous_;
+        break;
+      case SplitBehavior::kMergedWithNext:
+        joins = !is_match && previous_;
+        break;
+    }
+    previous_ = is_match;
+    if (begun && joins) {
+      out_.back().end = part.end;
+    } else if (part.end > part.begin) {
+      out_.push_back(part);
     }
   }
-}
+
+ private:
+  SplitBehavior behavior_;
+  std::vector<TextSpan>& out_;
+  size_t first_ = 0;  // in out_: begin of this piece
+  bool previous_ = false;
+};
 
 // Cuts every piece at `matches` (in order, inside the pieces).
 void split_pieces(PreTokens& tokens, const std::vector<TextSpan>& matches, bool invert, SplitBehavior behavior) {
   std::vector<TextSpan> out;
   out.reserve(tokens.pieces.size() + matches.size());
+  Splitter splitter(behavior, out);
   size_t next = 0;
-  std::vector<Part> parts;
   for (const TextSpan& piece : tokens.pieces) {
-    parts.clear();
+    splitter.begin_piece();
     size_t at = piece.begin;
     for (; next < matches.size() && matches[next].begin < piece.end; ++next) {
-      if (matches[next].begin > at) parts.push_back({{at, matches[next].begin}, invert});
-      parts.push_back({matches[next], !invert});
+      if (matches[next].begin > at) splitter.add({at, matches[next].begin}, invert);
+      splitter.add(matches[next], !invert);
       at = matches[next].end;
     }
-    if (at < piece.end) parts.push_back({{at, piece.end}, invert});
-    split_piece(parts, behavior, out);
+    if (at < piece.end) splitter.add({at, piece.end}, invert);
   }
   tokens.pieces = std::move(out);
 }
@@ -116,7 +101,7 @@ void split_words(PreTokens& tokens) {
       const Rune rune = rune_at(std::string_view(tokens.text).substr(0, piece.end), at);
       const int kind = !rune.valid ? 2 : is_space_rune(rune.code) ? 0 : is_word_rune(rune.code) ? 1 : 2;
       if (kind != 0 && kind == previous) {
-        out.back().end = at + rune.n_bytes;
+        out.back() = {out.back().begin, at + rune.n_bytes};
       } else if (kind != 0) {
         out.push_back({at, at + rune.n_bytes});
       }

@@ -18,9 +18,12 @@
 
 namespace millrace::text {
 
+// Bytes [begin, end) of a text of less than 2 GiB; a long text has millions of them.
 struct TextSpan {
-  size_t begin = 0;  // bytes
-  size_t end = 0;
+  TextSpan() = default;
+  TextSpan(size_t from, size_t to) : begin(static_cast<uint32_t>(from)), end(static_cast<uint32_t>(to)) {}
+  uint32_t begin = 0;
+  uint32_t end = 0;
 };
 
 class SplitPattern {
