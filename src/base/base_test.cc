@@ -84,6 +84,8 @@ TEST(JsonTest, RefusesWhatTheDoorForbids) {
   EXPECT_THAT(message("{\"a\":1,\"a\":2}"), HasSubstr("duplicate key \"a\""));
   EXPECT_THAT(message("[[[1]]]", {.depth = 2}), HasSubstr("nesting deeper than 2"));
   EXPECT_THAT(message("[1,2,3]", {.nodes = 3}), HasSubstr("more than 3 values"));
+  EXPECT_THAT(message("[[],[],[]]", {.bytes = 200}), HasSubstr("too many small values"));
+  EXPECT_THAT(message("[[],[],[]]", {.bytes = 256}), HasSubstr("accepted"));
   EXPECT_THAT(message("\"\\ud800\""), HasSubstr("not valid JSON at byte"));
   EXPECT_THAT(message("\"\xff\""), HasSubstr("not valid JSON at byte"));
   EXPECT_THAT(message("[1,]"), HasSubstr("not valid JSON at byte 4"));

@@ -12,6 +12,12 @@
 namespace millrace {
 namespace {
 
+// What the allocator takes for a string's object, an object's or array's own lists, and a key of a member.
+constexpr size_t kStringBytes = 48;
+constexpr size_t kObjectBytes = 128;
+constexpr size_t kArrayBytes = 64;
+constexpr size_t kKeyBytes = 32;
+
 constexpr size_t kIndexFrom = 16;  // members; below this a scan is faster than the index
 
 // Fills object.index; false when two members share a key (the name is then in duplicate).
@@ -47,12 +53,17 @@ class Builder {
       return fail(ErrorCode::kInvalidJson, fmt::format("number {} is out of range", quote_for_message(text)));
     return add(Json(value));
   }
-  bool string(std::string& value) { return add(Json(std::move(value))); }
+  bool string(std::string& value) {
+    constexpr size_t kLong = 4096;  // the reader's buffer grows by doubling: a long text is copied to its own size
+    return spend(kStringBytes + value.size()) &&
+           add(value.size() < kLong ? Json(std::move(value)) : Json(std::string(value)));
+  }
   bool binary(nlohmann::json::binary_t&) { return false; }
-  bool start_object(size_t) { return open(Json::object()); }
+  bool start_object(size_t) { return spend(kObjectBytes) && open(Json::object()); }
   bool key(std::string& name) {
+    size_t bytes = kKeyBytes + name.size();
     keys_.push_back(std::move(name));
-    return true;
+    return spend(bytes);
   }
   bool end_object() {
     std::string duplicate;
@@ -61,7 +72,7 @@ class Builder {
     }
     return close();
   }
-  bool start_array(size_t) { return open(Json::array()); }
+  bool start_array(size_t) { return spend(kArrayBytes) && open(Json::array()); }
   bool end_array() { return close(); }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) {
     // what() ends with the reason after the last "; " or ": ", without library names or addresses
@@ -85,12 +96,17 @@ class Builder {
     failed_ = true;
     return false;
   }
+  bool spend(size_t bytes) {
+    bytes_ += bytes;
+    if (bytes_ <= limits_.bytes) return true;
+    return fail(ErrorCode::kInvalidJson, "too many small values for its length");
+  }
   bool count() {
     if (++nodes_ > limits_.nodes)
       return fail(ErrorCode::kInvalidJson, fmt::format("more than {} values", limits_.nodes));
     return true;
   }
-  bool add(Json value) { return count() && place(std::move(value)); }
+  bool add(Json value) { return count() && spend(sizeof(Json)) && place(std::move(value)); }
   bool place(Json value) {
     if (stack_.empty()) {
       root_ = std::move(value);
@@ -112,7 +128,10 @@ class Builder {
   bool close() {
     Json done = std::move(stack_.back());
     stack_.pop_back();
-    if (done.is_array()) done.as_array().shrink_to_fit();
+    if (done.is_array()) {
+      JsonArray& array = done.as_array();
+      if (array.capacity() > array.size() + array.size() / 4) array.shrink_to_fit();
+    }
     return place(std::move(done));
   }
 
@@ -121,6 +140,7 @@ class Builder {
   std::vector<std::string> keys_;
   Json root_;
   uint32_t nodes_ = 0;
+  uint64_t bytes_ = 0;
   bool failed_ = false;
   Error error_;
 };

@@ -98,8 +98,9 @@ struct JsonObject {
 };
 
 struct JsonLimits {
-  uint32_t depth = 64;         // levels of arrays and objects
-  uint32_t nodes = 1'000'000;  // values in all
+  uint32_t depth = 64;          // levels of arrays and objects
+  uint32_t nodes = 1'000'000;   // values in all
+  uint64_t bytes = UINT64_MAX;  // memory of the document, estimated
 };
 
 // The document, or kInvalidJson / kDuplicateKey with the byte offset in the message ("not valid JSON at byte 17: ...").

@@ -14,6 +14,10 @@ namespace {
 
 using instance::Instance;
 
+// Of a body as values: 8 bytes a byte, as many short numbers in an array need, and some for small bodies.
+constexpr uint64_t kJsonShare = 8;
+constexpr uint64_t kJsonBytes = 8 * 1024 * 1024;
+
 HttpReply reply_of(ServerContext& context, Result<std::string> body) {
   return body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()});
 }
@@ -85,6 +89,7 @@ Result<Json> parse_body(std::string body, const Limits& limits) {
   JsonLimits json_limits;
   json_limits.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth]);
   json_limits.nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes]);
+  json_limits.bytes = kJsonShare * body.size() + kJsonBytes;
   Result<Json> parsed = parse_json(body, json_limits);
   if (!parsed.ok()) {
     Error error = parsed.take_error();

@@ -42,6 +42,7 @@ inline text::TokenizerSpec byte_tokenizer_spec() {
   }
   text::PreTokenizerStep split;
   split.kind = text::PreTokenizerKind::kByteLevel;
+  split.use_regex = true;
   spec.pre_tokenizers.push_back(split);
   text::DecoderStep decoder;
   decoder.kind = text::DecoderKind::kByteLevel;
