@@ -22,6 +22,7 @@
 #include "instance/kv_layout.h"
 #include "instance/model_store.h"
 #include "instance/model_text.h"
+#include "instance/template_check.h"
 #include "kernels/pick.h"
 #include "models/model.h"
 #include "runtime/disk_store.h"
@@ -268,6 +269,9 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   if (!report(progress, "tokenizer", 0.0)) return given_up();
   text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file));
   auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
+  if (chat_template) {
+    for (const std::string& text : template_warnings(*chat_template, tokenizer)) LOG(LogLevel::kWarning, "{}", text);
+  }
 
   cpu_set_t engine_mask = make_pool(*loaded, options);
   loaded->model = TRY(models::load_model(
