@@ -59,6 +59,8 @@ constexpr std::array kRows = {
     framing(Code::kSlowReader, 408, "Request Timeout", Retry::kRetry),
     ErrorRow{Code::kRateLimitExceeded, 429, "rate_limit_error", "Too Many Requests", "unavailable_error",
              Retry::kRetryAfter},
+    ErrorRow{Code::kKeyConcurrency, 429, "rate_limit_error", "Too Many Requests", "unavailable_error",
+             Retry::kRetryAfter},
     ErrorRow{Code::kNotSupported, 501, "not_supported_error", "NotImplementedError", "not_supported_error",
              Retry::kDoNotRetry},
     unavailable(Code::kQueueFull),

@@ -22,6 +22,7 @@ struct ServeFlags {
   ModelFlags model;
   std::string host = "127.0.0.1";
   int64_t port = 8000;
+  std::string uds;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::vector<std::string> admin_keys;
@@ -45,6 +46,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   declare_model_flags(set, f.model);
   set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
   set.add("-p,--port", &f.port, "port; 0 = any free one");
+  set.add("--uds", &f.uds, "path of a Unix socket to listen on; --host and --port are then not used");
   set.add("--api-key", &f.api_keys, "repeatable; also MILLRACE_API_KEY, VLLM_API_KEY, LLAMA_API_KEY");
   set.add("--api-key-file", &f.api_key_file, "one key a line");
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
@@ -109,6 +111,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
                  "--error-style"};
   out.host = f.host;
   out.port = static_cast<uint16_t>(f.port);
+  out.uds = f.uds;
   out.api_keys = TRY(keys_of(f));
   out.admin_keys = f.admin_keys;
   out.allowed_origins = f.origins;

@@ -25,6 +25,7 @@ constexpr Limit kLimits[] = {
     {Id::kConnectionsPerIp, "connections_per_ip", 1024, 1'000'000, "items", "--limit-connections-per-ip",
      Code::kRateLimitExceeded},
     {Id::kPipelined, "pipelined", 16, 256, "items", "--limit-pipelined", Code::kQueueFull},
+    {Id::kRequestsPerKey, "requests_per_key", 256, 65536, "items", "--limit-requests-per-key", Code::kKeyConcurrency},
     {Id::kJsonDepth, "json_depth", 64, 512, "levels", "--limit-json-depth", Code::kInvalidJson},
     {Id::kJsonNodes, "json_nodes", 1'000'000, 10'000'000, "values", "--limit-json-nodes", Code::kInvalidJson},
     {Id::kMessages, "messages", 4096, 100'000, "items", "--limit-messages", Code::kInvalidValue},

@@ -25,6 +25,7 @@ enum class LimitId : uint8_t {
   kConnections,
   kConnectionsPerIp,
   kPipelined,
+  kRequestsPerKey,
   kJsonDepth,
   kJsonNodes,
   kMessages,

@@ -44,6 +44,7 @@ constexpr std::array kSlugs = {
     Row{ErrorCode::kUnsupportedMediaType, "unsupported_media_type"},
     Row{ErrorCode::kSlowReader, "slow_reader"},
     Row{ErrorCode::kRateLimitExceeded, "rate_limit_exceeded"},
+    Row{ErrorCode::kKeyConcurrency, "key_concurrency"},
     Row{ErrorCode::kNotSupported, "not_supported"},
     Row{ErrorCode::kQueueFull, "queue_full"},
     Row{ErrorCode::kLoading, "loading"},

@@ -44,6 +44,7 @@ enum class ErrorCode : uint8_t {
   kUnsupportedMediaType,
   kSlowReader,
   kRateLimitExceeded,
+  kKeyConcurrency,
   kNotSupported,
   kQueueFull,
   kLoading,

@@ -12,6 +12,8 @@
 namespace millrace::instance {
 namespace {
 
+constexpr uint64_t kBusyPercent = 92;  // of KV in use: requests of low priority are refused
+
 double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
 
 // What the job waits with: its prompts or messages.
@@ -92,13 +94,22 @@ void Session::accept(Prepared prepared) {
   n_choices_ = static_cast<uint32_t>(choices_.size());
   cached_.assign(prompts_.size(), 0);
   times_.assign(n_choices_, {});
-  double predicted = instance_->estimate().ttft_s(instance_->stats().queued_tokens, n_tokens);
+  engine::EngineStats stats = instance_->stats();
+  double predicted = instance_->estimate().ttft_s(stats.queued_tokens, n_tokens);
   predicted_ttft_ms_ = static_cast<uint64_t>(predicted * 1000.0);
   if (params.caller.timeout_s && predicted > *params.caller.timeout_s) {
     fail({Error{ErrorCode::kDeadlineUnreachable,
                 fmt::format("the first token is predicted after {} ms, the deadline is {} ms", predicted_ttft_ms_,
                             static_cast<int64_t>(*params.caller.timeout_s * 1000.0)),
                 "timeout"}});
+    return;
+  }
+  uint64_t in_use = uint64_t{stats.kv_blocks_active} + stats.kv_blocks_cooling;
+  if (params.caller.priority > 0 && in_use * 100 >= uint64_t{stats.kv_blocks_total} * kBusyPercent) {
+    fail({Error{ErrorCode::kMemoryPressure,
+                fmt::format("{} of {} KV blocks are in use: no requests of low priority are taken", in_use,
+                            stats.kv_blocks_total),
+                "priority"}});
     return;
   }
   phase_ = SessionPhase::kRunning;

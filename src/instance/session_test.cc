@@ -8,6 +8,7 @@
 
 #include "instance/blocking_notifier.h"
 #include "instance/choice.h"
+#include "instance/template_check.h"
 #include "tests/support/echo_instance.h"
 
 namespace millrace::instance {
@@ -59,6 +60,7 @@ TEST(Session, RefusalsAreErrors) {
 
 TEST(Session, DeltaCallbackCancels) {
   EchoInstance echo = make_echo();
+  echo.switches->step_us = 200;  // else the answer may be complete before the first delta is read
   int n_deltas = 0;
   Job job = completion("abc");
   job.params().sampling.ignore_eos = true;
@@ -90,6 +92,26 @@ TEST(Session, UserTextNeverBecomesSpecialTokens) {
   Prepared prepared = echo.instance->text().prepare(job, 1);
   ASSERT_FALSE(prepared.error);
   EXPECT_EQ(prepared.prompts[0].tokens, (std::vector<TokenId>{257, '<', 'b', 'o', 't', '>', 258}));
+}
+
+TEST(TemplateCheck, OddTemplatesAreNamed) {
+  text::TokenizerSpec spec = testing::byte_tokenizer_spec();
+  spec.bos = testing::kUserToken;
+  auto tokenizer = text::Tokenizer::create(std::move(spec));
+  ASSERT_TRUE(tokenizer.ok());
+  auto warnings = [&](const std::string& source) {
+    auto chat = text::ChatTemplate::parse(source, Limits());
+    EXPECT_TRUE(chat.ok()) << source;
+    std::string joined;
+    for (const std::string& text : template_warnings(*chat, *tokenizer)) joined += text + "\n";
+    return joined;
+  };
+  EXPECT_EQ(warnings("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"), "");
+  EXPECT_EQ(warnings("{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"), "");
+  EXPECT_EQ(warnings("{{ bos_token }}hello"), "the chat template never prints the user's message\n");
+  EXPECT_EQ(warnings("{{ bos_token }}{{ bos_token }}{{ messages[0]['content'] }}"),
+            "the chat template prints <user> twice\n");
+  EXPECT_EQ(warnings("{{ raise_exception('no') }}").find("the chat template fails"), 0u);
 }
 
 TEST(Session, SaltsSeparateScopes) {

@@ -120,7 +120,7 @@ Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, con
     text::EncodeOptions options;
     options.add_special = params.prompt.add_special_tokens;
     prepared.tokens = TRY(parts_.tokenizer.encode(*text, options));
-    prepared.text = *text;
+    if (params.output.echo || params.output.return_prompt_text) prepared.text = *text;
   } else {
     prepared.tokens = std::get<std::vector<TokenId>>(input);
     if (params.output.echo || params.output.return_prompt_text) {

@@ -30,6 +30,7 @@ constexpr int kUnsentHighWater = 32 * 1024;
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr size_t kMinBodyRate = 1024;  // bytes per second, averaged after 10 s
 constexpr auto kBodyRateGrace = std::chrono::seconds(10);
+constexpr int64_t kLargeBody = 256 * 1024;  // smaller bodies are always received
 
 size_t count_heads(std::string_view bytes) {
   size_t n = 0;
@@ -37,13 +38,51 @@ size_t count_heads(std::string_view bytes) {
   return n;
 }
 
+// Given back when the answer has ended.
+struct KeyPlace {
+  KeyPlace(ServerContext& in, uint32_t of) : context(in), tenant(of) {}
+  ~KeyPlace() { context.leave_key(tenant); }
+  KeyPlace(const KeyPlace&) = delete;
+  KeyPlace& operator=(const KeyPlace&) = delete;
+  ServerContext& context;
+  uint32_t tenant;
+};
+
+struct CallCount {
+  explicit CallCount(ServerContext& in) : context(in) { context.n_calls.fetch_add(1); }
+  ~CallCount() { context.n_calls.fetch_sub(1); }
+  CallCount(const CallCount&) = delete;
+  CallCount& operator=(const CallCount&) = delete;
+  ServerContext& context;
+};
+
+// The part of one body in all that are being received.
+struct BodyBytes {
+  explicit BodyBytes(ServerContext& in) : context(in) {}
+  ~BodyBytes() { context.body_bytes.fetch_sub(n_bytes); }
+  BodyBytes(const BodyBytes&) = delete;
+  BodyBytes& operator=(const BodyBytes&) = delete;
+  // False when all bodies together are too large and this is one of those to blame.
+  bool add(size_t n) {
+    n_bytes += static_cast<int64_t>(n);
+    int64_t all = context.body_bytes.fetch_add(static_cast<int64_t>(n)) + static_cast<int64_t>(n);
+    return n_bytes < kLargeBody || all <= context.options.limits[LimitId::kQueuedBytes];
+  }
+  ServerContext& context;
+  int64_t n_bytes = 0;
+};
+
 }  // namespace
 
-Connection::Connection(ServerContext& context, IoThread& io, asio::ip::tcp::socket socket)
+Connection::Connection(ServerContext& context, IoThread& io, Socket socket)
     : context_(&context), io_(&io), socket_(std::move(socket)), event_(socket_.get_executor()) {
   boost::system::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentHighWater, sizeof(kUnsentHighWater));
+  constexpr int kOn = 1;
+  ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof(kOn));
+  int over_tcp = ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentHighWater,
+                              sizeof(kUnsentHighWater));
+  // A Unix socket holds in its send buffer what the reader has not taken; the kernel doubles the number.
+  if (over_tcp != 0) socket_.set_option(asio::socket_base::send_buffer_size(kUnsentHighWater / 2), ignored);
   socket_.non_blocking(true, ignored);
   io_->add(*this);
 }
@@ -58,7 +97,7 @@ size_t Connection::read_ahead_limit() const {
 void Connection::listen() {
   if (reading_ || gone_ || in_.size() >= read_ahead_limit()) return;
   reading_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_read, [this](boost::system::error_code error) {
+  socket_.async_wait(asio::socket_base::wait_read, [this](boost::system::error_code error) {
     reading_ = false;
     if (error) {
       gone_ = true;
@@ -206,6 +245,7 @@ asio::awaitable<bool> Connection::read_body(HttpParser& parser, const HttpReques
   TimePoint begin = steady_clock::now();
   TimePoint last = begin;
   size_t total = 0;
+  BodyBytes share(*context_);
   if (head.expects_continue && in_.empty() && !parser.done()) send("HTTP/1.1 100 Continue\r\n\r\n");
   while (!parser.done()) {
     Result<size_t> used = parser.put_body(in_);
@@ -215,6 +255,12 @@ asio::awaitable<bool> Connection::read_body(HttpParser& parser, const HttpReques
     }
     in_.erase(0, *used);
     total += *used;
+    if (!share.add(*used)) {
+      Error error{ErrorCode::kQueueFull, "the bodies of requests being received hold too much memory", ""};
+      context_->metrics.count_refusal(error.code);
+      refuse_bytes(error);
+      co_return false;
+    }
     TimePoint now = steady_clock::now();
     if (*used > 0) last = now;
     if (parser.done()) break;
@@ -257,7 +303,12 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
   Result<Principal> checked = context_->keys.check(request, route->auth);
   if (!checked.ok()) return context_->error_reply({checked.error()});
   who = *checked;
-  return check_body_headers(*context_, request, *route);
+  std::optional<HttpReply> refusal = check_body_headers(*context_, request, *route);
+  if (refusal || !route->has_body) return refusal;
+  Result<void> entered = context_->enter_key(who.tenant);
+  if (entered.ok()) return std::nullopt;
+  context_->metrics.count_refusal(entered.error().code);
+  return context_->error_reply({entered.error()});
 }
 
 asio::awaitable<bool> Connection::serve_one() {
@@ -288,9 +339,11 @@ asio::awaitable<bool> Connection::serve_one() {
     send_reply(request, std::move(*refusal));
     co_return keep_;
   }
+  KeyPlace place{*context_, route->has_body ? who.tenant : 0};
   bool complete = co_await read_body(parser, request);
   if (!complete) co_return false;
   handling_ = true;
+  CallCount count(*context_);
   co_await handle(parser.take(), *route, who);
   handling_ = false;
   co_return keep_ && !gone_;
@@ -321,7 +374,7 @@ asio::awaitable<void> Connection::finish() {
     co_await event_.wait_until(stall_deadline());
   }
   boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   TimePoint linger_end = steady_clock::now() + kLinger;
   while (linger_ && !gone_ && steady_clock::now() < linger_end) {
     in_.clear();

@@ -7,7 +7,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,9 +22,11 @@
 
 namespace millrace::server {
 
+using Socket = boost::asio::generic::stream_protocol::socket;  // TCP or Unix
+
 class Connection {
  public:
-  Connection(ServerContext& context, IoThread& io, boost::asio::ip::tcp::socket socket);
+  Connection(ServerContext& context, IoThread& io, Socket socket);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -67,7 +69,7 @@ class Connection {
 
   ServerContext* context_;
   IoThread* io_;
-  boost::asio::ip::tcp::socket socket_;
+  Socket socket_;
   Event event_;
   std::string in_;      // received and not parsed yet
   std::string out_;     // to be sent

@@ -248,6 +248,55 @@ TEST(Connection, TooManyConnections) {
   EXPECT_EQ(two.read_reply().status, 503);
 }
 
+TEST(Connection, RequestsOfOneKey) {
+  ServerOptions options = with_limit(LimitId::kRequestsPerKey, 2);
+  options.api_keys = {"one", "two"};
+  TestServer server(options);
+  server.backend().hold();
+  auto request = [](const std::string& key) {
+    return HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})", "Authorization: Bearer " + key + "\r\n");
+  };
+  HttpClient first(server.port());
+  HttpClient second(server.port());
+  first.send(request("one"));
+  second.send(request("one"));
+  ASSERT_TRUE(testing::eventually([&] { return server.context().n_generations == 2; }));
+  HttpClient third(server.port());
+  auto refused = third.request(request("one"));
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(error_code(refused), "key_concurrency");
+  EXPECT_TRUE(refused.header("Retry-After"));
+  EXPECT_EQ(server.context().metrics.value(MetricId::kRequestsShed, 7), 1.0);
+  HttpClient other(server.port());
+  other.send(request("two"));
+  ASSERT_TRUE(testing::eventually([&] { return server.context().n_generations == 3; }));
+  EXPECT_EQ(HttpClient(server.port()).get("/v1/models", "Authorization: Bearer one\r\n").status, 200);
+  second.close();  // a client that leaves gives its place back
+  HttpClient fourth(server.port());
+  ASSERT_TRUE(testing::eventually([&] { return server.context().n_generations == 2; }));
+  fourth.send(request("one"));
+  ASSERT_TRUE(testing::eventually([&] { return server.context().n_generations == 3; }));
+  server.backend().release();
+  for (HttpClient* client : {&first, &other, &fourth}) EXPECT_EQ(client->read_reply().status, 200);
+}
+
+TEST(Connection, BodiesBeingReceivedAreBoundedTogether) {
+  TestServer server(with_limit(LimitId::kQueuedBytes, 2'000'000));
+  std::string head = "POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 4000000\r\n\r\n";
+  HttpClient first(server.port());
+  HttpClient second(server.port());
+  first.send(head + std::string(1'500'000, ' '));
+  ASSERT_TRUE(testing::eventually([&] { return server.context().body_bytes == 1'500'000; }));
+  second.send(head + std::string(600'000, ' '));
+  auto refused = second.read_reply();
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(error_code(refused), "queue_full");
+  EXPECT_TRUE(refused.header("Retry-After"));
+  EXPECT_EQ(HttpClient(server.port()).post("/tokenize", R"({"prompt":"hi"})").status, 200);
+  first.close();
+  EXPECT_TRUE(testing::eventually([&] { return server.context().body_bytes == 0; }));
+}
+
 TEST(Connection, KeysOnEveryRouteOfTheTable) {
   ServerOptions options;
   options.api_keys = {"user"};
@@ -278,6 +327,60 @@ TEST(Connection, KeysOnEveryRouteOfTheTable) {
   auto reply = client.get("/v1/models");
   EXPECT_EQ(reply.header("WWW-Authenticate"), "Bearer");
   EXPECT_EQ(error_code(reply), "invalid_api_key");
+}
+
+// Rows H07, H08, H09 and H18 of bad inputs.
+TEST(Connection, BodiesThatAreNoRequest) {
+  TestServer server;
+  const std::string rows[] = {"",
+                              "{",
+                              "not json",
+                              "{}x",
+                              "[1]",
+                              "\"a\"",
+                              "null",
+                              std::string(100'000, '['),
+                              "\xEF\xBB\xBF{}",
+                              std::string("\xFE\xFF\0{\0}", 6),
+                              R"({"prompt":1e999})",
+                              "{\"prompt\":" + std::string(400, '9') + "}",
+                              R"({"prompt":"a","prompt":"b"})",
+                              "{\"prompt\":\"\xFF\"}",
+                              R"({"prompt":"\ud800"})"};
+  for (const char* path : {"/tokenize", "/v1/completions"}) {
+    for (const std::string& row : rows) {
+      HttpClient client(server.port());
+      auto reply = client.post(path, row);
+      EXPECT_EQ(reply.status, 400) << row.substr(0, 60);
+      EXPECT_TRUE(reply.complete);
+      EXPECT_EQ(client.get("/version").status, 200) << "the connection goes on after " << row.substr(0, 60);
+    }
+  }
+  HttpClient chunks(server.port());
+  std::string body = R"({"prompt":")" + std::string(200'000, 'a') + "\"}";
+  chunks.send("POST /tokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n");
+  std::string bytes;
+  for (char c : body) bytes += std::string("1\r\n") + c + "\r\n";
+  chunks.send(bytes + "0\r\n\r\n");
+  EXPECT_EQ(chunks.read_reply().json().find("count")->as_int(), 200'000);
+  EXPECT_EQ(chunks.get("/version", "Upgrade: websocket\r\nConnection: Upgrade\r\nRange: bytes=0-1\r\n").body,
+            "{\"version\":\"0.1.0\"}");
+}
+
+TEST(Connection, AbruptEndsLeaveNothing) {
+  TestServer server;
+  const char* stream = R"({"prompt":"abc","max_tokens":1000,"ignore_eos":true,"stream":true})";
+  const std::string begun[] = {"", "GET /vers", "POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{",
+                               HttpClient::post_bytes("/v1/completions", stream)};
+  for (int i = 0; i < 200; ++i) {
+    HttpClient client(server.port());
+    client.send(begun[i % 4]);
+    if (i % 8 == 7) client.receive();
+    client.reset();
+  }
+  EXPECT_TRUE(testing::eventually([&] { return server.context().n_connections == 0; }));
+  EXPECT_TRUE(testing::eventually(
+      [&] { return server.instance().router().n_open() == 0 && server.instance().stats().kv_blocks_active == 0; }));
 }
 
 TEST(Connection, CorsOnlyForListedOrigins) {

@@ -72,17 +72,21 @@ HttpReply ServerContext::error_reply(const api::ApiError& error) {
 }
 
 bool ServerContext::enter_address(const std::string& address) {
-  std::lock_guard lock(addresses_mutex_);
-  int64_t& count = addresses_[address];
-  if (count >= options.limits[LimitId::kConnectionsPerIp]) return false;
-  ++count;
-  return true;
+  return address.empty() || addresses_.enter(address, options.limits[LimitId::kConnectionsPerIp]);
 }
 
 void ServerContext::leave_address(const std::string& address) {
-  std::lock_guard lock(addresses_mutex_);
-  auto found = addresses_.find(address);
-  if (found != addresses_.end() && --found->second <= 0) addresses_.erase(found);
+  if (!address.empty()) addresses_.leave(address);
+}
+
+Result<void> ServerContext::enter_key(uint32_t tenant) {
+  int64_t limit = options.limits[LimitId::kRequestsPerKey];
+  if (tenant == 0 || keys_in_use_.enter(tenant, limit)) return {};
+  return Error{ErrorCode::kKeyConcurrency, fmt::format("more than {} requests of this key at a time", limit), ""};
+}
+
+void ServerContext::leave_key(uint32_t tenant) {
+  if (tenant != 0) keys_in_use_.leave(tenant);
 }
 
 }  // namespace millrace::server

@@ -3,8 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
-#include <mutex>
 #include <string>
 
 #include "api/errors.h"
@@ -13,6 +11,7 @@
 #include "server/auth.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
+#include "server/occupancy.h"
 #include "server/server_options.h"
 
 namespace millrace::server {
@@ -34,8 +33,10 @@ class ServerContext {
   std::atomic<instance::Instance*> instance{nullptr};  // null while loading
   std::atomic<Lifecycle> lifecycle{Lifecycle::kServing};
   std::atomic<double> load_fraction{0.0};
+  std::atomic<int64_t> body_bytes{0};  // of bodies that are being received
   std::atomic<uint32_t> n_connections{0};
   std::atomic<uint32_t> n_generations{0};  // generation requests not answered in full
+  std::atomic<uint32_t> n_calls{0};        // requests received in full and not answered in full
   const Tick started = clock.now();
 
   bool serving() const { return lifecycle.load(std::memory_order_acquire) == Lifecycle::kServing; }
@@ -46,13 +47,17 @@ class ServerContext {
   // The envelope of this server's error style, with the retry headers of its code.
   HttpReply error_reply(const api::ApiError& error);
 
-  // Connections of one address; false when it has too many.
+  // Connections of one address; false when it has too many. An empty address (a Unix socket) is not counted.
   bool enter_address(const std::string& address);
   void leave_address(const std::string& address);
+  // Requests with a body of one key, from their head to the end of the answer; tenant 0 (no keys are set) is not
+  // counted. kKeyConcurrency when it has too many.
+  Result<void> enter_key(uint32_t tenant);
+  void leave_key(uint32_t tenant);
 
  private:
-  std::mutex addresses_mutex_;
-  std::map<std::string, int64_t> addresses_;  // guarded by addresses_mutex_
+  Occupancy<std::string> addresses_;
+  Occupancy<uint32_t> keys_in_use_;
 };
 
 }  // namespace millrace::server

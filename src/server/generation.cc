@@ -360,6 +360,10 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
   }
   instance::Instance& instance = **usable;
   Result<instance::Job> job = co_await read_job_aside(connection, instance, request, route);
+  if (!job.ok() && job.error().code == ErrorCode::kCancelled) {
+    connection.close_after_this();
+    co_return;
+  }
   if (!job.ok()) {
     connection.send_reply(request, context.error_reply({job.error()}));
     co_return;

@@ -319,6 +319,27 @@ TEST(Generation, FullQueueIs503WithRetryAfter) {
   EXPECT_EQ(server.context().metrics.value(MetricId::kAdmissionRejections, 0), refused);
 }
 
+TEST(Generation, LowPriorityIsRefusedWhenTheCacheIsNearlyFull) {
+  EchoOptions echo;
+  echo.n_blocks = 16;
+  echo.max_len = 512;
+  TestServer server({}, echo);
+  server.backend().step_us = 5000;
+  HttpClient running(server.port());
+  running.send(HttpClient::post_bytes(
+      "/v1/completions", R"({"prompt":")" + std::string(480, 'a') + R"(","max_tokens":30,"ignore_eos":true})"));
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().kv_blocks_active >= 15; }));
+  HttpClient low(server.port());
+  auto refused = low.post("/v1/completions", R"({"prompt":"a","priority":1})");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_EQ(refused.json().find("error")->find("code")->as_string(), "memory_pressure");
+  EXPECT_TRUE(refused.header("Retry-After"));
+  EXPECT_EQ(server.context().metrics.value(MetricId::kRequestsShed, 5), 1.0);
+  EXPECT_EQ(HttpClient(server.port()).post("/v1/completions", R"({"prompt":"a"})").status, 200) << "others wait";
+  EXPECT_EQ(running.read_reply().status, 200);
+  EXPECT_EQ(low.post("/v1/completions", R"({"prompt":"a","priority":1})").status, 200);
+}
+
 TEST(Generation, ManyPromptsAreOneRequest) {
   EchoOptions echo;
   echo.max_queued_requests = 2;

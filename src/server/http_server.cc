@@ -6,7 +6,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -20,11 +20,12 @@
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/context.h"
+#include "server/descriptors.h"
 #include "server/io_thread.h"
+#include "server/listener.h"
 
 namespace millrace::server {
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 namespace {
@@ -32,7 +33,6 @@ namespace {
 constexpr auto kTick = milliseconds(20);              // how often the life cycle is looked at
 constexpr auto kSecondSignal = milliseconds(1500);    // a second signal ends the process within 2 s
 constexpr auto kLastBytes = std::chrono::seconds(1);  // for error events to leave at the end
-constexpr int kBacklog = 1024;
 constexpr int kExitDead = 5;
 
 using WorkGuard = asio::executor_work_guard<asio::io_context::executor_type>;
@@ -59,16 +59,16 @@ struct HttpServer::State {
   std::vector<std::unique_ptr<IoThread>> io;
   std::vector<std::thread> threads;
   std::vector<WorkGuard> guards;
-  std::optional<tcp::acceptor> acceptor;
+  std::optional<Listener> listener;
   std::optional<asio::signal_set> signals;
   std::unique_ptr<instance::Instance> instance;
-  uint16_t port = 0;
   std::atomic<int> n_signals{0};
   size_t next_io = 0;
+  int64_t max_connections = 0;
   bool abandoned = false;  // a hung engine thread may still look at all of this
 
   asio::awaitable<void> accept_loop();
-  void start_connection(tcp::socket socket, std::string address);
+  void start_connection(Socket socket, std::string address);
   void wait_for_signal();
   void start_threads();
   void stop_threads();
@@ -80,7 +80,7 @@ struct HttpServer::State {
 
 namespace {
 
-asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, tcp::socket socket, std::string address) {
+asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, Socket socket, std::string address) {
   {
     Connection connection(context, io, std::move(socket));
     co_await connection.run();
@@ -91,20 +91,20 @@ asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, tcp::
 }
 
 // One write without waiting, for connections that are refused at once.
-void refuse_socket(ServerContext& context, tcp::socket socket, const Error& error) {
+void refuse_socket(ServerContext& context, Socket socket, const Error& error) {
   HttpReply reply = context.error_reply({error});
   std::string bytes = reply_head(reply, false, true) + reply.body;
   boost::system::error_code ignored;
   socket.non_blocking(true, ignored);
   socket.write_some(asio::buffer(bytes), ignored);
-  socket.shutdown(tcp::socket::shutdown_both, ignored);
+  socket.shutdown(asio::socket_base::shutdown_both, ignored);
 }
 
 }  // namespace
 
-void HttpServer::State::start_connection(tcp::socket socket, std::string address) {
+void HttpServer::State::start_connection(Socket socket, std::string address) {
   const Limits& limits = context.options.limits;
-  if (context.n_connections.load() >= static_cast<uint32_t>(limits[LimitId::kConnections])) {
+  if (context.n_connections.load() >= max_connections) {
     refuse_socket(context, std::move(socket), {ErrorCode::kQueueFull, "too many connections", ""});
     return;
   }
@@ -124,14 +124,15 @@ void HttpServer::State::start_connection(tcp::socket socket, std::string address
   }
   // Another loop takes it over, so that all of its handlers run there.
   auto protocol = socket.local_endpoint().protocol();
-  tcp::socket moved(thread.context(), protocol, socket.release());
+  Socket moved(thread.context(), protocol, socket.release());
   asio::co_spawn(thread.context(), run_connection(context, thread, std::move(moved), std::move(address)),
                  asio::detached);
 }
 
 asio::awaitable<void> HttpServer::State::accept_loop() {
-  while (acceptor->is_open()) {
-    auto [error, socket] = co_await acceptor->async_accept(asio::as_tuple(asio::use_awaitable));
+  Listener::Acceptor& acceptor = listener->acceptor();
+  while (acceptor.is_open()) {
+    auto [error, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
     if (error == asio::error::operation_aborted) co_return;
     if (error) {
       // Out of descriptors: what is open goes on, and closes some.
@@ -142,7 +143,7 @@ asio::awaitable<void> HttpServer::State::accept_loop() {
     boost::system::error_code gone;
     auto peer = socket.remote_endpoint(gone);
     if (gone) continue;
-    start_connection(std::move(socket), peer.address().to_string());
+    start_connection(std::move(socket), peer_address(peer));
   }
 }
 
@@ -171,7 +172,7 @@ void HttpServer::State::stop_threads() {
   context.lifecycle.store(Lifecycle::kStopping);
   asio::post(io.front()->context(), [this] {
     boost::system::error_code ignored;
-    acceptor->close(ignored);
+    listener->acceptor().close(ignored);
     if (signals) signals->cancel(ignored);
   });
   auto deadline = steady_clock::now() + kLastBytes;
@@ -218,7 +219,7 @@ Result<void> HttpServer::State::load(const InstanceProvider& provider) {
 bool HttpServer::State::drain(steady_clock::time_point deadline) {
   int n_before = n_signals.load();
   while (steady_clock::now() < deadline && n_signals.load() == n_before) {
-    if (instance->engine().drained() && context.n_generations.load() == 0) return true;
+    if (instance->engine().drained() && context.n_calls.load() == 0) return true;
     if (instance->state() == instance::InstanceState::kDead) return false;
     std::this_thread::sleep_for(kTick);
   }
@@ -263,7 +264,7 @@ int HttpServer::State::serve_until_done() {
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
-  bool loopback = is_loopback(options.host);
+  bool loopback = !options.uds.empty() || is_loopback(options.host);
   if (!loopback && options.api_keys.empty() && !options.allow_open) {
     return Error{ErrorCode::kUsage,
                  fmt::format("--host {} is open to the network and no key is set: give --api-key, or --allow-open",
@@ -273,23 +274,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
   auto state = std::make_unique<State>(std::move(options), loopback);
   const ServerOptions& all = state->context.options;
   for (uint32_t i = 0; i < std::max(1u, all.n_io_threads); ++i) state->io.push_back(std::make_unique<IoThread>());
-  asio::io_context& loop = state->io.front()->context();
-  auto cannot = [&](const boost::system::error_code& error) {
-    return Error{ErrorCode::kResource, fmt::format("cannot bind {}:{}: {}", all.host, all.port, error.message()),
-                 "--port"};
-  };
-  boost::system::error_code error;
-  auto address = asio::ip::make_address(all.host == "localhost" ? "127.0.0.1" : all.host, error);
-  if (error) return cannot(error);
-  tcp::endpoint endpoint(address, all.port);
-  tcp::acceptor acceptor(loop);
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(kBacklog, error);
-  if (error) return cannot(error);
-  state->port = acceptor.local_endpoint().port();
-  state->acceptor.emplace(std::move(acceptor));
+  state->max_connections = TRY(connection_cap(all.limits[LimitId::kConnections], raise_descriptor_limit()));
+  state->listener.emplace(TRY(Listener::bind(state->io.front()->context(), all)));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
 }
 
@@ -298,9 +284,12 @@ HttpServer::~HttpServer() {
   if (state_->abandoned) (void)state_.release();
 }
 
-uint16_t HttpServer::port() const { return state_->port; }
+uint16_t HttpServer::port() const { return state_->listener->port(); }
 
-std::string HttpServer::url() const { return fmt::format("http://{}:{}", state_->context.options.host, state_->port); }
+std::string HttpServer::url() const {
+  const ServerOptions& options = state_->context.options;
+  return options.uds.empty() ? fmt::format("http://{}:{}", options.host, port()) : "unix:" + options.uds;
+}
 
 ServerContext& HttpServer::context() { return state_->context; }
 
@@ -325,7 +314,7 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   }
   // What connections are left hold sessions: they go before the instance, and after everything that could wake them.
   if (state_->instance != nullptr) state_->instance->halt();
-  state_->acceptor.reset();
+  state_->listener.reset();
   state_->signals.reset();
   state_->io.clear();
   state_->instance.reset();

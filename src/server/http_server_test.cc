@@ -2,12 +2,18 @@
 #include "server/http_server.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
+#include "server/descriptors.h"
 #include "server/health.h"
 #include "tests/support/server_fixture.h"
+#include "tests/support/temp_dir.h"
 
 namespace millrace::server {
 namespace {
@@ -87,6 +93,56 @@ TEST(HttpServer, BindRefusals) {
   bad.host = "no.such.host.";
   bad.allow_open = true;
   EXPECT_EQ(HttpServer::bind(bad).error().code, ErrorCode::kResource);
+}
+
+TEST(HttpServer, ConnectionsLeaveDescriptorsForTheRest) {
+  EXPECT_EQ(*connection_cap(16384, 1'000'000), 16384);
+  EXPECT_EQ(*connection_cap(16384, 1024), 960);
+  EXPECT_EQ(*connection_cap(10, 128), 10);
+  auto refused = connection_cap(16384, 64);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kResource);
+  EXPECT_NE(refused.error().message.find("ulimit -n"), std::string::npos);
+}
+
+TEST(HttpServer, UnixSockets) {
+  testing::TempDir folder;
+  ServerOptions options;
+  options.uds = folder.path() + "/socket";
+  {
+    TestServer server(options);
+    EXPECT_EQ(server.server().url(), "unix:" + options.uds);
+    struct stat info {};
+    ASSERT_EQ(::lstat(options.uds.c_str(), &info), 0);
+    EXPECT_TRUE(S_ISSOCK(info.st_mode));
+    EXPECT_EQ(info.st_mode & 0777u, 0600u);
+    HttpClient client(options.uds);
+    EXPECT_EQ(client.get("/health").status, 200);
+    auto reply = client.post("/v1/completions", R"({"prompt":"abc","max_tokens":20,"stream":true})");
+    EXPECT_TRUE(reply.complete);
+    auto large = client.post("/tokenize", R"({"prompt":")" + std::string(100'000, 'a') + "\"}");
+    EXPECT_EQ(large.json().find("count")->as_int(), 100'000);
+    auto taken = HttpServer::bind(options);
+    ASSERT_FALSE(taken.ok());
+    EXPECT_EQ(taken.error().code, ErrorCode::kResource);
+    EXPECT_NE(taken.error().message.find("another server listens there"), std::string::npos);
+    EXPECT_EQ(client.get("/health").status, 200) << "the refused one has not taken the socket away";
+  }
+  EXPECT_FALSE(file_exists(options.uds)) << "removed at the end";
+  {
+    boost::asio::io_context loop;
+    boost::asio::local::stream_protocol::acceptor left(loop, options.uds);
+  }
+  ASSERT_TRUE(file_exists(options.uds)) << "as after a crash";
+  EXPECT_TRUE(HttpServer::bind(options).ok());
+  ASSERT_TRUE(write_file_atomic(options.uds, "text").ok());
+  auto refused = HttpServer::bind(options);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("no socket is there"), std::string::npos);
+  options.uds = folder.path() + "/" + std::string(108, 'a');
+  EXPECT_EQ(HttpServer::bind(options).error().code, ErrorCode::kResource);
+  options.uds = folder.path() + "/none/socket";
+  EXPECT_EQ(HttpServer::bind(options).error().code, ErrorCode::kResource);
 }
 
 TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {

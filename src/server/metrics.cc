@@ -132,7 +132,9 @@ void Metrics::count_refusal(ErrorCode code) {
   } else if (code == ErrorCode::kDraining) {
     add(MetricId::kAdmissionRejections, 1, 3);
     add(MetricId::kRequestsShed, 1, 6);
-  } else if (code == ErrorCode::kRateLimitExceeded) {
+  } else if (code == ErrorCode::kMemoryPressure) {
+    add(MetricId::kRequestsShed, 1, 5);
+  } else if (code == ErrorCode::kRateLimitExceeded || code == ErrorCode::kKeyConcurrency) {
     add(MetricId::kRequestsShed, 1, 7);
   }
 }

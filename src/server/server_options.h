@@ -13,6 +13,7 @@ namespace millrace::server {
 struct ServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;               // 0: any free port (see HttpServer::port)
+  std::string uds;                    // path of a Unix socket to listen on instead of host and port; empty: none
   std::vector<std::string> api_keys;  // empty: open
   std::vector<std::string> admin_keys;
   std::vector<std::string> allowed_origins;  // CORS; "*" = any

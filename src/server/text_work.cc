@@ -32,7 +32,8 @@ boost::asio::awaitable<Result<void>> run_on_text_worker(Connection& connection, 
       });
   if (!posted.ok()) co_return posted.take_error();
   while (!errand->done) {
-    if (connection.gone()) errand->abandoned.store(true);
+    bool stopping = connection.context().lifecycle.load() == Lifecycle::kStopping;
+    if (connection.gone() || stopping) errand->abandoned.store(true);
     connection.listen();
     co_await connection.event().wait_until(TimePoint::max());
   }

@@ -1,7 +1,8 @@
 // Work on a large body or a large reply, done by a text worker while the connection waits for it, so that the IO thread
 // goes on with everyone else's events.
 //  1. The connection waits until the work has ended or will never begin: it may refer to the caller's frame.
-//  2. When the client leaves before the work began, the work is not done.
+//  2. When the client leaves, or the server stops, before the work began, the work is not done: kCancelled, and nobody
+//     is there to answer.
 // Thread: IO.
 #pragma once
 

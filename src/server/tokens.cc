@@ -112,6 +112,10 @@ asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, 
   size_t n_bytes = body.size();
   Result<void> done = co_await run_on_text_worker(connection, instance, n_bytes,
                                                   [&] { answer.begin(context, instance, std::move(body), route); });
+  if (!done.ok() && done.error().code == ErrorCode::kCancelled) {
+    connection.close_after_this();
+    co_return;
+  }
   if (!done.ok()) answer.error = done.take_error();
   if (answer.error) {
     HttpReply reply = context.error_reply({*answer.error});

@@ -134,6 +134,40 @@ TEST(Tokens, AClientThatLeavesCostsNothingMore) {
   EXPECT_TRUE(eventually([&] { return server.context().n_connections == 0; }));
 }
 
+TEST(Tokens, DrainWaitsForWhatWasAccepted) {
+  TestServer server;
+  HttpClient client(server.port());
+  {
+    BusyWorkers bulk(server, kLarge, 1);
+    client.send(HttpClient::post_bytes("/tokenize", tokenize_body(kLarge)));
+    ASSERT_TRUE(eventually([&] { return server.context().n_calls == 1; }));
+    server.server().shut_down();
+    ASSERT_TRUE(eventually([&] { return !server.context().serving(); }));
+    EXPECT_FALSE(server.ended());
+  }
+  auto reply = client.read_reply();
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_TRUE(reply.complete);
+  EXPECT_EQ(reply.header("Connection"), "close");
+}
+
+TEST(Tokens, AStopLeavesQueuedWorkUndone) {
+  TestServer server;
+  HttpClient client(server.port());
+  {
+    BusyWorkers bulk(server, kLarge, 1);
+    client.send(HttpClient::post_bytes("/tokenize", tokenize_body(kLarge)));
+    ASSERT_TRUE(eventually([&] { return server.context().n_calls == 1; }));
+    server.server().shut_down();
+    server.server().shut_down();
+    ASSERT_TRUE(eventually([&] { return server.context().lifecycle == Lifecycle::kStopping; }));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(eventually([&] { return server.ended(); }));
+  EXPECT_TRUE(client.wait_closed());
+  EXPECT_EQ(client.buffer(), "");
+}
+
 TEST(Tokens, TooMuchQueuedTextIsRefusedAtOnce) {
   EchoOptions echo;
   CHECK(echo.limits.set(LimitId::kQueuedBytes, 1'000'000).ok());
