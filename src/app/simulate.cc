@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "sim/cluster.h"
 #include "sim/generators.h"
+#include "sim/plot.h"
 #include "sim/replay.h"
 
 namespace millrace::app {
@@ -52,6 +53,7 @@ struct SimulateFlags {
   // the report
   std::string slo;
   std::string replay;
+  std::string plot;
   bool json = false;
 };
 
@@ -85,6 +87,7 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--kv-bytes-per-token", &f.kv_bytes_per_token, "what the link moves per prompt token");
   set.add("--slo", &f.slo, "ttft:MS,itl:MS: what counts as goodput; itl is the mean after the first token");
   set.add("--replay", &f.replay, "play a file of serve --record-events instead; exit 1 when a plan differs");
+  set.add("--plot", &f.plot, "also write the latencies' distributions to this .svg file");
   set.add("--json", &f.json, "JSON on stdout");
 }
 
@@ -239,6 +242,10 @@ Result<int> simulate_command(std::span<const std::string> args) {
   sim::Workload load = TRY(load_of(f));
   auto cluster = TRY(sim::Cluster::create(TRY(cluster_of(f, load)), load));
   sim::Report report = TRY(cluster->run());
+  if (!f.plot.empty()) {
+    std::string title = fmt::format("{}, {}", f.trace.empty() ? "synthetic requests" : f.trace, f.cost_model);
+    TRY(write_file_atomic(f.plot, sim::plot_svg(report, title)));
+  }
   if (f.json) {
     fmt::print("{}\n", sim::report_json(report).dump());
   } else {

@@ -7,6 +7,7 @@
 #include "sim/cluster.h"
 #include "sim/generators.h"
 #include "sim/histogram.h"
+#include "sim/plot.h"
 
 namespace millrace::sim {
 namespace {
@@ -147,6 +148,21 @@ TEST(Cluster, EveryRequestGetsItsTokensAndRunsAreEqual) {
     EXPECT_GT(first.hit_rate(), 0.1);
     EXPECT_EQ(run(spec, load).plans_hash, first.plans_hash);
   }
+}
+
+TEST(Plot, DrawsEveryCurveInsideThePicture) {
+  Workload load = small_load(1);
+  ClusterSpec spec;
+  spec.replicas = {{.engine = engine_options(), .cost = cost("llama3-8b-a100")}};
+  spec.slo = {.ttft = kSecond};
+  std::string svg = plot_svg(run(spec, load), "a < b & c");
+  EXPECT_TRUE(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+  EXPECT_NE(svg.find("a &lt; b &amp; c"), std::string::npos);
+  for (const char* name : {"ttft: p50", "tbt: p50", "tpot: p50", "e2e: p50", "stroke-dasharray"}) {
+    EXPECT_NE(svg.find(name), std::string::npos) << name;
+  }
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("inf"), std::string::npos);
 }
 
 TEST(Cluster, OneRequestTakesWhatTheModelSays) {
