@@ -132,7 +132,7 @@ void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, con
   layers::ActSet heads_in = b.heads_in;
   heads_in.mask = attention.out.act_mask();
   layers::attend(ctx, attention, at, *b.plans[attention.plan_idx].shared, heads_in);
-  ctx.team.sync();
+  ctx.team.sync(attention.out.front(out_panels));
   if (!heads_at_once_) {
     bool redundant = is_redundant(n_rows);
     device::Range rows = redundant ? device::Range{0, n_rows} : ctx.team.range(n_rows);
