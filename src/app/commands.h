@@ -24,6 +24,7 @@ int exit_code(ErrorCode code);
 Result<int> run_command(std::span<const std::string> args);
 Result<int> serve_command(std::span<const std::string> args);
 Result<int> bench_command(std::span<const std::string> args);
+Result<int> bench_kernels_command(std::span<const std::string> args);
 Result<int> bench_model_command(std::span<const std::string> args);
 Result<int> bench_serve_command(std::span<const std::string> args);
 Result<int> inspect_command(std::span<const std::string> args);
