@@ -119,10 +119,15 @@ TEST(ThreadPoolTest, ForUnitsCoversEveryUnitOnceInEachPhase) {
     std::vector<std::atomic<int>> count(static_cast<size_t>(n_units));
     pool.run([&](Team& team) {
       for (int phase = 0; phase < 5; ++phase) {
+        int64_t first = -1;
         team.for_units(n_units, 3, [&](int64_t begin, int64_t end) {
+          if (first < 0) first = begin;
           for (int64_t unit = begin; unit < end; ++unit) ++count[static_cast<size_t>(unit)];
         });
-        team.sync();
+        Range own = team.first_units(n_units);
+        EXPECT_TRUE(own.empty() || own.begin == first);
+        // what is fetched while waiting changes nothing, wherever it ends
+        team.sync({reinterpret_cast<const uint8_t*>(count.data()), 64 * phase + 1});
       }
     });
     for (const auto& n : count) EXPECT_EQ(n, 5);
