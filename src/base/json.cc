@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/macros.h"
 
@@ -20,26 +22,52 @@ constexpr size_t kKeyBytes = 32;
 
 constexpr size_t kIndexFrom = 16;  // members; below this a scan is faster than the index
 
-// Fills object.index; false when two members share a key (the name is then in duplicate).
-bool build_index(JsonObject& object, std::string& duplicate) {
+// Fills object.index. The number of a member whose key stood before, if there is one.
+std::optional<uint32_t> build_index(JsonObject& object) {
   const auto& members = object.members;
   std::vector<uint32_t> order(members.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return members[a].first < members[b].first; });
   for (size_t i = 1; i < order.size(); ++i) {
-    if (members[order[i]].first == members[order[i - 1]].first) {
-      duplicate = members[order[i]].first;
-      return false;
-    }
+    if (members[order[i]].first == members[order[i - 1]].first) return std::max(order[i], order[i - 1]);
   }
   object.index = members.size() > kIndexFrom ? std::move(order) : std::vector<uint32_t>{};
-  return true;
+  return std::nullopt;
 }
+
+// Iterates over the text and tells how far the reader has come.
+class CountingIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  CountingIterator(const char* at, const char** read_to) : at_(at), read_to_(read_to) {}
+  reference operator*() const { return *at_; }
+  CountingIterator& operator++() {
+    *read_to_ = ++at_;
+    return *this;
+  }
+  CountingIterator operator++(int) {
+    CountingIterator old = *this;
+    ++*this;
+    return old;
+  }
+  bool operator==(const CountingIterator& other) const { return at_ == other.at_; }
+
+ private:
+  const char* at_;
+  const char** read_to_;
+};
 
 // Receives nlohmann's SAX events and builds Json under the caps. Every handler returns false to stop.
 class Builder {
  public:
-  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+  // read_to: end of what the reader has taken of the text, which starts at `begin`.
+  Builder(const JsonLimits& limits, const char* begin, const char* const& read_to)
+      : limits_(limits), begin_(begin), read_to_(read_to) {}
 
   bool null() { return add(Json()); }
   bool boolean(bool value) { return add(Json(value)); }
@@ -63,13 +91,18 @@ class Builder {
   bool key(std::string& name) {
     size_t bytes = kKeyBytes + name.size();
     keys_.push_back(std::move(name));
+    key_offsets_.push_back(static_cast<uint32_t>(offset()));
     return spend(bytes);
   }
   bool end_object() {
-    std::string duplicate;
-    if (!build_index(stack_.back().as_object(), duplicate)) {
-      return fail(ErrorCode::kDuplicateKey, fmt::format("duplicate key \"{}\"", quote_for_message(duplicate)));
+    JsonObject& object = stack_.back().as_object();
+    const size_t first_key = key_offsets_.size() - object.members.size();
+    if (auto twice = build_index(object)) {
+      return fail(ErrorCode::kDuplicateKey,
+                  fmt::format("duplicate key \"{}\"", quote_for_message(object.members[*twice].first)),
+                  key_offsets_[first_key + *twice]);
     }
+    key_offsets_.resize(first_key);
     return close();
   }
   bool start_array(size_t) { return spend(kArrayBytes) && open(Json::array()); }
@@ -87,12 +120,14 @@ class Builder {
   }
 
   bool failed() const { return failed_; }
-  Error take_error(size_t) { return std::move(error_); }
+  Error take_error() { return std::move(error_); }
   Json take() { return std::move(root_); }
 
  private:
-  bool fail(ErrorCode code, const std::string& reason) {
-    if (!failed_) error_ = Error{code, fmt::format("not valid JSON: {}", reason), ""};
+  size_t offset() const { return static_cast<size_t>(read_to_ - begin_); }
+  bool fail(ErrorCode code, const std::string& reason) { return fail(code, reason, offset()); }
+  bool fail(ErrorCode code, const std::string& reason, size_t offset) {
+    if (!failed_) error_ = Error{code, fmt::format("not valid JSON at byte {}: {}", offset, reason), ""};
     failed_ = true;
     return false;
   }
@@ -136,8 +171,11 @@ class Builder {
   }
 
   const JsonLimits& limits_;
+  const char* begin_;
+  const char* const& read_to_;
   std::vector<Json> stack_;
-  std::vector<std::string> keys_;
+  std::vector<std::string> keys_;      // without a value yet
+  std::vector<uint32_t> key_offsets_;  // of every key of the open objects
   Json root_;
   uint32_t nodes_ = 0;
   uint64_t bytes_ = 0;
@@ -337,10 +375,12 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
   if (text.starts_with("\xEF\xBB\xBF")) {  // the reader behind would skip it; RFC 8259, section 8.1, forbids it
     return Error{ErrorCode::kInvalidJson, "not valid JSON at byte 0: byte order mark", ""};
   }
-  Builder builder(limits);
+  const char* read_to = text.data();
+  Builder builder(limits, text.data(), read_to);
   try {
-    bool done = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
-    if (!done || builder.failed()) return builder.take_error(text.size());
+    bool done = nlohmann::json::sax_parse(CountingIterator(text.data(), &read_to),
+                                          CountingIterator(text.data() + text.size(), &read_to), &builder);
+    if (!done || builder.failed()) return builder.take_error();
   } catch (const std::exception&) {  // out of memory inside the reader: an error of this text, not of the process
     return Error{ErrorCode::kInvalidJson, "not valid JSON: out of memory", ""};
   }
