@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <utility>
 
 #include "base/byte_reader.h"
@@ -223,24 +222,6 @@ uint64_t GgufFile::bytes() const { return state_->bytes; }
 void GgufFile::release(std::string_view name) const {
   const State::Entry* entry = state_->find_tensor(name);
   if (entry != nullptr && entry->part < state_->maps.size()) release_pages(entry->view.data, entry->view.bytes);
-}
-
-Result<void> GgufFile::check_scales() const {
-  for (const State::Entry& entry : state_->tensors) {
-    const tensor::FormatInfo& info = tensor::format_info(entry.view.format);
-    if (info.group_values == 1) continue;
-    size_t n_groups = entry.view.bytes / info.group_bytes;
-    for (size_t i = 0; i < n_groups; ++i) {
-      tensor::GroupScales scales = tensor::group_scales(info.format, entry.view.data + i * info.group_bytes);
-      bool finite = true;
-      for (int s = 0; s < scales.n; ++s) finite = finite && std::isfinite(scales.scale[s]);
-      if (finite) continue;
-      std::string what = fmt::format("tensor \"{}\" block {} has non-finite scale", show_name(entry.name), i);
-      return Error{ErrorCode::kBadFile, fmt::format("{}: {}", state_->name, what), std::string(entry.name)};
-    }
-    release(entry.name);
-  }
-  return {};
 }
 
 }  // namespace millrace::weights

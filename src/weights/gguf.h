@@ -91,10 +91,6 @@ class GgufFile final : public TensorSource {
   uint64_t bytes() const override;
   void release(std::string_view name) const override;
 
-  // First group of any quantised tensor whose scale is not finite ("tensor "x" block 17 has non-finite scale").
-  // Reads every weight: only with --check-tensors.
-  Result<void> check_scales() const;
-
  private:
   struct State;
   explicit GgufFile(std::unique_ptr<State> state);

@@ -24,10 +24,15 @@ std::string mib(uint64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<d
 Error no_room(const MemoryRequest& request, uint64_t needed_kv, uint64_t kv_room) {
   std::string what = fmt::format(
       "not enough memory: weights {} + working space {} + KV cache {} for one sequence of {} tokens, but {} are "
-      "available ({} left for the KV cache); lower --max-model-len or --max-num-seqs, use a smaller --kv-cache-dtype, "
-      "or raise --kv-cache-memory-bytes",
+      "available ({} left for the KV cache)",
       mib(request.weight_bytes), mib(request.scratch_bytes), mib(needed_kv), request.max_model_len,
       mib(request.available_bytes), mib(kv_room));
+  if (request.kv_cache_bytes > kv_room) {
+    what += fmt::format("; --kv-cache-memory-bytes asks for {}", mib(request.kv_cache_bytes));
+  } else if (request.kv_cache_bytes > 0) {
+    what += fmt::format("; --kv-cache-memory-bytes gives {}, raise it", mib(request.kv_cache_bytes));
+  }
+  what += "; lower --max-model-len or use a smaller --kv-cache-dtype";
   return {ErrorCode::kResource, std::move(what), "--max-model-len"};
 }
 
@@ -47,6 +52,7 @@ Result<MemoryPlan> plan_memory(const MemoryRequest& request) {
   }
   if (request.kv_cache_bytes == 0) {
     n_blocks = std::min(n_blocks, blocks_per_seq * std::max<uint64_t>(request.max_num_seqs, 1));
+    n_blocks = std::min(n_blocks, std::max(blocks_per_seq, kDefaultKvBytes / request.block_bytes));
   }
   n_blocks = std::min<uint64_t>(n_blocks, std::numeric_limits<int32_t>::max());
   MemoryPlan plan;

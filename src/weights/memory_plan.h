@@ -18,7 +18,7 @@ struct MemoryRequest {
   uint64_t blocks_per_seq = 0;   // most blocks that a sequence of max_model_len tokens holds at once
   uint32_t max_model_len = 0;    // tokens
   uint32_t max_num_seqs = 1;
-  uint64_t kv_cache_bytes = 0;  // --kv-cache-memory-bytes; 0 = what is left
+  uint64_t kv_cache_bytes = 0;  // --kv-cache-memory-bytes; 0 = kDefaultKvBytes, or one whole sequence if that is more
 };
 
 struct MemoryPlan {
@@ -26,6 +26,10 @@ struct MemoryPlan {
   uint64_t kv_bytes = 0;     // n_blocks * block_bytes
   uint64_t total_bytes = 0;  // weights + scratch + kv
 };
+
+// KV bytes when --kv-cache-memory-bytes does not say: vLLM's CPU backend takes the same (VLLM_CPU_KVCACHE_SPACE, 4
+// GiB). A full machine is the operator's choice, not the default: cached prefixes would fill whatever is reserved.
+constexpr uint64_t kDefaultKvBytes = uint64_t{4} << 30;
 
 // At least one sequence of max_model_len must fit, else kResource. Never more blocks than max_num_seqs sequences of
 // max_model_len can use, unless kv_cache_bytes asks for them (they then serve the prefix cache).

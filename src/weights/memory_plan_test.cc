@@ -37,12 +37,27 @@ TEST(MemoryPlan, TakesWhatIsLeft) {
   EXPECT_EQ(plan_memory(many).value().n_blocks, 50u);
 }
 
+TEST(MemoryPlan, TakesFourGiBOrOneSequence) {
+  MemoryRequest large = request();
+  large.available_bytes = 100'000 * kMiB;
+  large.max_num_seqs = 256;
+  large.max_model_len = 32 * 1000;  // 1000 MiB a sequence
+  EXPECT_EQ(plan_memory(large).value().kv_bytes, kDefaultKvBytes);
+  large.max_model_len = 32 * 5000;
+  EXPECT_EQ(plan_memory(large).value().kv_bytes, 5000 * kMiB);
+  large.kv_cache_bytes = 20'000 * kMiB;
+  EXPECT_EQ(plan_memory(large).value().kv_bytes, 20'000 * kMiB);
+}
+
 TEST(MemoryPlan, ObeysTheFlag) {
   MemoryRequest asked = request();
   asked.kv_cache_bytes = 30 * kMiB;
   EXPECT_EQ(plan_memory(asked).value().n_blocks, 30u);
   asked.kv_cache_bytes = 51 * kMiB;
   EXPECT_EQ(plan_memory(asked).error().code, ErrorCode::kResource);
+  EXPECT_THAT(plan_memory(asked).error().message, HasSubstr("--kv-cache-memory-bytes asks for 51.0 MiB"));
+  asked.kv_cache_bytes = 3 * kMiB;
+  EXPECT_THAT(plan_memory(asked).error().message, HasSubstr("--kv-cache-memory-bytes gives 3.0 MiB, raise it"));
 }
 
 TEST(MemoryPlan, RefusalCarriesNumbersAndFlags) {
@@ -52,7 +67,7 @@ TEST(MemoryPlan, RefusalCarriesNumbersAndFlags) {
   ASSERT_FALSE(plan.ok());
   EXPECT_EQ(plan.error().code, ErrorCode::kResource);
   for (const char* part : {"weights 40.0 MiB", "working space 10.0 MiB", "KV cache 51.0 MiB", "100.0 MiB are available",
-                           "--max-model-len", "--max-num-seqs", "--kv-cache-memory-bytes", "--kv-cache-dtype"}) {
+                           "--max-model-len", "--kv-cache-dtype"}) {
     EXPECT_THAT(plan.error().message, HasSubstr(part));
   }
   MemoryRequest none = request();

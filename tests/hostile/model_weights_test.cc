@@ -9,6 +9,7 @@
 #include "tests/hostile/refusal.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
+#include "weights/check_tensors.h"
 
 namespace millrace::testing {
 namespace {
@@ -195,18 +196,25 @@ TEST(HostileWeights, FlippedBytes) {
   }
 }
 
-TEST(HostileWeights, M28EveryQuantisedFormat) {
+// With --check-tensors: a tiny model of every format whose first weight has a broken scale or value.
+TEST(HostileWeights, M28EveryFormat) {
   for (const tensor::FormatInfo& info : tensor::kFormats) {
-    if (info.group_values == 1) continue;
-    GgufWriter writer;
-    writer.add_tensor("x", info.format, {4, 512}, std::vector<float>(2048, 0.5f));
-    Bytes bytes = writer.build();
-    weights::GgufFile file = weights::GgufFile::parse(bytes).value();
-    ASSERT_TRUE(file.check_scales().ok());
-    size_t at = static_cast<size_t>(file.tensor("x").value().data - bytes.data()) + 3 * info.group_bytes;
-    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), info.group_bytes,
-                uint8_t{0x7E});  // f16 NaN everywhere
-    EXPECT_THAT(file.check_scales().error().message, ::testing::HasSubstr("tensor \"x\" block 3 has non-finite scale"));
+    TinyModel tiny = small();
+    tiny.format = info.format;
+    Bytes bytes = tiny_gguf(tiny);
+    auto open = [&] { return weights::ModelFile::from_gguf(weights::GgufFile::parse(bytes).value()).value(); };
+    weights::ModelFile good = open();
+    ASSERT_TRUE(weights::check_tensors(good.source(), "m.gguf").ok()) << info.name;
+    tensor::TensorView view = good.weight(WeightRole::kTokenEmbedding, 0).value();
+    size_t at = static_cast<size_t>(view.data - bytes.data()) + 3 * info.group_bytes;
+    // the bits of a NaN everywhere in the group
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), info.group_bytes, uint8_t{0xFF});
+    auto checked = weights::check_tensors(open().source(), "m.gguf");
+    ASSERT_FALSE(checked.ok()) << info.name;
+    EXPECT_EQ(checked.error().code, ErrorCode::kBadFile);
+    EXPECT_EQ(checked.error().message, info.group_values == 1
+                                           ? "m.gguf: tensor \"token_embd.weight\" value 3 is not finite"
+                                           : "m.gguf: tensor \"token_embd.weight\" block 3 has non-finite scale");
   }
 }
 
