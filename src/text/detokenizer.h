@@ -21,6 +21,8 @@ class Detokenizer {
 
   // The text that this token completes; may be empty. Ids outside the vocabulary add nothing.
   std::string push(TokenId id);
+  // An unfinished character is held back.
+  bool holds_bytes() const { return !held_.empty(); }
   // What was held back; the next push starts a new text.
   std::string finish();
   // As if the ids had been pushed and their text dropped: for answers that go on after a prompt.

@@ -199,7 +199,8 @@ Result<void> finish_byte_bpe(const GgufVocab& vocab, TokenizerSpec& spec) {
   return copy_merges(vocab, spec);
 }
 
-// BERT pieces in GGUF: a word starts with U+2581, a continuation has no mark; here it is the other way round.
+// BERT pieces in GGUF: a word starts with U+2581, a continuation has no mark; here it is the other way round. The file
+// does not say whether the model is cased: text is lowercased, as llama.cpp does.
 void finish_wordpiece(TokenizerSpec& spec) {
   spec.continuing_prefix = "##";
   for (size_t i = 0; i < spec.tokens.size(); ++i) {

@@ -61,14 +61,14 @@ void StopMatcher::link_failures() {
   }
 }
 
-StopResult StopMatcher::push(std::string_view delta) {
+StopResult StopMatcher::push(std::string_view delta, bool may_end) {
   StopResult out;
   if (stopped_) return out;
   held_ += delta;
   size_t at = held_.size() - delta.size();
   for (; at < held_.size(); ++at) {
     state_ = step(state_, static_cast<uint8_t>(held_[at]));
-    if (nodes_[state_].match < 0) continue;
+    if (!may_end || nodes_[state_].match < 0) continue;
     stopped_ = true;
     out.stopped = true;
     out.index = nodes_[state_].match;

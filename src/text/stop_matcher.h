@@ -25,7 +25,8 @@ class StopMatcher {
   // Empty stop strings are never found.
   StopMatcher(std::vector<std::string> stops, bool include_stop);
 
-  StopResult push(std::string_view delta);
+  // may_end false: no stop string ends in this delta (one may begin in it).
+  StopResult push(std::string_view delta, bool may_end = true);
   // The text held back, when the stream ended without a stop string.
   std::string finish();
   bool empty() const { return stops_.empty(); }

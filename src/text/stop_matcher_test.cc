@@ -78,6 +78,15 @@ TEST(StopMatcher, SaysWhichStopString) {
   EXPECT_EQ(matcher.push("more").text, "");
 }
 
+TEST(StopMatcher, AStopStringMayBeginButNotEndWhereEndsAreBarred) {
+  StopMatcher matcher({"END"}, false);
+  EXPECT_EQ(matcher.push("an END", false).text, "an ");
+  EXPECT_EQ(matcher.push(" and EN", false).text, "END and ");
+  const StopResult result = matcher.push("D!");
+  EXPECT_TRUE(result.stopped);
+  EXPECT_EQ(result.text, "");
+}
+
 TEST(StopMatcher, ReleasesWhatWasNoStopAfterAll) {
   StopMatcher matcher({"</s>"}, false);
   EXPECT_EQ(matcher.push("a<").text, "a");

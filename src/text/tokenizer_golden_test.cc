@@ -64,7 +64,8 @@ std::vector<TokenId> encode(const Tokenizer& tokenizer, std::string_view text, c
   return ids.ok() ? *ids : std::vector<TokenId>();
 }
 
-void expect_reference(const Tokenizer& tokenizer, const Json& reference) {
+// skip: chunks that hold this text are left out.
+void expect_reference(const Tokenizer& tokenizer, const Json& reference, std::string_view skip = {}) {
   const std::string& sample = reference.find("sample")->as_string();
   EXPECT_EQ(encode(tokenizer, sample), ids_of(*reference.find("sample_ids")));
   EncodeOptions plain;
@@ -73,19 +74,24 @@ void expect_reference(const Tokenizer& tokenizer, const Json& reference) {
   const JsonArray& chunks = reference.find("chunks")->as_array();
   const JsonArray& decoded = reference.find("decoded")->as_array();
   size_t n_wrong = 0;
+  size_t n_compared = 0;
   for (size_t i = 0; i < chunks.size(); ++i) {
-    const auto ids = encode(tokenizer, corpus::chunk(i));
+    const std::string text = corpus::chunk(i);
+    if (!skip.empty() && text.find(skip) != std::string::npos) continue;
+    ++n_compared;
+    const auto ids = encode(tokenizer, text);
     const auto n = static_cast<int64_t>(ids.size());
     if (chunks[i].as_array()[0].as_int() != n || chunks[i].as_array()[1].as_string() != hex(hash_ids(ids))) {
       if (++n_wrong == 1) ADD_FAILURE() << "chunk " << i << ": " << n << " ids, want " << chunks[i].dump();
     }
     if (i >= decoded.size()) continue;
-    const std::string text = tokenizer.decode(ids, i % 2 == 0);
-    const std::vector<TokenId> bytes(reinterpret_cast<const uint8_t*>(text.data()),
-                                     reinterpret_cast<const uint8_t*>(text.data()) + text.size());
+    const std::string back = tokenizer.decode(ids, i % 2 == 0);
+    const std::vector<TokenId> bytes(reinterpret_cast<const uint8_t*>(back.data()),
+                                     reinterpret_cast<const uint8_t*>(back.data()) + back.size());
     EXPECT_EQ(decoded[i].as_string(), hex(hash_ids(bytes))) << "decoded chunk " << i;
   }
-  EXPECT_EQ(n_wrong, 0u) << "of " << chunks.size();
+  EXPECT_EQ(n_wrong, 0u) << "of " << n_compared;
+  EXPECT_GE(n_compared, 64u);
 }
 
 class Family : public testing::TestWithParam<std::string> {};
@@ -182,6 +188,65 @@ TEST(GgufPre, StandsForTheFamilysSteps) {
     }
   }
 }
+
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
+
+struct GgufKind {
+  std::string family;  // of the references
+  std::string model;   // tokenizer.ggml.model
+};
+
+// The keys a converter writes for the vocabulary of a tokenizer.json (llama.cpp b11434, convert_hf_to_gguf.py).
+GgufVocab gguf_keys_of(const TokenizerSpec& spec, const std::string& model) {
+  GgufVocab vocab;
+  vocab.model = model;
+  vocab.tokens = spec.tokens;
+  for (const TokenType type : spec.types) vocab.types.push_back(static_cast<int32_t>(type));
+  for (const double score : spec.scores) vocab.scores.push_back(static_cast<float>(score));
+  for (const Merge& merge : spec.merges) {
+    vocab.merges.push_back(spec.tokens[static_cast<size_t>(merge.left)] + " " +
+                           spec.tokens[static_cast<size_t>(merge.right)]);
+  }
+  for (const NormalizerStep& step : spec.normalizers) {
+    if (step.kind == NormalizerKind::kPrecompiled) vocab.charsmap = step.content;
+  }
+  vocab.bos = spec.bos;
+  vocab.eos = spec.eos;
+  vocab.unk = spec.model_unk;
+  vocab.cls = spec.prefix.empty() ? kNoToken : spec.prefix.front();
+  vocab.sep = spec.suffix.empty() ? kNoToken : spec.suffix.back();
+  if (model == "t5") vocab.eos = vocab.sep;
+  if (model == "bert") {  // words begin with the mark, continuations have none
+    for (size_t i = 0; i < vocab.tokens.size(); ++i) {
+      std::string& piece = vocab.tokens[i];
+      if (spec.types[i] != TokenType::kNormal) continue;
+      piece = piece.starts_with("##") ? piece.substr(2) : std::string(kSpaceMark) + piece;
+    }
+  } else if (model != "t5") {
+    vocab.add_bos = 0;
+  }
+  return vocab;
+}
+
+class GgufModel : public testing::TestWithParam<GgufKind> {};
+
+TEST_P(GgufModel, EqualsTheTokenizersPackage) {
+  auto spec = spec_from_tokenizer_text(read(kData + GetParam().family + ".json"), "");
+  ASSERT_TRUE(spec.ok()) << spec.error().message;
+  auto from_gguf = spec_from_gguf(gguf_keys_of(*spec, GetParam().model));
+  ASSERT_TRUE(from_gguf.ok()) << from_gguf.error().message;
+  from_gguf->added = spec->added;  // flags of added tokens (strip, single word, normalised) have no place in GGUF
+  auto tokenizer = Tokenizer::create(*from_gguf);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  // A piece "##\u2581" and a word piece "\u2581" are one string in a GGUF file of BERT.
+  const bool bert = GetParam().model == "bert";
+  expect_reference(*tokenizer, read_reference(GetParam().family), bert ? kSpaceMark : std::string_view());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, GgufModel,
+                         testing::Values(GgufKind{"t5", "t5"}, GgufKind{"bert_uncased", "bert"},
+                                         GgufKind{"gemma", "gemma4"}),
+                         [](const auto& info) { return info.param.model; });
 
 TEST(GgufPre, EveryNameGivesATokenizer) {
   GgufVocab vocab;

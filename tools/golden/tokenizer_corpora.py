@@ -106,7 +106,8 @@ def unigram(normalizer, pre, decoder, byte_fallback):
     trained.train_from_iterator(train_text(), trainers.BpeTrainer(
         vocab_size=1200, special_tokens=["<unk>", "<s>", "</s>"], limit_alphabet=300, show_progress=False))
     pieces = sorted(trained.get_vocab().items(), key=lambda item: item[1])
-    vocab = [(piece, round(-12 + 1.1 * min(len(piece), 8) - 0.0013 * i, 4)) for piece, i in pieces]
+    # multiples of 1/1024 below 16 in size: exact in the f32 of a GGUF file too
+    vocab = [(piece, round((-12 + 1.1 * min(len(piece), 8)) * 1024 - i) / 1024) for piece, i in pieces]
     if byte_fallback:
         vocab += [(piece, -30.0) for piece in byte_pieces()]
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=0, byte_fallback=byte_fallback))
