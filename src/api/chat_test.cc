@@ -170,5 +170,47 @@ TEST(TokenizeTest, DialectByKey) {
   EXPECT_EQ(parse_detokenize(json("{}"), kContext).error().code, ErrorCode::kMissingField);
 }
 
+TEST(TokenizeTest, EveryFieldRefusesEveryWrongType) {
+  struct Row {
+    bool detokenize;
+    const char* rest;  // the other members
+    const char* name;
+    Json::Kind right;
+  };
+  using Kind = Json::Kind;
+  const Row rows[] = {
+      {false, "", "prompt", Kind::kString},
+      {false, "", "content", Kind::kString},
+      {false, "", "messages", Kind::kArray},
+      {false, R"("prompt":"a",)", "model", Kind::kString},
+      {false, R"("prompt":"a",)", "add_special_tokens", Kind::kBool},
+      {false, R"("prompt":"a",)", "return_token_strs", Kind::kBool},
+      {false, R"("content":"a",)", "add_special", Kind::kBool},
+      {false, R"("content":"a",)", "parse_special", Kind::kBool},
+      {false, R"("content":"a",)", "with_pieces", Kind::kBool},
+      {false, R"("messages":[{"role":"user","content":"x"}],)", "add_generation_prompt", Kind::kBool},
+      {false, R"("messages":[{"role":"user","content":"x"}],)", "continue_final_message", Kind::kBool},
+      {false, R"("messages":[{"role":"user","content":"x"}],)", "chat_template_kwargs", Kind::kObject},
+      {true, "", "tokens", Kind::kArray},
+      {true, R"("tokens":[1],)", "model", Kind::kString},
+  };
+  for (const Row& row : rows) {
+    for (const char* value : {"true", "1", "1.5", R"("gpt")", "[[1]]", "{}"}) {
+      Json body = json("{" + std::string(row.rest) + "\"" + row.name + "\":" + value + "}");
+      if (body.find(row.name)->kind() == row.right) continue;
+      Error error;
+      if (row.detokenize) {
+        auto parsed = parse_detokenize(body, kContext);
+        if (!parsed.ok()) error = parsed.error();
+      } else {
+        auto parsed = parse_tokenize(body, kContext);
+        if (!parsed.ok()) error = parsed.error();
+      }
+      EXPECT_EQ(error.code, ErrorCode::kInvalidValue) << body.dump();
+      EXPECT_EQ(error.param, row.name) << body.dump();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace millrace::api

@@ -85,9 +85,11 @@ struct IgnoredFields {
 };
 
 struct CommonParams {
-  std::string model;                          // as requested (the reply repeats it); the first served name when absent
-  flow::SamplingParams sampling;              // without seed, max_tokens and eos_token_ids: to_generate() fills these
-  std::optional<int64_t> max_tokens;          // absent: the default below; -1: rest of the context
+  std::string model;                           // as requested (the reply repeats it); the first served name when absent
+  flow::SamplingParams sampling;               // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  std::optional<int64_t> max_tokens;           // absent: the default below; -1: rest of the context
+  std::string max_tokens_name = "max_tokens";  // the names these two were sent under, for errors
+  std::string min_tokens_name = "min_tokens";
   std::optional<int64_t> default_max_tokens;  // of the server; absent: chat rest of the context, completions 16
   std::optional<int64_t> seed;                // absent: random
   uint32_t n = 1;

@@ -90,6 +90,11 @@ std::vector<TokenId> id_list(const Json& v) {
   return ids;
 }
 
+void set_max_tokens(T& t, J v) {
+  t.common.max_tokens = v.as_int();
+  t.common.max_tokens_name = t.sent_name;
+}
+
 void set_stop(T& t, const Json& v) {
   if (v.is_string()) {
     t.common.output.stop.assign(1, v.as_string());
@@ -117,11 +122,14 @@ void set_chat_probs(T& t, J v) {
 constexpr Field kRows[] = {
     // 3.3 length, stop, output
     {.name = "model", .type = Type::kString, .high = 256, .default_text = "the served model"},
-    whole("n_predict", "num_predict", -1, kMax32, [](T& t, J v) { t.common.max_tokens = v.as_int(); }),
+    whole("n_predict", "num_predict", -1, kMax32, set_max_tokens),
     whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", 0, kMax64,
-          [](T& t, J v) { t.common.max_tokens = v.as_int(); }),
+          set_max_tokens),
     whole("min_tokens", "min_new_tokens", 0, kMax32,
-          [](T& t, J v) { t.common.sampling.min_tokens = static_cast<uint32_t>(v.as_int()); }),
+          [](T& t, J v) {
+            t.common.sampling.min_tokens = static_cast<uint32_t>(v.as_int());
+            t.common.min_tokens_name = t.sent_name;
+          }),
     counted("n", "n_cmpl", 1, LimitId::kN, [](T& t, J v) { t.common.n = static_cast<uint32_t>(v.as_int()); }),
     counted("best_of", "", 1, LimitId::kN, [](T& t, J v) { t.best_of = v.as_int(); }),
     {.name = "stop", .aliases = "stop_sequences stop_words", .type = Type::kStop, .limit = LimitId::kStopStrings,

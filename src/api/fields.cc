@@ -274,8 +274,9 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
                  "best_of"};
   }
   if (common.max_tokens && *common.max_tokens >= 0 && common.sampling.min_tokens > *common.max_tokens) {
-    return conflict("min_tokens", fmt::format("min_tokens: {}, must be at most max_tokens {}",
-                                              common.sampling.min_tokens, *common.max_tokens));
+    return conflict(common.min_tokens_name,
+                    fmt::format("{}: {}, must be at most {} {}", common.min_tokens_name, common.sampling.min_tokens,
+                                common.max_tokens_name, *common.max_tokens));
   }
   if (target.chat != nullptr && target.chat->continue_final_message) {
     if (target.generation_prompt_sent) {
@@ -377,6 +378,7 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
   struct Chosen {
     const Json* value = nullptr;
     uint16_t rank = UINT16_MAX;
+    std::string_view name = {};
   };
   std::vector<Chosen> chosen(rows.size());
   for (const auto& member : body.as_object().members) {
@@ -389,12 +391,15 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
       continue;
     }
     if (member.second.is_null()) continue;
-    TRY(check_field(rows[at->row], member.second, context));
+    Field as_sent = rows[at->row];
+    as_sent.name = member.first;  // errors name what the client sent
+    TRY(check_field(as_sent, member.second, context));
     Chosen& best = chosen[at->row];
-    if (at->rank < best.rank) best = {&member.second, at->rank};
+    if (at->rank < best.rank) best = {&member.second, at->rank, member.first};
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     if (chosen[i].value == nullptr) continue;
+    target.sent_name = chosen[i].name;
     TRY(set_special(rows[i], *chosen[i].value, context, target));
     if (rows[i].set != nullptr) rows[i].set(target, *chosen[i].value);
   }

@@ -50,6 +50,7 @@ struct FieldTarget {
   CommonParams& common;
   ChatRequest* chat = nullptr;
   CompletionRequest* completion = nullptr;
+  std::string_view sent_name = {};  // while a setter runs: what the client called the field
   // what only the checks across fields need
   bool chat_logprobs = false;
   bool top_logprobs_set = false;

@@ -7,6 +7,7 @@
 
 #include "api/chat.h"
 #include "api/completions.h"
+#include "api/errors.h"
 #include "api/fields.h"
 
 namespace millrace::api {
@@ -191,6 +192,70 @@ TEST(FieldsTest, EveryRowKeepsItsRange) {
   }
 }
 
+// Whether values of this JSON kind can be right for the field.
+bool takes(const Field& field, const Json& value) {
+  switch (field.type) {
+    case FieldType::kBool:
+      return value.is_bool();
+    case FieldType::kInt:
+      return value.is_int();
+    case FieldType::kNumber:
+      return value.is_number();
+    case FieldType::kString:
+    case FieldType::kVisible:
+    case FieldType::kSalt:
+    case FieldType::kChoice:
+      return value.is_string();
+    case FieldType::kStop:
+      return value.is_string() || value.is_array();
+    case FieldType::kTokenIds:
+    case FieldType::kArray:
+      return value.is_array();
+    case FieldType::kLogitBias:
+      return value.is_object() || value.is_array();
+    case FieldType::kObject:
+      return value.is_object();
+    case FieldType::kAny:
+      break;
+  }
+  return field.support != Support::kUnlessNeutral;
+}
+
+std::vector<std::string> names_of(const Field& field) {
+  std::vector<std::string> out = {std::string(field.name)};
+  std::string_view rest = field.aliases;
+  while (!rest.empty()) {
+    size_t cut = std::min(rest.find(' '), rest.size());
+    out.emplace_back(rest.substr(0, cut));
+    rest.remove_prefix(std::min(cut + 1, rest.size()));
+  }
+  return out;
+}
+
+TEST(FieldsTest, EveryFieldRefusesEveryWrongTypeUnderTheNameSent) {
+  const std::vector<Json> values = {Json(true), Json(1),        Json(1.5),      Json("text"),
+                                    json("[]"), json("[[{}]]"), Json::object(), json(R"({"a":[1]})")};
+  size_t n_refused = 0;
+  for (const Field& field : request_fields()) {
+    for (const std::string& name : names_of(field)) {
+      for (const Json& value : values) {
+        if (takes(field, value)) continue;
+        bool neutral = field.support == Support::kUnlessNeutral && check_field(field, value, kContext).ok();
+        if (neutral) continue;
+        Field sent = field;
+        sent.name = name;
+        Error error = parse_error(sent, value);
+        std::string shown = name + " = " + value.dump();
+        EXPECT_EQ(error_row(error.code).status, 400) << shown;
+        EXPECT_EQ(error.param, name) << shown;
+        EXPECT_THAT(error.message, HasSubstr(name)) << shown;
+        ++n_refused;
+      }
+    }
+  }
+  EXPECT_GT(n_refused, 800u);
+}
+
 TEST(FieldsTest, NamesAreUniquePerRoute) {
   for (uint8_t route : {kRouteChat, kRouteCompletions}) {
     std::set<std::string> seen;
@@ -309,6 +374,10 @@ TEST(FieldsTest, ChecksAcrossFields) {
             "invalid_value|continue_final_message");
   EXPECT_EQ(chat_error(R"("continue_final_message":true)"), "accepted");
   EXPECT_EQ(chat_error(R"("min_tokens":9,"max_tokens":8)"), "invalid_value|min_tokens");
+  EXPECT_EQ(chat_error(R"("min_new_tokens":9,"max_completion_tokens":8)"), "invalid_value|min_new_tokens");
+  EXPECT_EQ(chat_error(R"("max_tokens":-1)"), "invalid_value|max_tokens");
+  EXPECT_EQ(chat_error(R"("max_completion_tokens":"8")"), "invalid_value|max_completion_tokens");
+  EXPECT_EQ(chat_error(R"("n_predict":-2)"), "invalid_value|n_predict");
   EXPECT_EQ(chat_error(R"("best_of":2,"n":2)"), "accepted");
   EXPECT_EQ(chat_error(R"("best_of":3,"n":2)"), "unsupported_parameter|best_of");
   EXPECT_EQ(chat_error(R"("allowed_token_ids":[])"), "no_token_allowed|allowed_token_ids");
@@ -324,7 +393,7 @@ TEST(FieldsTest, BodyMustBeAnObjectWithinTheLimits) {
   EXPECT_EQ(parse_body("{", kLimits).error().code, ErrorCode::kInvalidJson);
   EXPECT_EQ(parse_body(R"({"a":1,"a":2})", kLimits).error().code, ErrorCode::kDuplicateKey);
   std::string deep(65, '[');
-  EXPECT_THAT(parse_body("{\"a\":" + deep, kLimits).error().message, HasSubstr("nesting deeper than 64"));
+  EXPECT_THAT(parse_body("{\"a\":" + deep, kLimits).error().message, HasSubstr("at byte 69: nesting deeper than 64"));
   EXPECT_TRUE(parse_body("{}", kLimits).ok());
 }
 

@@ -38,7 +38,7 @@ Step next_character(std::string_view text) {
 }
 
 std::string shown(const TokenText& token, bool as_id) {
-  return as_id ? fmt::format("token_id:{}", token.id) : repair_utf8(token.bytes);
+  return as_id ? fmt::format("token_id:{}", token.id) : token.text;
 }
 
 void append_token(std::string& out, const TokenText& token, bool as_id) {
@@ -89,7 +89,7 @@ void append_ranked(std::string& out, const TokenText& token) {
   fmt::format_to(std::back_inserter(out), R"("{}":{{"logprob":)", token.id);
   append_logprob(out, token.logprob);
   fmt::format_to(std::back_inserter(out), R"(,"rank":{},"decoded_token":)", token.rank);
-  append_json_lossy(out, token.bytes);
+  append_json_string(out, token.text);
   out += '}';
 }
 
@@ -163,7 +163,7 @@ void append_completion_logprobs(std::string& out, std::span<const PositionText> 
   out += R"({"text_offset":)";
   append_array(out, positions, [&](const PositionText& position) {
     fmt::format_to(std::back_inserter(out), "{}", offset);
-    offset += count_characters(position.chosen.bytes);
+    offset += count_characters(position.chosen.text);
   });
   out += R"(,"token_logprobs":)";
   append_array(out, positions, [&](const PositionText& position) {
@@ -207,9 +207,10 @@ void append_prompt_logprobs(std::string& out, std::span<const PositionText> posi
 void append_usage_object(std::string& out, const Usage& usage) {
   fmt::format_to(
       std::back_inserter(out),
-      R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{}}},)"
-      R"("completion_tokens_details":{{"reasoning_tokens":0}}}})",
-      usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens, usage.cached_tokens);
+      R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{},)"
+      R"("created_cache_tokens":{},"multimodal_tokens":{{}}}},"completion_tokens_details":{{"reasoning_tokens":0}}}})",
+      usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens, usage.cached_tokens,
+      usage.created_tokens);
 }
 
 void append_timings_object(std::string& out, const Timings& t) {

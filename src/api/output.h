@@ -1,5 +1,5 @@
 // What a reply is made of, as plain data, and the writers of whole replies. Key order is fixed and follows API.md 4.
-// Text passed in is UTF-8, except token bytes in TokenText, which may be any bytes.
+// Text passed in is UTF-8, except TokenText::bytes, which may be any bytes.
 // Thread: any.
 #pragma once
 
@@ -30,7 +30,8 @@ struct ReplyHead {
 struct Usage {
   uint64_t prompt_tokens = 0;
   uint64_t completion_tokens = 0;
-  uint64_t cached_tokens = 0;
+  uint64_t cached_tokens = 0;   // of the prompt, found in the prefix cache
+  uint64_t created_tokens = 0;  // of the prompt, put into the prefix cache: whole blocks only
 };
 
 // llama-server's timings object; rates exclude the first token.
@@ -47,6 +48,7 @@ Timings timings_of(const flow::TokenEvent& finish);
 struct TokenText {
   TokenId id = kNoToken;
   std::string bytes;  // decoded bytes of this token alone
+  std::string text;   // what it adds to the text, UTF-8; "" while a character is unfinished
   float logprob = 0.0f;
   int32_t rank = 0;
 };

@@ -15,9 +15,10 @@ using ::testing::HasSubstr;
 
 const ReplyHead kHead{.id = "id-1", .created = 1700000000, .model = "tiny", .system_fingerprint = "fp"};
 const char* const kUsage =
-    R"("usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1},)"
+    R"("usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1,)"
+    R"("created_cache_tokens":2,"multimodal_tokens":{}},)"
     R"("completion_tokens_details":{"reasoning_tokens":0}})";
-const Usage kCounts{.prompt_tokens = 3, .completion_tokens = 2, .cached_tokens = 1};
+const Usage kCounts{.prompt_tokens = 3, .completion_tokens = 2, .cached_tokens = 1, .created_tokens = 2};
 
 TEST(ErrorsTest, EveryRequestCodeHasARow) {
   for (int code = 0; code <= static_cast<int>(ErrorCode::kCancelled); ++code) {
@@ -54,14 +55,15 @@ TEST(ErrorsTest, BodiesInThreeStyles) {
 }
 
 PositionText position(TokenId id, std::string bytes, float logprob) {
-  return {.chosen = {.id = id, .bytes = std::move(bytes), .logprob = logprob, .rank = 1}};
+  return {.chosen = {.id = id, .bytes = bytes, .text = bytes, .logprob = logprob, .rank = 1}};
 }
 
 TEST(OutputTest, WholeChat) {
   CommonParams params;
   params.sampling.n_logprobs = 1;
   PositionText at = position(7, "\xC3", -0.5f);
-  at.top = {{.id = 8, .bytes = "b", .logprob = -1e9f, .rank = 1}};
+  at.chosen.text = "";
+  at.top = {{.id = 8, .bytes = "b", .text = "b", .logprob = -1e9f, .rank = 1}};
   PromptOutput prompt;
   ChoiceOutput choice{.index = 0, .text = "a\"", .finish = {FinishKind::kStop, std::string("END")}, .logprobs = {at}};
   std::string body = chat_reply({kHead, params, {&prompt, 1}, {&choice, 1}, kCounts});
@@ -69,9 +71,7 @@ TEST(OutputTest, WholeChat) {
             R"({"id":"id-1","object":"chat.completion","created":1700000000,"model":"tiny","system_fingerprint":"fp",)"
             R"("service_tier":null,"choices":[{"index":0,"message":{"role":"assistant","content":"a\"",)"
             R"("refusal":null,"annotations":[],)"
-            R"("audio":null,"function_call":null},"logprobs":{"content":[{"token":")"
-            "\xEF\xBF\xBD"
-            R"(","logprob":-0.5,"bytes":[195],)"
+            R"("audio":null,"function_call":null},"logprobs":{"content":[{"token":"","logprob":-0.5,"bytes":[195],)"
             R"("top_logprobs":[{"token":"b","logprob":-9999.0,"bytes":[98]}]}]},)"
             R"("finish_reason":"stop","stop_reason":"END"}],)" +
                 std::string(kUsage) + "}");
@@ -87,7 +87,7 @@ TEST(OutputTest, WholeCompletionWithEcho) {
   prompt.logprobs[0].has_logprob = false;
   ChoiceOutput choice{
       .text = "x", .finish = {FinishKind::kLength, {}}, .token_ids = {5}, .logprobs = {position(5, "x", -2)}};
-  choice.logprobs[0].top = {{.id = 6, .bytes = "y", .logprob = -1, .rank = 1}};
+  choice.logprobs[0].top = {{.id = 6, .bytes = "y", .text = "y", .logprob = -1, .rank = 1}};
   Timings timings{.cache_n = 1, .prompt_n = 2, .prompt_ms = 4, .predicted_n = 3, .predicted_ms = 10};
   std::string body = completion_reply({kHead, params, {&prompt, 1}, {&choice, 1}, kCounts, &timings});
   EXPECT_THAT(
@@ -109,7 +109,7 @@ TEST(OutputTest, PromptLogprobsAndTokenNames) {
   std::vector<PositionText> positions = {position(4, "a", 0), position(5, "b", -1)};
   positions[0].has_logprob = false;
   positions[1].chosen.rank = 3;
-  positions[1].top = {{.id = 6, .bytes = "c", .logprob = -0.25f, .rank = 1}};
+  positions[1].top = {{.id = 6, .bytes = "c", .text = "c", .logprob = -0.25f, .rank = 1}};
   append_prompt_logprobs(out, positions);
   EXPECT_EQ(out, R"([null,{"5":{"logprob":-1.0,"rank":3,"decoded_token":"b"},)"
                  R"("6":{"logprob":-0.25,"rank":1,"decoded_token":"c"}}])");

@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kCompletionsMaxTokens = 16;  // API.md 3.2
 
-Error too_long(std::string text) { return Error{ErrorCode::kContextLengthExceeded, std::move(text), "max_tokens"}; }
+Error too_long(const CommonParams& params, std::string text) {
+  return Error{ErrorCode::kContextLengthExceeded, std::move(text), params.max_tokens_name};
+}
 
 // Keeps `limit` tokens of the prompt (-1: as many as leave room for one output token).
 void truncate(std::vector<TokenId>& prompt, const PromptParams& params, int64_t max_len) {
@@ -46,15 +48,15 @@ Result<int64_t> resolve_max_tokens(const CommonParams& params, int64_t n_prompt,
   }
   int64_t rest = admit.max_len - n_prompt;
   if (wanted && *wanted > rest) {
-    return too_long(fmt::format("prompt of {} tokens + max_tokens {} exceed {} (this model's maximum context length)",
-                                n_prompt, *wanted, admit.max_len));
+    return too_long(params, fmt::format("prompt of {} tokens + {} {} exceed {} (this model's maximum context length)",
+                                        n_prompt, params.max_tokens_name, *wanted, admit.max_len));
   }
   if (admit.block_tokens > 0) {
     int64_t total = n_prompt + (wanted ? *wanted : 1);
     int64_t blocks = blocks_for(total, admit.block_tokens);
     if (blocks > admit.n_blocks) {
       return too_long(
-          fmt::format("one sequence of {} tokens needs {} blocks, pool has {}", total, blocks, admit.n_blocks));
+          params, fmt::format("one sequence of {} tokens needs {} blocks, pool has {}", total, blocks, admit.n_blocks));
     }
     rest = std::min(rest, int64_t{admit.block_tokens} * admit.n_blocks - n_prompt);
   }
@@ -73,8 +75,9 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
   int64_t max_tokens = TRY(resolve_max_tokens(params, static_cast<int64_t>(prompt.size()), admit));
   if (params.sampling.min_tokens > max_tokens) {
     return Error{ErrorCode::kInvalidValue,
-                 fmt::format("min_tokens: {}, must be at most max_tokens {}", params.sampling.min_tokens, max_tokens),
-                 "min_tokens"};
+                 fmt::format("{}: {}, must be at most {} {}", params.min_tokens_name, params.sampling.min_tokens,
+                             params.max_tokens_name, max_tokens),
+                 params.min_tokens_name};
   }
   flow::GenerateRequest request;
   request.id = admit.id;

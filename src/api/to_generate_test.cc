@@ -56,6 +56,9 @@ TEST(ToGenerateTest, LengthErrorsNameBothLengths) {
                   std::string::npos,
               true);
   }
+  params.max_tokens_name = "max_completion_tokens";
+  EXPECT_EQ(to_generate(params, tokens(10), chat_of(100)).error().param, "max_completion_tokens");
+  EXPECT_THAT(to_generate(params, tokens(10), chat_of(100)).error().message, HasSubstr("max_completion_tokens 9223"));
   params.max_tokens = 0;
   EXPECT_FALSE(to_generate(params, tokens(101), chat_of(100)).ok());
   EXPECT_EQ(to_generate(params, {}, chat_of(100)).error().code, ErrorCode::kEmptyPrompt);

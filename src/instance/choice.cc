@@ -3,24 +3,23 @@
 #include <algorithm>
 #include <utility>
 
+#include "instance/token_text.h"
+
 namespace millrace::instance {
 namespace {
 
 constexpr size_t kPrimeTokens = 16;  // enough of the prompt to know that the answer does not begin a text
 
-api::TokenText token_text(const text::Tokenizer& tokenizer, const flow::TokenLogprob& entry) {
-  return {entry.token, std::string(tokenizer.token_bytes(entry.token)), entry.logprob, entry.rank};
+// A stop string began inside this token: it shows what was released of it.
+void cut_text(api::PositionText& position, uint64_t n_bytes) {
+  if (position.chosen.text.size() <= n_bytes) return;
+  position.chosen.text.resize(n_bytes);
+  for (api::TokenText& entry : position.top) {
+    if (entry.id == position.chosen.id) entry.text = position.chosen.text;
+  }
 }
 
 }  // namespace
-
-api::PositionText position_text(const text::Tokenizer& tokenizer, const flow::PositionLogprobs& position) {
-  api::PositionText out;
-  out.chosen = token_text(tokenizer, position.chosen);
-  out.top.reserve(position.top.size());
-  for (const flow::TokenLogprob& entry : position.top) out.top.push_back(token_text(tokenizer, entry));
-  return out;
-}
 
 Choice::Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params, std::span<const TokenId> prompt,
                uint32_t index)
@@ -30,6 +29,12 @@ Choice::Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params
       params_(&params),
       index_(index) {
   detokenizer_.prime(prompt.last(std::min(prompt.size(), kPrimeTokens)));
+}
+
+// All of its text is out, and none of its bytes wait for the rest of a character.
+bool Choice::may_show(const PendingToken& token) const {
+  bool unfinished = &token == &pending_.back() && detokenizer_.holds_bytes();
+  return token.end <= released_ && !unfinished;
 }
 
 // Hands out text together with the pending tokens that it completes. After a stop string, tokens that lie wholly behind
@@ -43,11 +48,13 @@ void Choice::release(std::string text, bool all_tokens, std::vector<ChoiceDelta>
   delta.text = std::move(text);
   size_t n_taken = 0;
   for (PendingToken& token : pending_) {
-    if (!all_tokens && token.begin >= released_) break;
+    if (!all_tokens && !may_show(token)) break;
     ++n_taken;
     delta.token_ids.push_back(token.id);
     bool shown = !stopped_ || token.begin < released_;
-    if (token.logprobs && shown) delta.logprobs.push_back(std::move(*token.logprobs));
+    if (!token.logprobs || !shown) continue;
+    if (stopped_) cut_text(*token.logprobs, released_ - token.begin);
+    delta.logprobs.push_back(std::move(*token.logprobs));
   }
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n_taken));
   out.push_back(std::move(delta));
@@ -57,21 +64,40 @@ bool Choice::push_token(flow::TokenEvent& event, bool hide_text, std::vector<Cho
   ++n_output_;
   PendingToken token;
   token.id = event.token;
-  token.begin = decoded_;
-  if (event.logprobs && !hide_text) token.logprobs = position_text(*tokenizer_, *event.logprobs);
-  pending_.push_back(std::move(token));
-  if (hide_text) return false;
+  token.begin = token.end = decoded_;
+  if (hide_text) {
+    pending_.push_back(std::move(token));
+    return false;
+  }
+  std::optional<text::Detokenizer> before;
+  if (event.logprobs) before = detokenizer_;
   std::string text = detokenizer_.push(event.token);
+  if (event.logprobs) token.logprobs = position_text(*tokenizer_, *before, text, *event.logprobs);
   decoded_ += text.size();
+  token.end = decoded_;
+  pending_.push_back(std::move(token));
   if (stops_.empty()) {
     release(std::move(text), false, out);
     return false;
   }
-  text::StopResult result = stops_.push(text);
+  text::StopResult result = stops_.push(text, past_min_tokens());
   stopped_ = result.stopped;
   stop_index_ = result.index;
   release(std::move(result.text), result.stopped, out);
   return stopped_;
+}
+
+// What is left of an unfinished character belongs to the last token that has text.
+void Choice::add_tail(const std::string& tail) {
+  if (tail.empty()) return;
+  for (auto token = pending_.rbegin(); token != pending_.rend(); ++token) {
+    if (!token->logprobs) continue;
+    token->logprobs->chosen.text += tail;
+    for (api::TokenText& entry : token->logprobs->top) {
+      if (entry.id == token->id) entry.text += tail;
+    }
+    return;
+  }
 }
 
 void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
@@ -79,8 +105,9 @@ void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out
   api::Finish finish;
   if (!stopped_) {
     std::string text = detokenizer_.finish();
+    add_tail(text);
     if (!stops_.empty()) {
-      text::StopResult result = stops_.push(text);
+      text::StopResult result = stops_.push(text, past_min_tokens());
       stopped_ = result.stopped;
       stop_index_ = result.index;
       text = std::move(result.text);

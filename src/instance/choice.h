@@ -1,5 +1,5 @@
 // Choice: the text of one answer as its tokens come: detokenizer, stop strings, logprobs with text. A token's logprobs
-// and id are handed out together with the text it completes, so joined logprob tokens follow the text.
+// and id are handed out together with the text it completes (token_text.h), so joined logprob tokens are the text.
 // Thread: one at a time (the owner of the session).
 #pragma once
 
@@ -46,9 +46,14 @@ class Choice {
   struct PendingToken {
     TokenId id = kNoToken;
     uint64_t begin = 0;  // bytes of decoded text before it
+    uint64_t end = 0;    // and with it
     std::optional<api::PositionText> logprobs;
   };
+  // Text of the first min_tokens tokens ends no answer, as in vLLM (v1/engine/detokenizer.py, update).
+  bool past_min_tokens() const { return n_output_ > params_->sampling.min_tokens; }
+  bool may_show(const PendingToken& token) const;
   bool push_token(flow::TokenEvent& event, bool hide_text, std::vector<ChoiceDelta>& out);
+  void add_tail(const std::string& tail);
   void finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
   void release(std::string text, bool all_tokens, std::vector<ChoiceDelta>& out);
 
@@ -65,8 +70,5 @@ class Choice {
   bool finished_ = false;
   std::vector<PendingToken> pending_;
 };
-
-// The text of a position's logprobs.
-api::PositionText position_text(const text::Tokenizer& tokenizer, const flow::PositionLogprobs& position);
 
 }  // namespace millrace::instance

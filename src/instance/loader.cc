@@ -29,6 +29,7 @@
 #include "runtime/kv_store.h"
 #include "runtime/worker_group.h"
 #include "tensor/formats.h"
+#include "weights/check_tensors.h"
 #include "weights/memory_plan.h"
 #include "weights/model_file.h"
 
@@ -262,12 +263,12 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
       options.model, [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
   const kernels::KernelTable* table = TRY(kernels::pick_kernels(kernels::detect_cpu(), options.isa));
   weights::ModelFile file = TRY(weights::ModelFile::open(path));
-  if (options.check_tensors && file.gguf() != nullptr) TRY(file.gguf()->check_scales());
+  if (options.check_tensors) TRY(weights::check_tensors(file.source(), path));
   Sizes sizes = TRY(plan_sizes(options, file, dtype));
   auto loaded = std::make_shared<Loaded>(std::move(file));
 
   if (!report(progress, "tokenizer", 0.0)) return given_up();
-  text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file));
+  text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file, options.limits));
   auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
   if (chat_template) {
     for (const std::string& text : template_warnings(*chat_template, tokenizer)) LOG(LogLevel::kWarning, "{}", text);

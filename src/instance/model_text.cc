@@ -100,10 +100,10 @@ std::optional<std::string> chat_template_source(const weights::ModelFile& file) 
   return text->as_string();
 }
 
-Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file) {
+Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file, const Limits& limits) {
   text::TokenizerSpec spec = TRY(load_tokenizer_spec(file));
   TRY(text::check_embedding_rows(spec, file.desc().n_vocab));
-  return text::Tokenizer::create(std::move(spec));
+  return text::Tokenizer::create(std::move(spec), static_cast<uint32_t>(limits[LimitId::kMatchSteps]));
 }
 
 std::string vocab_type(const weights::ModelFile& file) {

@@ -18,7 +18,8 @@ namespace millrace::instance {
 Result<text::TokenizerSpec> load_tokenizer_spec(const weights::ModelFile& file);
 // The Jinja text of the model's own chat template, if it has one.
 std::optional<std::string> chat_template_source(const weights::ModelFile& file);
-Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file);
+// The limit match_steps bounds one match of a pattern from the file.
+Result<text::Tokenizer> load_tokenizer(const weights::ModelFile& file, const Limits& limits = {});
 // The name of the vocabulary's kind, for /v1/models.
 std::string vocab_type(const weights::ModelFile& file);
 // override_text replaces the model's own template when it is not empty. Nothing when the model has none.

@@ -8,6 +8,7 @@
 #include "base/macros.h"
 #include "instance/blocking_notifier.h"
 #include "instance/instance.h"
+#include "instance/token_text.h"
 
 namespace millrace::instance {
 namespace {
@@ -119,18 +120,13 @@ void Session::accept(Prepared prepared) {
 void Session::take_prompt_logprobs(flow::TokenEvent& event) {
   size_t prompt_idx = prompt_of(event.request);
   api::PromptOutput& prompt = prompts_[prompt_idx];
-  if (!prompt.logprobs.empty() || event.prompt_logprobs.empty()) return;
-  const text::Tokenizer& tokenizer = instance_->text().tokenizer();
-  api::PositionText first;
-  first.has_logprob = false;
-  if (!prompt.token_ids.empty()) {
-    first.chosen.id = prompt.token_ids.front();
-    first.chosen.bytes = std::string(tokenizer.token_bytes(first.chosen.id));
-  }
-  prompt.logprobs.push_back(std::move(first));
-  for (const flow::PositionLogprobs& position : event.prompt_logprobs) {
-    prompt.logprobs.push_back(position_text(tokenizer, position));
-  }
+  const api::CommonParams& params = job_->params();
+  const bool echo = !job_->is_chat() && params.output.echo;
+  const bool wanted = params.sampling.n_prompt_logprobs >= 0 || (echo && params.sampling.n_logprobs >= 0);
+  if (!wanted || !prompt.logprobs.empty()) return;
+  if (event.prompt_logprobs.empty() && prompt.token_ids.size() > 1) return;
+  const std::string* shown = echo ? &prompt.text : nullptr;
+  prompt.logprobs = prompt_positions(instance_->text().tokenizer(), prompt.token_ids, event.prompt_logprobs, shown);
 }
 
 void Session::observe(const flow::TokenEvent& event, uint32_t choice, bool first) {
@@ -230,8 +226,13 @@ void Session::cancel() { fail({Error{ErrorCode::kCancelled, "the request was can
 
 api::Usage Session::usage() const {
   api::Usage usage;
-  for (uint32_t n_tokens : prompt_lengths_) usage.prompt_tokens += n_tokens;
-  for (uint32_t n_tokens : cached_) usage.cached_tokens += n_tokens;
+  const uint32_t block = instance_->block_tokens();
+  for (size_t i = 0; i < prompt_lengths_.size(); ++i) {
+    const uint32_t whole_blocks = prompt_lengths_[i] / block * block;
+    usage.prompt_tokens += prompt_lengths_[i];
+    usage.cached_tokens += cached_[i];
+    if (instance_->prefix_cache() && whole_blocks > cached_[i]) usage.created_tokens += whole_blocks - cached_[i];
+  }
   for (const Choice& choice : choices_) usage.completion_tokens += choice.n_output();
   return usage;
 }
@@ -257,18 +258,21 @@ Result<Answer> generate_blocking(Instance& instance, Job job, const std::functio
   Answer answer;
   std::vector<ChoiceDelta> deltas;
   session.start();
+  bool told_to_stop = false;
   while (session.phase() == SessionPhase::kTokenising || session.phase() == SessionPhase::kRunning) {
     notifier.wait(session.key());
     session.pump(deltas);
     for (const ChoiceDelta& delta : deltas) {
       if (on_delta && !on_delta(delta)) {
-        session.cancel();
+        told_to_stop = true;
         break;
       }
     }
+    if (told_to_stop) break;
     collect(session, deltas, answer.choices);
   }
   notifier.forget(session.key());
+  if (told_to_stop) return Error{ErrorCode::kCancelled, "the request was cancelled", ""};
   if (session.phase() == SessionPhase::kFailed) return session.error().error;
   answer.prompts = session.prompts();
   answer.usage = session.usage();

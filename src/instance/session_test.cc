@@ -196,7 +196,7 @@ class ChoiceRig {
   std::string logprob_text() const {
     std::string out;
     for (const ChoiceDelta& delta : deltas_) {
-      for (const api::PositionText& position : delta.logprobs) out += position.chosen.bytes;
+      for (const api::PositionText& position : delta.logprobs) out += position.chosen.text;
     }
     return out;
   }
@@ -231,6 +231,23 @@ TEST(Choice, HoldsBackWhatMayBeAStopString) {
   EXPECT_EQ(rig.n_output(), 13u);
 }
 
+TEST(Choice, StopStringsWaitForMinTokens) {
+  api::CommonParams params;
+  params.output.stop = {"end"};
+  params.sampling.min_tokens = 6;
+  ChoiceRig early(params);
+  EXPECT_FALSE(early.say("an end"));  // its last token is the sixth
+  EXPECT_FALSE(early.say(" on"));
+  EXPECT_TRUE(early.say("end"));
+  early.end(flow::FinishReason::kCancelled);
+  EXPECT_EQ(early.text(), "an end on");
+  EXPECT_EQ(early.logprob_text(), "an end on");
+  ChoiceRig late(params);
+  EXPECT_TRUE(late.say("one end"));  // began early, ends with the seventh
+  late.end(flow::FinishReason::kCancelled);
+  EXPECT_EQ(late.text(), "one ");
+}
+
 TEST(Choice, EndTokensGiveNoTextUnlessAskedFor) {
   ChoiceRig plain({});
   plain.say("ab");
@@ -253,7 +270,7 @@ TEST(Choice, UnfinishedCharactersComeOutAtTheEnd) {
   rig.end(flow::FinishReason::kLength);
   EXPECT_EQ(rig.text(), "a\xef\xbf\xbd");
   EXPECT_EQ(rig.last().finish->kind, api::FinishKind::kLength);
-  EXPECT_EQ(rig.logprob_text(), "a\xe2\x82");
+  EXPECT_EQ(rig.logprob_text(), "a\xef\xbf\xbd");
 }
 
 }  // namespace

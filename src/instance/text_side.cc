@@ -161,7 +161,10 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
       return out;
     }
     prepared->request = std::move(request).value();
-    prepared->tokens = prepared->request.prompt;  // it may have been truncated
+    if (prepared->request.prompt.size() != prepared->tokens.size()) {  // truncate_prompt_tokens
+      prepared->tokens = prepared->request.prompt;
+      if (completion != nullptr) prepared->text = parts_.tokenizer.decode(prepared->tokens, true);
+    }
     if (params.output.echo && completion != nullptr) {
       flow::SamplingParams& sampling = prepared->request.sampling;  // logprobs of what is echoed
       sampling.n_prompt_logprobs = std::max(sampling.n_prompt_logprobs, sampling.n_logprobs);

@@ -58,6 +58,7 @@ struct EchoOptions {
   uint32_t max_queued_requests = 512;
   uint32_t max_live = 64;
   bool chat = true;
+  std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
   Limits limits;
 };
 
@@ -69,9 +70,11 @@ struct EchoInstance {
 inline EchoInstance make_echo(EchoOptions options = {}) {
   EchoInstance out;
   out.switches = std::make_shared<EchoSwitches>();
-  auto backend = std::make_unique<EchoBackend>(kEndToken, out.switches);
-  auto tokenizer = text::Tokenizer::create(byte_tokenizer_spec());
+  auto tokenizer = text::Tokenizer::create(options.vocabulary ? *options.vocabulary : byte_tokenizer_spec());
   CHECK(tokenizer.ok());
+  const TokenId end_token = tokenizer->eos();
+  const auto n_vocab = static_cast<int64_t>(tokenizer->n_vocab());
+  auto backend = std::make_unique<EchoBackend>(end_token, out.switches);
   std::optional<text::ChatTemplate> chat;
   if (options.chat) {
     auto parsed = text::ChatTemplate::parse(
@@ -86,7 +89,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
       .text = {.tokenizer = std::move(tokenizer).value(),
                .chat_template = std::move(chat),
                .defaults = {},
-               .eos_token_ids = {kEndToken},
+               .eos_token_ids = {end_token},
                .max_len = options.max_len,
                .block_tokens = 32,
                .n_blocks = options.n_blocks,
@@ -102,7 +105,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
   parts.facts.isa = "none";
   parts.facts.system_fingerprint = "fp_echo";
   parts.facts.vocab_type = "bytes";
-  parts.facts.n_vocab = kByteTokens + 3;
+  parts.facts.n_vocab = n_vocab;
   parts.facts.max_len = options.max_len;
   parts.facts.n_ctx_train = options.max_len;
   parts.facts.d_model = 8;
