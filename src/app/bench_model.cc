@@ -103,10 +103,10 @@ Result<int> bench_model_command(std::span<const std::string> args) {
   BenchModelFlags f;
   FlagSet set("bench model", "Rates of one model: prefill of a prompt, decode of one stream, decode of a batch.");
   declare_model_flags(set, f.model);
-  set.add("-p,--n-prompt", &f.n_prompt, "prompt tokens; 0 = skip");
-  set.add("-n,--n-gen", &f.n_gen, "generated tokens; 0 = skip");
-  set.add("--n-batch", &f.n_batch, "also decode this many streams at once");
-  set.add("-r,--repetitions", &f.repetitions, "counted runs");
+  set.add("-p,--n-prompt", &f.n_prompt, "prompt tokens; 0 = skip", {0, 1 << 20});
+  set.add("-n,--n-gen", &f.n_gen, "generated tokens; 0 = skip", {0, 1 << 20});
+  set.add("--n-batch", &f.n_batch, "also decode this many streams at once", {0, 4096});
+  set.add("-r,--repetitions", &f.repetitions, "counted runs", {1, 100000});
   set.add("--json", &f.json, "JSON on stdout");
   if (!TRY(set.parse(args))) return 0;
   if (f.repetitions < 1)

@@ -61,15 +61,15 @@ void declare(FlagSet& set, ServeBenchFlags& f) {
   set.add("--model,--served-model-name", &f.model, "model name to send; default: none");
   set.add("--dataset-name", &f.dataset_name, "random (words) | custom (JSONL with \"prompt\")");
   set.add("--dataset-path", &f.dataset_path, "file of --dataset-name custom");
-  set.add("--input-len,--random-input-len", &f.input_len, "words of a random prompt");
-  set.add("--output-len,--random-output-len", &f.output_len, "max_tokens of a request");
-  set.add("--random-range-ratio", &f.range_ratio, "lengths are uniform in len * (1 +- ratio)");
-  set.add("--random-prefix-len", &f.prefix_len, "words that every prompt begins with");
-  set.add("--num-prompts", &f.num_prompts, "requests");
+  set.add("--input-len,--random-input-len", &f.input_len, "words of a random prompt", {1, 1 << 20});
+  set.add("--output-len,--random-output-len", &f.output_len, "max_tokens of a request", {1, 1 << 20});
+  set.add("--random-range-ratio", &f.range_ratio, "lengths are uniform in len * (1 +- ratio)", {0, 1});
+  set.add("--random-prefix-len", &f.prefix_len, "words that every prompt begins with", {0, 1 << 20});
+  set.add("--num-prompts", &f.num_prompts, "requests", {1, 1'000'000});
   set.add("--request-rate", &f.request_rate, "arrivals per second; 0 = all at once");
   set.add("--burstiness", &f.burstiness, "shape of the gamma distribution of gaps; 1 = Poisson");
-  set.add("--max-concurrency", &f.max_concurrency, "requests in flight at most; 0 = no limit");
-  set.add("--num-warmups", &f.num_warmups, "requests sent before the clock starts");
+  set.add("--max-concurrency", &f.max_concurrency, "requests in flight at most; 0 = no limit", {0, 65536});
+  set.add("--num-warmups", &f.num_warmups, "requests sent before the clock starts", {0, 1'000'000});
   set.add("--ignore-eos", &f.ignore_eos, "generate exactly --output-len tokens");
   set.add("--extra-body", &f.extra_body, "JSON object merged into every body");
   set.add("--goodput", &f.goodput, "ttft:MS tpot:MS e2el:MS");
@@ -78,8 +78,8 @@ void declare(FlagSet& set, ServeBenchFlags& f) {
   set.add("--save-detailed", &f.save_detailed, "with every request's times");
   set.add("--result-dir", &f.result_dir, "folder of --save-result");
   set.add("--result-filename", &f.result_filename, "name of --save-result");
-  set.add("--seed", &f.seed, "of prompts and arrivals");
-  set.add("--ready-check-timeout-sec", &f.ready_timeout_s, "wait this long for /health");
+  set.add("--seed", &f.seed, "of prompts and arrivals", {INT64_MIN, INT64_MAX});
+  set.add("--ready-check-timeout-sec", &f.ready_timeout_s, "wait this long for /health", {0, 86400});
   set.add("--json", &f.json, "print the result as JSON on stdout");
 }
 
@@ -149,9 +149,12 @@ Result<std::string> body_of(const ServeBenchFlags& f, const std::string& prompt,
   body.set("stream_options", options);
   if (f.ignore_eos) body.set("ignore_eos", true);
   if (!f.extra_body.empty()) {
-    Json extra = TRY(parse_json(f.extra_body));
-    if (!extra.is_object()) return Error{ErrorCode::kUsage, "--extra-body: want a JSON object", "--extra-body"};
-    for (const auto& [name, value] : extra.as_object().members) body.set(name, value);
+    auto extra = parse_json(f.extra_body);
+    if (!extra.ok() || !extra->is_object())
+      return Error{ErrorCode::kUsage,
+                   fmt::format("--extra-body: want a JSON object{}", extra.ok() ? "" : ", " + extra.error().message),
+                   "--extra-body"};
+    for (const auto& [name, value] : extra->as_object().members) body.set(name, value);
   }
   return body.dump();
 }
@@ -298,6 +301,23 @@ Result<std::vector<BenchRequest>> make_requests(const ServeBenchFlags& f, bool c
   return out;
 }
 
+// "50,99": whole numbers of 0..100.
+Result<std::vector<double>> percentiles_of(const std::string& list) {
+  std::vector<double> out;
+  for (size_t begin = 0; begin < list.size();) {
+    size_t end = std::min(list.find(',', begin), list.size());
+    auto value = parse_size(std::string_view(list).substr(begin, end - begin));
+    if (!value.ok() || *value < 0 || *value > 100) {
+      return Error{ErrorCode::kUsage,
+                   fmt::format("--metric-percentiles = {}: want numbers of 0..100 and commas", quote_for_message(list)),
+                   "--metric-percentiles"};
+    }
+    out.push_back(static_cast<double>(*value));
+    begin = end + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<int> bench_serve_command(std::span<const std::string> args) {
@@ -318,19 +338,14 @@ Result<int> bench_serve_command(std::span<const std::string> args) {
     target.headers.emplace_back(header.substr(0, cut), header.substr(cut + 1));
   }
   std::array<double, 3> limits = TRY(goodput_limits(f.goodput));
-  std::vector<double> percentiles;
-  for (size_t begin = 0; begin < f.metric_percentiles.size();) {
-    size_t end = std::min(f.metric_percentiles.find(',', begin), f.metric_percentiles.size());
-    percentiles.push_back(static_cast<double>(TRY(parse_size(f.metric_percentiles.substr(begin, end - begin)))));
-    begin = end + 1;
-  }
+  std::vector<double> percentiles = TRY(percentiles_of(f.metric_percentiles));
+  std::vector<BenchRequest> requests = TRY(make_requests(f, chat));
   for (int64_t waited = 0; http_get_status(target, "/health") != 200; ++waited) {
     if (waited >= f.ready_timeout_s)
       return Error{ErrorCode::kIo, fmt::format("{}: /health is not 200 after {} s", f.base_url, f.ready_timeout_s),
                    "--base-url"};
     std::this_thread::sleep_for(std::chrono::seconds(1));
   }
-  std::vector<BenchRequest> requests = TRY(make_requests(f, chat));
   if (f.num_warmups > 0) {
     ServeBenchFlags warm = f;
     warm.seed = f.seed + 1;

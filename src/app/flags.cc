@@ -9,35 +9,11 @@
 #include <cstdlib>
 #include <map>
 
+#include "app/foreign_flags.h"
 #include "base/macros.h"
 
 namespace millrace::app {
 namespace {
-
-// Flags of vLLM and llama-server that have no meaning here and change no output: accepted with a warning.
-struct HarmlessFlag {
-  std::string_view name;
-  bool takes_value;
-};
-constexpr HarmlessFlag kHarmless[] = {
-    {"--enforce-eager", false},
-    {"--cuda-graph-sizes", true},
-    {"--jinja", false},
-    {"--cont-batching", false},
-    {"-cb", false},
-    {"--uvicorn-log-level", true},
-    {"--disable-log-requests", false},
-    {"--disable-log-stats", false},
-    {"-ub", true},
-    {"--ubatch-size", true},
-    {"--swa-full", false},
-    {"--trust-remote-code", false},
-    {"--no-context-shift", false},
-    {"--enable-chunked-prefill", false},
-    {"--prefix-caching-hash-algo", true},
-    {"--enable-prompt-tokens-details", false},
-    {"--no-webui", false},
-};
 
 // `_` equals `-` in the name part of a long flag.
 std::string with_dashes(std::string arg) {
@@ -54,6 +30,43 @@ std::string env_name(std::string_view long_name) {
   for (char c : long_name.substr(2))
     out += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
+}
+
+// The first long name of "-c,--max-model-len,--ctx-size", or the first name.
+std::string canonical_name(std::string_view names) {
+  std::string_view rest = names;
+  while (!rest.empty()) {
+    size_t comma = std::min(rest.find(','), rest.size());
+    if (rest.substr(0, comma).starts_with("--")) return std::string(rest.substr(0, comma));
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return std::string(names.substr(0, names.find(',')));
+}
+
+std::string range_text(const IntRange& range) {
+  if (range.max == INT64_MAX) return fmt::format(">= {}", range.min);
+  return fmt::format("in {}..{}", range.min, range.max);
+}
+
+// Accepts, with a warning, or refuses a flag of another server. The number of arguments it takes after its name.
+Result<size_t> take_foreign(const ForeignFlag& flag, const std::string& arg, std::span<const std::string> rest) {
+  std::string name = name_of(arg);
+  size_t equals = arg.find('=');
+  std::string_view value = equals == std::string::npos ? std::string_view() : std::string_view(arg).substr(equals + 1);
+  size_t n_taken = 0;
+  bool has_next = equals == std::string::npos && !rest.empty();
+  if (has_next &&
+      (flag.value == ForeignValue::kOne || (flag.value == ForeignValue::kMaybe && is_neutral(flag, rest[0])))) {
+    value = rest[0];
+    n_taken = 1;
+  }
+  if (flag.reason.empty()) {
+    LOG(LogLevel::kWarning, "{} has no effect here", name);
+    return n_taken;
+  }
+  if (!value.empty() && is_neutral(flag, value)) return n_taken;
+  std::string shown = value.empty() ? name : fmt::format("{} {}", name, quote_for_message(value));
+  return Error{ErrorCode::kUsage, fmt::format("{}: not supported: {}", shown, flag.reason), name};
 }
 
 // Levenshtein distance, for "did you mean".
@@ -126,8 +139,9 @@ struct FlagSet::State {
 
   std::string nearest(const std::string& unknown) const {
     std::string best;
-    size_t best_distance = 4;
+    size_t best_distance = unknown.size() / 3 + 1;
     for (const auto& [name, option] : by_name) {
+      if (!name.starts_with("--")) continue;
       size_t distance = edit_distance(name, unknown);
       if (distance < best_distance) {
         best_distance = distance;
@@ -158,10 +172,13 @@ void FlagSet::add(std::string_view names, std::vector<std::string>* target, std:
       state_->app.add_option(std::string(names), *target, std::string(help))->expected(1, -1)->allow_extra_args(false),
       false);
 }
-void FlagSet::add(std::string_view names, int64_t* target, std::string_view help) {
-  CLI::callback_t read = [target](const CLI::results_t& values) {
+void FlagSet::add(std::string_view names, int64_t* target, std::string_view help, IntRange range) {
+  CLI::callback_t read = [target, range, name = canonical_name(names)](const CLI::results_t& values) {
     auto value = parse_size(values.at(0));
-    if (!value.ok()) throw CLI::ValidationError(value.error().message);
+    if (!value.ok() || *value < range.min || *value > range.max) {
+      throw CLI::ValidationError(fmt::format("{} = {}: must be an integer {}{}", name, quote_for_message(values.at(0)),
+                                             range_text(range), value.ok() ? "" : "; suffixes k M G T are allowed"));
+    }
     *target = *value;
     return true;
   };
@@ -169,9 +186,22 @@ void FlagSet::add(std::string_view names, int64_t* target, std::string_view help
   option->default_str(std::to_string(*target))->type_name("N");
   state_->remember(names, option, false);
 }
-void FlagSet::add(std::string_view names, double* target, std::string_view help) {
-  state_->remember(names, state_->app.add_option(std::string(names), *target, std::string(help))->capture_default_str(),
-                   false);
+void FlagSet::add(std::string_view names, double* target, std::string_view help, NumberRange range) {
+  CLI::callback_t read = [target, range, name = canonical_name(names)](const CLI::results_t& values) {
+    const std::string& text = values.at(0);
+    double value = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    bool whole = error == std::errc{} && end == text.data() + text.size();
+    if (!whole || !(value >= range.min && value <= range.max)) {
+      throw CLI::ValidationError(
+          fmt::format("{} = {}: must be a number in {:g}..{:g}", name, quote_for_message(text), range.min, range.max));
+    }
+    *target = value;
+    return true;
+  };
+  CLI::Option* option = state_->app.add_option(std::string(names), std::move(read), std::string(help));
+  option->default_str(fmt::format("{:g}", *target))->type_name("NUMBER");
+  state_->remember(names, option, false);
 }
 void FlagSet::add(std::string_view names, bool* target, std::string_view help) {
   std::string spelled;
@@ -197,13 +227,13 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
     std::string arg = only_values ? args[i] : with_dashes(args[i]);
     only_values = only_values || arg == "--";
     if (!only_values && arg.size() > 1 && arg[0] == '-' && std::isdigit(static_cast<unsigned char>(arg[1])) == 0) {
+      arg.replace(0, name_of(arg).size(), our_name(name_of(arg)));
+      if (arg.starts_with("--help=")) arg = "--help";
       std::string name = name_of(arg);
-      bool known = state_->by_name.contains(name) || (name[1] != '-' && state_->by_name.contains(name.substr(0, 2)));
-      const auto* harmless = std::find_if(std::begin(kHarmless), std::end(kHarmless),
-                                          [&](const HarmlessFlag& f) { return f.name == name; });
-      if (!known && harmless != std::end(kHarmless)) {
-        LOG(LogLevel::kWarning, "{} has no effect here", name);
-        if (harmless->takes_value && arg.find('=') == std::string::npos) ++i;
+      bool attached = name[1] != '-' && find_foreign_flag(name) == nullptr;  // -c4096
+      bool known = state_->by_name.contains(name) || (attached && state_->by_name.contains(name.substr(0, 2)));
+      if (const ForeignFlag* foreign = known ? nullptr : find_foreign_flag(name)) {
+        i += TRY(take_foreign(*foreign, arg, args.subspan(i + 1)));
         continue;
       }
       if (!known) {

@@ -1,8 +1,8 @@
 // FlagSet: the flags of one subcommand. A thin wall around CLI11, which is compiled once, in flags.cc.
 // Rules: `_` equals `-` in names; --flag=value and --flag value; --x / --no-x for switches; sizes take 32k, 1M, 2G
 // (powers of 1024); a value comes from the command line, else the environment variable MILLRACE_<FLAG>, else --config
-// FILE (TOML), else the default. Unknown flags are refused with the nearest known name; harmless flags of other servers
-// are accepted with one warning line each.
+// FILE (TOML), else the default. Unknown flags are refused with the nearest known name; flags of other servers are
+// accepted with one warning line each or refused with a reason (foreign_flags.h).
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,15 @@
 
 namespace millrace::app {
 
+struct IntRange {
+  int64_t min = 0;
+  int64_t max = INT64_MAX;
+};
+struct NumberRange {
+  double min = 0;
+  double max = 1e300;
+};
+
 class FlagSet {
  public:
   FlagSet(std::string name, std::string description);
@@ -25,8 +34,9 @@ class FlagSet {
   // the flag is absent and outlives parse().
   void add(std::string_view names, std::string* target, std::string_view help);
   void add(std::string_view names, std::vector<std::string>* target, std::string_view help);
-  void add(std::string_view names, int64_t* target, std::string_view help);  // takes size suffixes
-  void add(std::string_view names, double* target, std::string_view help);
+  // Takes size suffixes. A value outside the range is refused with the flag's name and the range.
+  void add(std::string_view names, int64_t* target, std::string_view help, IntRange range = {});
+  void add(std::string_view names, double* target, std::string_view help, NumberRange range = {});
   void add(std::string_view names, bool* target, std::string_view help);  // also --no-<name>
   // A value without a flag, in order of declaration.
   void positional(std::string_view name, std::string* target, std::string_view help, bool required);

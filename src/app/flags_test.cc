@@ -12,6 +12,7 @@ using ::testing::HasSubstr;
 
 struct Parsed {
   int64_t length = 7;
+  double temperature = -1;
   bool cache = true;
   std::string host = "127.0.0.1";
   std::vector<std::string> names;
@@ -22,7 +23,8 @@ struct Parsed {
 Parsed parse(std::vector<std::string> args) {
   Parsed out;
   FlagSet flags("test", "a test");
-  flags.add("-c,--max-model-len,--ctx-size", &out.length, "length");
+  flags.add("-c,--max-model-len,--ctx-size", &out.length, "length", {0, 1 << 24});
+  flags.add("--temperature", &out.temperature, "temperature", {-1, 2});
   flags.add("--enable-prefix-caching", &out.cache, "cache");
   flags.add("--host", &out.host, "host");
   flags.add("--served-model-name", &out.names, "names");
@@ -45,9 +47,14 @@ TEST(FlagsTest, SpellingsOfOneFlag) {
 
 TEST(FlagsTest, ErrorsNameTheFlag) {
   EXPECT_THAT(parse({"m", "--max-modle-len", "3"}).error, HasSubstr("did you mean --max-model-len?"));
-  EXPECT_THAT(parse({"m", "--max-model-len", "3x"}).error, HasSubstr("unknown suffix"));
-  EXPECT_THAT(parse({"m", "--max-model-len", "abc"}).error, HasSubstr("not an integer"));
-  EXPECT_THAT(parse({"m", "--max-model-len", "99999999T"}).error, HasSubstr("out of range"));
+  for (const char* bad : {"3x", "abc", "1e9", "1.5", "99999999T", "-1", "17000000"}) {
+    EXPECT_THAT(parse({"m", std::string("--ctx-size=") + bad}).error,
+                HasSubstr("--max-model-len = " + std::string(bad) + ": must be an integer in 0..16777216"));
+  }
+  for (const char* bad : {"hot", "nan", "inf", "2.5", "-2", "1,5"}) {
+    EXPECT_THAT(parse({"m", std::string("--temperature=") + bad}).error,
+                HasSubstr("--temperature = " + std::string(bad) + ": must be a number in -1..2"));
+  }
   EXPECT_THAT(parse({}).error, HasSubstr("MODEL"));
 }
 

@@ -123,8 +123,8 @@ Result<int> inspect_command(std::span<const std::string> args) {
   bool json = false;
   FlagSet set("inspect", "Print what a model file holds and what running it would take.");
   set.positional("MODEL", &model, "as for run", true);
-  set.add("-c,--max-model-len", &max_len, "tokens of a sequence in the memory plan; 0 = the model's");
-  set.add("--max-num-seqs", &max_seqs, "sequences in the memory plan");
+  set.add("-c,--max-model-len", &max_len, "tokens of a sequence in the memory plan; 0 = the model's", {0, 1 << 24});
+  set.add("--max-num-seqs", &max_seqs, "sequences in the memory plan", {1, 4096});
   set.add("--tensors", &tensors, "list every tensor");
   set.add("--metadata", &metadata, "list every GGUF key");
   set.add("--json", &json, "JSON on stdout");

@@ -2,7 +2,9 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <span>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "app/build_info.h"
@@ -20,6 +22,21 @@ void print_help(FILE* out) {
     fmt::print(out, "  {:<12} {}\n", command.name, command.summary);
 }
 
+// A full disk or a closed stdout is an error, not a success with half an answer; a closed pipe ends by its signal.
+int run(const millrace::app::Command& command, std::span<const std::string> args) {
+  try {
+    auto result = command.run(args);
+    if (!result.ok()) {
+      fmt::print(stderr, "error: {}\n", result.error().message);
+      return millrace::app::exit_code(result.error().code);
+    }
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return *result;
+  } catch (const std::system_error&) {  // fmt::print reports a failed write so
+  }
+  fmt::print(stderr, "error: cannot write to standard output\n");
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -32,10 +49,7 @@ int main(int argc, char** argv) {
   std::string name = args[0] == "--version" || args[0] == "-V" ? "version" : args[0];
   for (const auto& command : millrace::app::command_table()) {
     if (command.name != name) continue;
-    auto result = command.run(std::span<const std::string>(args).subspan(1));
-    if (result.ok()) return *result;
-    fmt::print(stderr, "error: {}\n", result.error().message);
-    return millrace::app::exit_code(result.error().code);
+    return run(command, std::span<const std::string>(args).subspan(1));
   }
   fmt::print(stderr, "error: unknown command {} (see millrace --help)\n", millrace::quote_for_message(name));
   return 2;

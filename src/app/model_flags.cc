@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 
+#include "api/fields.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "instance/model_store.h"
@@ -18,19 +20,69 @@ constexpr int64_t kMaxLen = int64_t{1} << 24;  // tokens
 constexpr int64_t kMaxSeqs = 4096;
 constexpr int64_t kMaxThreads = 1024;
 
-Result<int64_t> in_range(std::string_view flag, int64_t value, int64_t min, int64_t max) {
-  if (value < min || value > max) {
-    return Error{ErrorCode::kUsage, fmt::format("{} = {}: must be {}..{}", flag, value, min, max), std::string(flag)};
-  }
-  return value;
-}
-
 Result<std::string> one_of(std::string_view flag, const std::string& value,
                            std::initializer_list<std::string_view> known) {
   if (std::find(known.begin(), known.end(), value) != known.end()) return value;
   return Error{ErrorCode::kUsage,
                fmt::format("{} = {}: must be one of {}", flag, quote_for_message(value), fmt::join(known, ", ")),
                std::string(flag)};
+}
+
+struct DefaultRow {
+  std::string_view name;  // of generation_config.json
+  std::string_view field;
+  void (*set)(api::SamplingDefaults& out, const Json& value);
+};
+constexpr DefaultRow kDefaults[] = {
+    {"temperature", "temperature", [](auto& d, const Json& v) { d.temperature = static_cast<float>(v.as_double()); }},
+    {"top_p", "top_p", [](auto& d, const Json& v) { d.top_p = static_cast<float>(v.as_double()); }},
+    {"min_p", "min_p", [](auto& d, const Json& v) { d.min_p = static_cast<float>(v.as_double()); }},
+    {"top_k", "top_k",
+     [](auto& d, const Json& v) { d.top_k = static_cast<int32_t>(std::min<int64_t>(v.as_int(), INT32_MAX)); }},
+    {"repetition_penalty", "repetition_penalty",
+     [](auto& d, const Json& v) { d.repetition_penalty = static_cast<float>(v.as_double()); }},
+    {"max_new_tokens", "max_completion_tokens", [](auto& d, const Json& v) { d.max_tokens = v.as_int(); }},
+};
+
+// --override-generation-config: the keys of generation_config.json, in the ranges of the API.
+Result<api::SamplingDefaults> read_defaults(std::string_view text) {
+  constexpr std::string_view kFlag = "--override-generation-config";
+  auto bad = [&](std::string_view what) {
+    return Error{ErrorCode::kUsage, fmt::format("{}: {}", kFlag, what), std::string(kFlag)};
+  };
+  auto parsed = parse_json(text);
+  if (!parsed.ok()) return bad(parsed.error().message);
+  if (!parsed->is_object()) return bad("want a JSON object");
+  Limits limits;
+  const api::ParseContext context{.limits = limits, .served_names = {}, .model = {}};
+  api::SamplingDefaults out;
+  for (const auto& [name, value] : parsed->as_object().members) {
+    const auto* row = std::find_if(std::begin(kDefaults), std::end(kDefaults),
+                                   [&](const DefaultRow& known) { return known.name == name; });
+    if (row == std::end(kDefaults)) {
+      return bad(fmt::format("{} is none of temperature, top_p, min_p, top_k, repetition_penalty, max_new_tokens",
+                             quote_for_message(name)));
+    }
+    auto rows = api::request_fields();
+    api::Field field =
+        *std::find_if(rows.begin(), rows.end(), [&](const api::Field& f) { return f.name == row->field; });
+    field.name = row->name;
+    auto checked = api::check_field(field, value, context);
+    if (!checked.ok()) return bad(checked.error().message);
+    row->set(out, value);
+  }
+  return out;
+}
+
+// The KV cache size that vLLM's CPU backend reads from the environment, in GiB; 0 when it is not set.
+uint64_t kv_bytes_of_environment() {
+  constexpr int64_t kMaxGiB = 1 << 20;
+  const char* text = std::getenv("VLLM_CPU_KVCACHE_SPACE");
+  if (text == nullptr || *text == '\0') return 0;
+  auto gib = parse_size(text);
+  if (gib.ok() && *gib >= 0 && *gib <= kMaxGiB) return static_cast<uint64_t>(*gib) << 30;
+  LOG(LogLevel::kWarning, "VLLM_CPU_KVCACHE_SPACE = {}: not a number of GiB, ignored", quote_for_message(text));
+  return 0;
 }
 
 // llama-server's names of KV types.
@@ -49,25 +101,32 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
                  false);
   set.add("-m,--model", &f.model, "the model, instead of the positional");
   set.add("-a,--served-model-name,--alias", &f.served_names, "names in the API; default: last part of MODEL");
-  set.add("-c,--max-model-len,--ctx-size", &f.max_model_len, "longest sequence in tokens; 0 = the model's, cut to fit");
-  set.add("--max-num-seqs,--parallel", &f.max_num_seqs, "sequences running at once");
-  set.add("-b,--max-num-batched-tokens,--batch-size", &f.max_num_batched_tokens, "tokens of one step; 0 = automatic");
-  set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes, "bytes of KV cache; 0 = what is left");
+  set.add("-c,--max-model-len,--ctx-size", &f.max_model_len, "longest sequence in tokens; 0 = the model's, cut to fit",
+          {0, kMaxLen});
+  set.add("--max-num-seqs,--parallel", &f.max_num_seqs, "sequences running at once", {1, kMaxSeqs});
+  set.add("-b,--max-num-batched-tokens,--batch-size", &f.max_num_batched_tokens, "tokens of one step; 0 = automatic",
+          {0, kMaxLen});
+  set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes,
+          "bytes of KV cache; 0 = 4 GiB or one whole context, if that is more");
   set.add("--memory-limit", &f.memory_limit, "bytes this process may use; 0 = 90 % of the machine or its cgroup");
   set.add("--kv-cache-dtype,--cache-type-k", &f.kv_cache_dtype, "auto | bf16 | int8; auto is bf16");
   set.add("--kv-disk-path", &f.kv_disk_path,
           "folder for cached KV that no longer fits in memory or outlives a restart");
-  set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder");
+  set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder", {1 << 20});
   set.add("--kv-disk-write", &f.kv_disk_write,
           "selective | all; selective: what was used twice, has a session, or is about to be evicted");
-  set.add("--block-size", &f.block_size, "tokens of a KV block; 32 is the only value on CPU");
+  set.add("--cache-type-v", &f.cache_type_v, "as --kv-cache-dtype, which it must equal");
+  set.add("--block-size", &f.block_size, "tokens of a KV block; 32 is the only value on CPU", {0, 65536});
   set.add("--enable-prefix-caching", &f.prefix_caching, "share the KV of equal prefixes");
   set.add("--scheduling-policy", &f.scheduling_policy, "priority | fcfs");
-  set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores");
+  set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, kMaxThreads});
   set.add("--isa", &f.isa, "kernels: avx512vnni | avx2 | generic; default: the best this CPU has");
   set.add("--chat-template,--chat-template-file", &f.chat_template, "Jinja file instead of the model's template");
   set.add("--generation-config", &f.generation_config, "auto: defaults from the model | vllm: none");
-  set.add("--check-tensors", &f.check_tensors, "refuse a file with non-finite scales");
+  set.add(
+      "--override-generation-config", &f.override_generation_config,
+      "JSON object with defaults of requests: temperature, top_p, min_p, top_k, repetition_penalty, max_new_tokens");
+  set.add("--check-tensors", &f.check_tensors, "refuse a file with a scale or weight that is not finite");
   set.add("--warmup", &f.warmup, "run one step of each kind before ready");
   set.add("-v,--verbose", &f.verbose, "more on stderr");
 }
@@ -79,29 +138,35 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.model = f.model;
   out.served_names = f.served_names;
   if (!f.chat_template.empty()) out.chat_template = TRY(read_file(f.chat_template, kMaxTemplateBytes));
-  out.max_model_len = static_cast<uint32_t>(TRY(in_range("--max-model-len", f.max_model_len, 0, kMaxLen)));
-  out.max_num_seqs = static_cast<uint32_t>(TRY(in_range("--max-num-seqs", f.max_num_seqs, 1, kMaxSeqs)));
-  out.max_num_batched_tokens =
-      static_cast<uint32_t>(TRY(in_range("--max-num-batched-tokens", f.max_num_batched_tokens, 0, kMaxLen)));
+  out.max_model_len = static_cast<uint32_t>(f.max_model_len);
+  out.max_num_seqs = static_cast<uint32_t>(f.max_num_seqs);
+  out.max_num_batched_tokens = static_cast<uint32_t>(f.max_num_batched_tokens);
   out.kv_cache_bytes =
-      static_cast<uint64_t>(TRY(in_range("--kv-cache-memory-bytes", f.kv_cache_memory_bytes, 0, INT64_MAX)));
-  out.memory_limit_bytes = static_cast<uint64_t>(TRY(in_range("--memory-limit", f.memory_limit, 0, INT64_MAX)));
+      f.kv_cache_memory_bytes > 0 ? static_cast<uint64_t>(f.kv_cache_memory_bytes) : kv_bytes_of_environment();
+  out.memory_limit_bytes = static_cast<uint64_t>(f.memory_limit);
   out.kv_cache_dtype = TRY(one_of("--kv-cache-dtype", kv_alias(f.kv_cache_dtype), {"auto", "bf16", "int8"}));
   out.kv_disk_path = f.kv_disk_path;
-  out.kv_disk_bytes = static_cast<uint64_t>(TRY(in_range("--kv-disk-size", f.kv_disk_size, 1 << 20, INT64_MAX)));
+  out.kv_disk_bytes = static_cast<uint64_t>(f.kv_disk_size);
   out.kv_disk_all = TRY(one_of("--kv-disk-write", f.kv_disk_write, {"selective", "all"})) == "all";
   if (!out.kv_disk_path.empty() && !f.prefix_caching) {
     return Error{ErrorCode::kUsage, "--kv-disk-path needs --enable-prefix-caching", "--kv-disk-path"};
+  }
+  if (!f.cache_type_v.empty() && kv_alias(f.cache_type_v) != kv_alias(f.kv_cache_dtype)) {
+    return Error{ErrorCode::kUsage,
+                 fmt::format("--cache-type-v = {}: K and V have one type, --kv-cache-dtype = {}",
+                             quote_for_message(f.cache_type_v), f.kv_cache_dtype),
+                 "--cache-type-v"};
   }
   if (f.block_size != 0 && f.block_size != 32) {
     return Error{ErrorCode::kUsage, fmt::format("--block-size = {}: 32 is the only value on CPU", f.block_size),
                  "--block-size"};
   }
   out.isa = f.isa;
-  out.n_threads = static_cast<uint32_t>(TRY(in_range("--threads", f.threads, 0, kMaxThreads)));
+  out.n_threads = static_cast<uint32_t>(f.threads);
   out.prefix_cache = f.prefix_caching;
   out.priority_policy = TRY(one_of("--scheduling-policy", f.scheduling_policy, {"priority", "fcfs"})) == "priority";
   out.use_generation_config = TRY(one_of("--generation-config", f.generation_config, {"auto", "vllm"})) == "auto";
+  if (!f.override_generation_config.empty()) out.override_defaults = TRY(read_defaults(f.override_generation_config));
   out.check_tensors = f.check_tensors;
   out.warm_up = f.warmup;
   if (f.verbose) set_log_level(LogLevel::kDebug);

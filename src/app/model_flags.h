@@ -16,7 +16,9 @@ struct ModelFlags {
   std::vector<std::string> served_names;
   std::string chat_template;  // a file
   std::string generation_config = "auto";
+  std::string override_generation_config;  // JSON
   std::string kv_cache_dtype = "auto";
+  std::string cache_type_v;  // empty, or the same
   std::string isa;
   std::string scheduling_policy = "priority";
   int64_t max_model_len = 0;

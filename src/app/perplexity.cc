@@ -201,21 +201,19 @@ Result<int> perplexity_command(std::span<const std::string> args) {
   FlagSet set("perplexity", "Perplexity of a text; with --kl-divergence the distance to saved log-probabilities.");
   set.positional("MODEL", &f.model, "as for run", true);
   set.add("-f,--file", &f.file, "the text");
-  set.add("-c,--ctx", &f.ctx, "tokens of a window");
-  set.add("--chunks", &f.chunks, "windows at most; 0 = all");
+  set.add("-c,--ctx", &f.ctx, "tokens of a window", {2, 1 << 20});
+  set.add("--chunks", &f.chunks, "windows at most; 0 = all", {0, INT32_MAX});
   set.add("--save-logits", &f.save_logits, "write log-probabilities here (f32, large)");
   set.add(
       "--kl-divergence", &f.kl_base,
       "compare with this file of --save-logits, tools/golden/logits.py or llama-perplexity; its windows are scored");
   set.add("--kv-cache-dtype", &f.kv_dtype, "bf16 | int8");
   set.add("--isa", &f.isa, "kernels to use");
-  set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores");
+  set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, 1024});
   set.add("--json", &f.json, "JSON on stdout");
   if (!TRY(set.parse(args))) return 0;
   if (f.file.empty() && f.kl_base.empty())
     return Error{ErrorCode::kUsage, "want --file TEXT or --kl-divergence BASE", "--file"};
-  if (f.ctx < 2 || f.ctx > (1 << 20))
-    return Error{ErrorCode::kUsage, fmt::format("--ctx = {}: must be 2..1048576", f.ctx), "--ctx"};
   if (f.kv_dtype != "bf16" && f.kv_dtype != "int8")
     return Error{ErrorCode::kUsage,
                  fmt::format("--kv-cache-dtype = {}: must be bf16 or int8", quote_for_message(f.kv_dtype)),

@@ -225,12 +225,12 @@ Result<int> run_command(std::span<const std::string> args) {
   declare_model_flags(set, f.model);
   set.positional("PROMPT", &f.prompt, "the prompt; none: a chat", false);
   set.add("--system,--system-prompt", &f.system, "system message");
-  set.add("--temperature,--temp", &f.temperature, "0 = greedy; default: the model's, else 1");
-  set.add("--top-p", &f.top_p, "nucleus size");
-  set.add("--min-p", &f.min_p, "least share of the best token's probability");
-  set.add("--top-k", &f.top_k, "0 = off");
-  set.add("-n,--max-tokens,--n-predict", &f.max_tokens, "of one answer; 0 = rest of the context");
-  set.add("-s,--seed", &f.seed, "-1 = random");
+  set.add("--temperature,--temp", &f.temperature, "0 = greedy; default: the model's, else 1", {-1, 100});
+  set.add("--top-p", &f.top_p, "nucleus size", {-1, 1});
+  set.add("--min-p", &f.min_p, "least share of the best token's probability", {-1, 1});
+  set.add("--top-k", &f.top_k, "0 = off", {-1, INT32_MAX});
+  set.add("-n,--max-tokens,--n-predict", &f.max_tokens, "of one answer; 0 = rest of the context", {0, INT32_MAX});
+  set.add("-s,--seed", &f.seed, "-1 = random", {-1, INT64_MAX});
   set.add("--raw", &f.raw, "no chat template: continue PROMPT");
   if (!TRY(set.parse(args))) return 0;
   bool one_shot = !f.prompt.empty() || f.raw;

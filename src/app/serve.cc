@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <optional>
 
 #include "app/build_info.h"
 #include "app/commands.h"
@@ -39,13 +40,17 @@ struct ServeFlags {
   bool trust_template = false;
   bool force_include_usage = false;
   bool timings = true;
+  double temperature = -1;  // these four: defaults of requests; -1: the model's
+  double top_p = -1;
+  double min_p = -1;
+  int64_t top_k = -1;
   std::deque<int64_t> limits;  // one value per row of limit_table(), addresses stable
 };
 
 void declare(FlagSet& set, ServeFlags& f) {
   declare_model_flags(set, f.model);
   set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
-  set.add("-p,--port", &f.port, "port; 0 = any free one");
+  set.add("-p,--port", &f.port, "port; 0 = any free one", {0, 65535});
   set.add("--uds", &f.uds, "path of a Unix socket to listen on; --host and --port are then not used");
   set.add("--api-key", &f.api_keys, "repeatable; also MILLRACE_API_KEY, VLLM_API_KEY, LLAMA_API_KEY");
   set.add("--api-key-file", &f.api_key_file, "one key a line");
@@ -56,19 +61,24 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--root-path", &f.root_path, "prefix stripped from every path");
   set.add("--error-style", &f.error_style, "openai | vllm | llama");
   set.add("--sse-header-delay-ms", &f.sse_header_delay_ms,
-          "how long the status line of a stream waits for the first token");
+          "how long the status line of a stream waits for the first token", {0, 600'000});
   set.add("--sse-keep-alive-interval,--sse-ping-interval", &f.sse_keep_alive_s,
-          "seconds of silence before a comment line; 0 = off");
-  set.add("--io-threads", &f.io_threads, "threads for sockets");
+          "seconds of silence before a comment line; 0 = off", {0, 86400});
+  set.add("--io-threads", &f.io_threads, "threads for sockets", {1, 64});
   set.add("--metrics-auth", &f.metrics_auth, "/metrics and /load need a key");
   set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
   set.add("--timings", &f.timings, "timings in replies");
+  set.add("--temperature,--temp", &f.temperature, "default of requests; -1 = the model's", {-1, 100});
+  set.add("--top-p", &f.top_p, "default of requests; -1 = the model's", {-1, 1});
+  set.add("--min-p", &f.min_p, "default of requests; -1 = the model's", {-1, 1});
+  set.add("--top-k", &f.top_k, "default of requests; 0 = off, -1 = the model's", {-1, INT32_MAX});
   for (const Limit& row : limit_table()) {
     f.limits.push_back(row.default_value);
     if (!row.flag.empty())
-      set.add(row.flag, &f.limits.back(), fmt::format("{} ({}, at most {})", row.name, row.unit, row.hard_max));
+      set.add(row.flag, &f.limits.back(), fmt::format("{} ({}, at most {})", row.name, row.unit, row.hard_max),
+              {1, row.hard_max});
   }
 }
 
@@ -98,10 +108,6 @@ Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
 
 Result<server::ServerOptions> server_options(const ServeFlags& f) {
   server::ServerOptions out;
-  if (f.port < 0 || f.port > 65535)
-    return Error{ErrorCode::kUsage, fmt::format("--port = {}: must be 0..65535", f.port), "--port"};
-  if (f.io_threads < 1 || f.io_threads > 64)
-    return Error{ErrorCode::kUsage, fmt::format("--io-threads = {}: must be 1..64", f.io_threads), "--io-threads"};
   const std::map<std::string_view, api::ErrorStyle> styles = {
       {"openai", api::ErrorStyle::kOpenAi}, {"vllm", api::ErrorStyle::kVllm}, {"llama", api::ErrorStyle::kLlama}};
   auto style = styles.find(f.error_style);
@@ -135,20 +141,47 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   return out;
 }
 
-}  // namespace
+Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limits& limits) {
+  instance::InstanceOptions out = TRY(instance_options(f.model));
+  out.limits = limits;
+  out.record_events = f.record_events;
+  api::SamplingDefaults& defaults = out.override_defaults;
+  if (f.temperature >= 0) defaults.temperature = static_cast<float>(f.temperature);
+  if (f.top_p >= 0) defaults.top_p = static_cast<float>(f.top_p);
+  if (f.min_p >= 0) defaults.min_p = static_cast<float>(f.min_p);
+  if (f.top_k >= 0) defaults.top_k = static_cast<int32_t>(f.top_k);
+  return out;
+}
 
-Result<int> serve_command(std::span<const std::string> args) {
+struct ServePlan {
+  server::ServerOptions server;
+  instance::InstanceOptions model;
+};
+
+// Nothing: --help was printed.
+Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
   ServeFlags f;
   FlagSet set("serve", "Serve a model over the OpenAI API.");
   declare(set, f);
-  if (!TRY(set.parse(args))) return 0;
-  server::ServerOptions options = TRY(server_options(f));
-  instance::InstanceOptions model = TRY(instance_options(f.model));
-  model.limits = options.limits;
-  model.record_events = f.record_events;
-  return server::run_server(options, [&](const instance::ProgressFn& go_on) {
+  if (!TRY(set.parse(args))) return std::optional<ServePlan>();
+  ServePlan plan{.server = TRY(server_options(f)), .model = {}};
+  plan.model = TRY(model_options(f, plan.server.limits));
+  return std::optional<ServePlan>(std::move(plan));
+}
+
+}  // namespace
+
+Result<void> check_serve_flags(std::span<const std::string> args) {
+  TRY(plan_serve(args));
+  return {};
+}
+
+Result<int> serve_command(std::span<const std::string> args) {
+  std::optional<ServePlan> plan = TRY(plan_serve(args));
+  if (!plan) return 0;
+  return server::run_server(plan->server, [&](const instance::ProgressFn& go_on) {
     auto show = progress_printer();
-    return instance::Instance::load(model, [&](const instance::LoadProgress& progress) {
+    return instance::Instance::load(plan->model, [&](const instance::LoadProgress& progress) {
       show(progress);
       return go_on(progress);
     });

@@ -53,7 +53,6 @@ constexpr Limit kLimits[] = {
     {Id::kTemplateDepth, "template_depth", 128, 512, "levels", "--limit-template-depth", Code::kInvalidTemplate},
     {Id::kTemplateRange, "template_range", 100'000, 1'000'000, "items", "--limit-template-range",
      Code::kInvalidTemplate},
-    {Id::kTemplateMs, "template_ms", 500, 60'000, "ms", "--limit-template-ms", Code::kInvalidTemplate},
     {Id::kTemplateKwargs, "template_kwargs", 64, 1024, "items", "--limit-template-kwargs", Code::kInvalidValue},
     {Id::kPretokPatternBytes, "pretok_pattern_bytes", 4 * kKiB, 4 * kKiB, "bytes", "", Code::kBadFile},
     {Id::kMatchSteps, "match_steps", 1'000'000, 100'000'000, "steps", "--limit-match-steps", Code::kTokenizerLimit},

@@ -1,5 +1,4 @@
 // Every bound on outside input, once. Flags, documentation, validators and the boundary tests iterate kLimits.
-// Source of the values: docs/contracts/limits.md is printed from this table.
 #pragma once
 
 #include <array>
@@ -49,7 +48,6 @@ enum class LimitId : uint8_t {
   kTemplateOutput,
   kTemplateDepth,
   kTemplateRange,
-  kTemplateMs,
   kTemplateKwargs,
   kPretokPatternBytes,
   kMatchSteps,

@@ -1,0 +1,163 @@
+#include "app/foreign_flags.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace millrace::app {
+namespace {
+
+using Value = ForeignValue;
+
+constexpr std::string_view kShift =
+    "context shifting rewrites cached positions, so shared blocks and equal output would be lost";
+constexpr std::string_view kSource = "a model is a path, a name in the store or pypi:NAME; nothing else is fetched";
+constexpr std::string_view kOneProcess = "one process serves the whole model";
+constexpr std::string_view kNoRope = "the model's own rope settings are used";
+constexpr std::string_view kNoTools = "tools and reasoning parsers are not supported yet";
+constexpr std::string_view kNoConstraint = "structured output is not supported yet";
+constexpr std::string_view kNoDrafts = "speculative decoding is not supported yet";
+constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
+constexpr std::string_view kNoTls = "TLS is not supported; put a proxy in front";
+constexpr std::string_view kNoPage = "there is no web page";
+constexpr std::string_view kTextOnly = "models generate text from text only";
+constexpr std::string_view kNoTarget = "steps are not planned by a latency target yet";
+constexpr std::string_view kNoTraces = "traces are not exported";
+constexpr std::string_view kNoRouter = "one process serves one model";
+
+// Changes no output: accepted with a warning.
+constexpr ForeignFlag harmless(std::string_view names, Value value = Value::kNone) { return {names, value}; }
+constexpr ForeignFlag refused(std::string_view names, std::string_view reason, Value value = Value::kOne,
+                              std::string_view neutral = {}) {
+  return {names, value, reason, neutral};
+}
+
+constexpr ForeignFlag kFlags[] = {
+    harmless("--enforce-eager"),
+    harmless("--cuda-graph-sizes", Value::kOne),
+    harmless("--jinja"),
+    harmless("--cont-batching,-cb"),
+    harmless("--uvicorn-log-level", Value::kOne),
+    harmless("--disable-log-requests"),
+    harmless("--disable-log-stats"),
+    harmless("--disable-access-log-for-endpoints", Value::kOne),
+    harmless("--ubatch-size,-ub", Value::kOne),
+    harmless("--threads-batch,-tb", Value::kOne),
+    harmless("--swa-full"),
+    harmless("--kv-unified"),
+    harmless("--trust-remote-code"),
+    harmless("--no-context-shift"),
+    harmless("--enable-chunked-prefill"),
+    harmless("--prefix-caching-hash-algo", Value::kOne),
+    harmless("--cache-reuse", Value::kOne),
+    harmless("--cache-ram", Value::kOne),
+    harmless("--gpu-memory-utilization", Value::kOne),
+    harmless("--gpu-layers,--n-gpu-layers,-ngl", Value::kOne),
+    {"--flash-attn,-fa", Value::kMaybe, {}, "on|off|auto"},
+    harmless("--numa", Value::kOne),
+    harmless("--mlock"),
+    harmless("--no-mmap"),
+    harmless("--mmap"),
+    harmless("--load-mode", Value::kOne),
+    harmless("--async-scheduling"),
+    harmless("--no-async-scheduling"),
+    harmless("--stream-interval", Value::kOne),
+    harmless("--enable-request-id-headers"),
+    harmless("--enable-prompt-tokens-details"),
+    harmless("--metrics"),
+    harmless("--slots"),
+    harmless("--no-slots"),
+    harmless("--no-webui"),
+    harmless("--no-ui"),
+    harmless("--master-addr", Value::kOne),
+    harmless("--master-port", Value::kOne),
+    refused("--seed,-s", "give a seed with each request", Value::kOne, "0|-1"),
+    refused("--context-shift", kShift, Value::kNone),
+    refused("--keep", kShift, Value::kOne, "0|-1"),
+    refused("--no-enable-chunked-prefill", "prefill is always chunked", Value::kNone),
+    refused("--tokenizer,--revision,--download-dir,--hf-token,--hf-endpoint,--hf-repo,-hf,-hfr,--hf-file,-hff",
+            kSource),
+    refused("--model-url,-mu", kSource),
+    refused("--offline", kSource, Value::kNone),
+    refused("--load-format", kSource, Value::kOne, "auto|gguf|safetensors"),
+    refused("--rope-scaling,--rope-freq-base,--rope-freq-scale,--yarn-orig-ctx,--yarn-ext-factor", kNoRope),
+    refused("--yarn-attn-factor,--yarn-beta-slow,--yarn-beta-fast,--hf-overrides", kNoRope),
+    refused("--device", "there is no GPU backend yet", Value::kOne, "auto|cpu|none"),
+    refused("--quantization,-q", "weights are used in the format of the file", Value::kOne, "none|gguf"),
+    refused("--dtype", "weights are used in the format of the file", Value::kOne, "auto"),
+    refused("--tensor-parallel-size,-tp,--pipeline-parallel-size,-pp,--data-parallel-size,-dp", kOneProcess,
+            Value::kOne, "1"),
+    refused("--nnodes", kOneProcess, Value::kOne, "1"),
+    refused("--node-rank", kOneProcess, Value::kOne, "0"),
+    refused("--headless", kOneProcess, Value::kNone),
+    refused("--cluster-bind", kOneProcess),
+    refused("--chat-template-content-format", "it is read from the template", Value::kOne, "auto"),
+    refused("--tool-call-parser,--reasoning-parser,--reasoning-field", kNoTools),
+    refused("--enable-auto-tool-choice", kNoTools, Value::kNone),
+    refused("--reasoning-format", kNoTools, Value::kOne, "auto|none"),
+    refused("--structured-outputs-config,--grammar,--grammar-file,--json-schema,-j,--constraint-cache", kNoConstraint),
+    refused("--speculative-config,--spec-model,--spec-tokens,--spec-method,-md,--model-draft", kNoDrafts),
+    refused("--spec-draft-model,--spec-draft-n-max,--spec-draft-n-min", kNoDrafts),
+    refused("--enable-lora,--enable-runtime-lora", kNoLora, Value::kNone),
+    refused("--lora-modules,--max-loras,--max-lora-rank,--adapter-dir,--lora", kNoLora),
+    refused("--kv-transfer-config", kOneProcess),
+    refused("--kv-events-config", "KV events are not published"),
+    refused("--itl-target-ms,--ttft-target-ms", kNoTarget, Value::kOne, "0"),
+    refused("--ssl-keyfile,--ssl-certfile,--ssl-ca-certs,--ssl-key-file,--ssl-cert-file", kNoTls),
+    refused("--enable-ssl-refresh", kNoTls, Value::kNone),
+    refused("--path,--ui-config", kNoPage),
+    refused("--timeout,-to", "use --limit-header-s, --limit-body-idle-s and --limit-send-stall-s"),
+    refused("--trusted-proxies", "no forwarding header is read"),
+    refused("--embedding,--embeddings,--rerank,--reranking", kTextOnly, Value::kNone),
+    refused("--pooling,--mmproj", kTextOnly),
+    refused("--task", kTextOnly, Value::kOne, "auto|generate"),
+    refused("--trust-request-mm-kwargs", kTextOnly, Value::kNone),
+    refused("--allowed-media-domains", kTextOnly),
+    refused("--slot-save-path", "there are no slots to save"),
+    refused("--props", "properties cannot be changed while serving", Value::kNone),
+    refused("--enable-log-requests", "requests are never logged", Value::kNone),
+    refused("--log-file", "the log goes to standard error"),
+    refused("--enable-sleep-mode,--enable-dev-routes", "there are no such routes", Value::kNone),
+    refused("--completion-bash", "there is no completion script", Value::kNone),
+    refused("--models-max", kNoRouter),
+    refused("--compat", "only the openai profile is built", Value::kOne, "openai"),
+    refused("--metrics-compat", "metrics have vLLM's names only", Value::kOne, "vllm"),
+    refused("--show-hidden-metrics,--kv-cache-metrics,--enable-per-request-metrics", "there are no such metrics",
+            Value::kNone),
+    refused("--custom-histogram-buckets", "buckets are vLLM's"),
+    refused("--otlp-traces-endpoint,--collect-detailed-traces", kNoTraces),
+};
+
+// Short spellings of several letters, which the flag reader behind does not know.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kSpellings = {
+    {{"-np", "--max-num-seqs"}, {"-ctk", "--kv-cache-dtype"}, {"-ctv", "--cache-type-v"}}};
+
+bool in_list(std::string_view list, char separator, std::string_view wanted) {
+  while (!list.empty()) {
+    size_t cut = std::min(list.find(separator), list.size());
+    if (list.substr(0, cut) == wanted) return true;
+    list.remove_prefix(std::min(cut + 1, list.size()));
+  }
+  return false;
+}
+
+}  // namespace
+
+std::span<const ForeignFlag> foreign_flags() { return kFlags; }
+
+const ForeignFlag* find_foreign_flag(std::string_view name) {
+  const auto* found = std::find_if(std::begin(kFlags), std::end(kFlags),
+                                   [&](const ForeignFlag& flag) { return in_list(flag.names, ',', name); });
+  return found == std::end(kFlags) ? nullptr : found;
+}
+
+bool is_neutral(const ForeignFlag& flag, std::string_view value) { return in_list(flag.neutral, '|', value); }
+
+std::string_view our_name(std::string_view name) {
+  for (const auto& [theirs, ours] : kSpellings) {
+    if (name == theirs) return ours;
+  }
+  return name;
+}
+
+}  // namespace millrace::app
