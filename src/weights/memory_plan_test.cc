@@ -41,9 +41,9 @@ TEST(MemoryPlan, TakesFourGiBOrOneSequence) {
   MemoryRequest large = request();
   large.available_bytes = 100'000 * kMiB;
   large.max_num_seqs = 256;
-  large.max_model_len = 32 * 1000;  // 1000 MiB a sequence
+  large.blocks_per_seq = 1000;  // 1000 MiB a sequence
   EXPECT_EQ(plan_memory(large).value().kv_bytes, kDefaultKvBytes);
-  large.max_model_len = 32 * 5000;
+  large.blocks_per_seq = 5000;
   EXPECT_EQ(plan_memory(large).value().kv_bytes, 5000 * kMiB);
   large.kv_cache_bytes = 20'000 * kMiB;
   EXPECT_EQ(plan_memory(large).value().kv_bytes, 20'000 * kMiB);
