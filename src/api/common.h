@@ -68,6 +68,14 @@ struct OutputParams {
   bool return_prompt_text = false;
 };
 
+// The object `millrace`: our own extensions.
+struct ExtensionParams {
+  uint8_t retention = 0;       // 0..7
+  uint32_t window_tokens = 0;  // 0 = off
+  uint32_t sink_tokens = 0;
+  int64_t session_ttl_s = 0;  // needs session_id; 0 = no lease
+};
+
 struct CallerParams {
   std::string request_id;  // empty: make one
   std::string session_id;
@@ -97,6 +105,7 @@ struct CommonParams {
   PromptParams prompt;
   OutputParams output;
   CallerParams caller;
+  ExtensionParams extensions;
   IgnoredFields ignored;
 };
 

@@ -261,7 +261,7 @@ constexpr Field kRows[] = {
     refused("embedding_bias", "{}|[]"),
     refused("num_assistant_tokens", "0"),
     refused("pruning_ratio", "0"),
-    refused("millrace", "{}"),
+    {.name = "millrace", .type = Type::kObject},
     refused("top_n_sigma", "-1|0"),
     refused("repeat_last_n", "-1"),
     refused("prompt_ignore_length", "0"),

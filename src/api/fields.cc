@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/chat.h"
+#include "api/extensions.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -284,6 +285,7 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
     }
     target.chat->add_generation_prompt = false;
   }
+  TRY(check_extensions(common));
   if (target.chat != nullptr && !target.chat->chat_template.empty() && !context.trust_request_chat_template) {
     return Error{ErrorCode::kChatTemplateDisabled, "chat_template in requests is disabled", "chat_template"};
   }
@@ -306,6 +308,7 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
     target.common.sampling.logit_bias = TRY(read_logit_bias(field, value, context));
   }
   if (field.name == "stream_options") TRY(read_stream_options(value, context, target));
+  if (field.name == "millrace") TRY(read_extensions(value, target.common.extensions));
   if (field.name == "tools" && value.size() == 0) return conflict("tools", "tools: must not be empty");
   if (field.name == "allowed_token_ids" && value.size() == 0) {
     return Error{ErrorCode::kNoTokenAllowed, "allowed_token_ids: no token is allowed", "allowed_token_ids"};

@@ -91,6 +91,11 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
     request.deadline =
         admit.now + std::max<Tick>(1, static_cast<Tick>(*params.caller.timeout_s * static_cast<double>(kSecond)));
   }
+  request.retention = params.extensions.retention;
+  request.session = params.caller.session_id;
+  request.session_ttl = params.extensions.session_ttl_s * kSecond;
+  request.window_tokens = params.extensions.window_tokens;
+  request.sink_tokens = params.extensions.sink_tokens;
   request.prompt = std::move(prompt);
   request.sampling = params.sampling;
   request.sampling.seed = params.seed ? static_cast<uint64_t>(*params.seed) : admit.random_seed;

@@ -1,8 +1,9 @@
-// How many blocks of which KvGroup a sequence needs. Pure functions of a KvGeometry.
+// How many blocks of which KvGroup a sequence needs, and which of them it sees. Pure functions of a KvGeometry.
 #pragma once
 
 #include <cstdint>
 
+#include "cache/seq_blocks.h"
 #include "flow/kv_geometry.h"
 
 namespace millrace::cache {
@@ -13,6 +14,24 @@ constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0
 inline uint32_t first_visible_block(const flow::KvGroup& group, uint32_t block_tokens, uint32_t pos) {
   if (group.kind == flow::KvGroupKind::kFull || pos + 1 <= group.window_tokens) return 0;
   return (pos + 1 - group.window_tokens) / block_tokens;
+}
+
+// What a query at position `pos` (or later) sees of a KvGroup: blocks [0, n_sinks) and [first, ...).
+struct VisibleBlocks {
+  uint32_t n_sinks = 0;
+  uint32_t first = 0;
+  bool contains(uint32_t index) const { return index < n_sinks || index >= first; }
+};
+
+// A sequence's own window concerns Full KvGroups; the others keep theirs.
+inline VisibleBlocks visible_blocks(const flow::KvGroup& group, uint32_t block_tokens, const SeqBlocks& seq,
+                                    uint32_t pos) {
+  if (group.kind != flow::KvGroupKind::kFull || seq.window_tokens == 0) {
+    return {.n_sinks = 0, .first = first_visible_block(group, block_tokens, pos)};
+  }
+  uint32_t first = pos + 1 <= seq.window_tokens ? 0 : (pos + 1 - seq.window_tokens) / block_tokens;
+  uint32_t n_sinks = ceil_div(seq.sink_tokens, block_tokens);
+  return {.n_sinks = n_sinks < first ? n_sinks : first, .first = first};
 }
 
 // Most blocks of one KvGroup that a sequence of `n_tokens` tokens holds at once when a step adds at most `chunk` rows.

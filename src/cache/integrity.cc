@@ -48,7 +48,9 @@ std::string KvCache::check_sequence(const SeqBlocks& seq) const {
   if (depth != 0) return fmt::format("slot {}: its path ends {} blocks early", seq.slot, depth);
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     for (uint32_t i = 0; i < seq.table[g].size(); ++i) {
-      if ((seq.table[g][i] == kNullBlock) != (i < seq.first_live[g])) {
+      bool own_window = seq.window_tokens > 0 && kv_.groups[g].kind == flow::KvGroupKind::kFull;
+      bool sink = own_window && i < ceil_div(seq.sink_tokens, kv_.block_tokens);
+      if ((seq.table[g][i] == kNullBlock) != (i < seq.first_live[g] && !sink)) {
         return fmt::format("slot {}: entry {} of KvGroup {} with the window at {}", seq.slot, i, g, seq.first_live[g]);
       }
     }
@@ -64,7 +66,8 @@ std::string KvCache::check_nodes() const {
       BlockId block = trie_.at(id, g);
       bool full = kv_.groups[g].kind == flow::KvGroupKind::kFull;
       if (block == kNullBlock) {
-        if (full && trie_.node(id).used) return fmt::format("node {} lacks its block of KvGroup {}", id, g);
+        if (full && trie_.node(id).used && !trie_.node(id).loose)
+          return fmt::format("node {} lacks its block of KvGroup {}", id, g);
         continue;
       }
       ++n_named;
@@ -89,6 +92,7 @@ std::string KvCache::check_eviction_order() const {
   for (NodeId id = 1; id <= trie_.capacity(); ++id) {
     NodeId parent = trie_.node(id).parent;
     if (!trie_.node(id).used || parent == kNoNode) continue;
+    if (trie_.node(id).loose) continue;
     if (trie_.node(parent).priority < trie_.node(id).priority) {
       return fmt::format("node {} is worth more than its parent {}", id, parent);
     }

@@ -11,11 +11,12 @@ bool has_full_group(const flow::KvGeometry& kv) {
   return std::ranges::any_of(kv.groups, [](const flow::KvGroup& g) { return g.kind == flow::KvGroupKind::kFull; });
 }
 
-// With a Full KvGroup every node holds a block. With windows alone, nodes above the windows are kept to lead to them.
+// With a Full KvGroup every node holds a block, but for those of sequences with a window of their own. With windows
+// alone, nodes above the windows are kept to lead to them.
 TrieOptions trie_options(const flow::KvGeometry& kv, const CacheOptions& options) {
   return {.block_tokens = kv.block_tokens,
           .n_groups = static_cast<uint32_t>(kv.groups.size()),
-          .capacity = has_full_group(kv) ? kv.n_blocks : 4 * kv.n_blocks,
+          .capacity = has_full_group(kv) ? 2 * kv.n_blocks : 4 * kv.n_blocks,
           .hash_secret = options.hash_secret,
           .hash_bits = options.hash_bits};
 }
@@ -61,13 +62,14 @@ uint32_t KvCache::match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_to
 
 // The sequence gets and holds what it can use of scratch_.path. Returns its length in blocks.
 uint32_t KvCache::adopt_path(SeqBlocks& seq) {
-  uint32_t n_blocks = usable_prefix();
+  uint32_t n_blocks = usable_prefix(seq);
   if (n_blocks == 0) return 0;
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    uint32_t first = first_visible_block(kv_.groups[g], kv_.block_tokens, n_blocks * kv_.block_tokens);
+    VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, n_blocks * kv_.block_tokens);
     seq.table[g].assign(n_blocks, kNullBlock);
-    seq.first_live[g] = first;
-    for (uint32_t i = first; i < n_blocks; ++i) {
+    seq.first_live[g] = visible.first;
+    for (uint32_t i = 0; i < n_blocks; ++i) {
+      if (!visible.contains(i)) continue;
       seq.table[g][i] = trie_.at(scratch_.path[i], g);
       pool_.hold(seq.table[g][i]);
     }
@@ -79,17 +81,17 @@ uint32_t KvCache::adopt_path(SeqBlocks& seq) {
 }
 
 // The largest L such that all KvGroups have the blocks of scratch_.path that a query at position L * block_tokens sees.
-uint32_t KvCache::usable_prefix() const {
+uint32_t KvCache::usable_prefix(const SeqBlocks& seq) const {
   auto length = static_cast<uint32_t>(scratch_.path.size());
   for (bool stable = false; !stable;) {
     stable = true;
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-      uint32_t first = first_visible_block(kv_.groups[g], kv_.block_tokens, length * kv_.block_tokens);
-      for (uint32_t i = length; i > first; --i) {
-        if (trie_.at(scratch_.path[i - 1], g) != kNullBlock) continue;
+      VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, length * kv_.block_tokens);
+      for (uint32_t i = length; i > 0; --i) {
+        if (!visible.contains(i - 1) || trie_.at(scratch_.path[i - 1], g) != kNullBlock) continue;
         length = i - 1;
         stable = false;
-        first = first_visible_block(kv_.groups[g], kv_.block_tokens, length * kv_.block_tokens);
+        visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, length * kv_.block_tokens);
       }
     }
   }
@@ -100,14 +102,15 @@ bool KvCache::fork(SeqBlocks& seq, const SeqBlocks& from, uint32_t n_tokens) {
   CHECK(seq.table[0].empty() && seq.tail == kNoNode, "fork into a table that is in use");
   uint32_t n_blocks = ceil_div(n_tokens, kv_.block_tokens);
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    uint32_t first = first_visible_block(kv_.groups[g], kv_.block_tokens, n_tokens);
-    if (from.table[g].size() < n_blocks || from.first_live[g] > first) return false;
+    VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, n_tokens);
+    if (from.table[g].size() < n_blocks || from.first_live[g] > std::max(visible.first, visible.n_sinks)) return false;
   }
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
-    uint32_t first = std::min(first_visible_block(kv_.groups[g], kv_.block_tokens, n_tokens), n_blocks);
+    VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, n_tokens);
     seq.table[g].assign(n_blocks, kNullBlock);
-    seq.first_live[g] = first;
-    for (uint32_t i = first; i < n_blocks; ++i) {
+    seq.first_live[g] = std::min(visible.first, n_blocks);
+    for (uint32_t i = 0; i < n_blocks; ++i) {
+      if (!visible.contains(i)) continue;
       seq.table[g][i] = from.table[g][i];
       pool_.hold(seq.table[g][i]);
     }
@@ -134,8 +137,9 @@ void KvCache::announce(const SeqBlocks& seq, std::vector<flow::BlockDelta>& out)
 void KvCache::slide(SeqBlocks& seq, uint32_t computed, std::vector<flow::BlockDelta>& out) {
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     auto size = static_cast<uint32_t>(seq.table[g].size());
-    uint32_t first = std::min(first_visible_block(kv_.groups[g], kv_.block_tokens, computed), size);
-    for (uint32_t i = seq.first_live[g]; i < first; ++i) {
+    VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, computed);
+    uint32_t first = std::min(visible.first, size);
+    for (uint32_t i = std::max(seq.first_live[g], visible.n_sinks); i < first; ++i) {
       pool_.release(seq.table[g][i], seq.last_step);
       seq.table[g][i] = kNullBlock;
       out.push_back({.slot = seq.slot, .kv_group = g, .index = i, .id = kNullBlock});
@@ -193,13 +197,13 @@ BlockId KvCache::take_block(uint32_t kv_group, uint64_t step) {
 }
 
 // The oldest block of a Full KvGroup is that of a leaf (parents are released after their children): the node goes with
-// it. A window block goes alone.
+// it. A window block, and one of a loose node, goes alone.
 void KvCache::evict_oldest() {
   BlockId oldest = pool_.oldest_cached();
   CHECK(oldest != kNullBlock, "nothing to evict");
   const Block& block = pool_.block(oldest);
   NodeId node = block.node;
-  if (kv_.groups[block.kv_group].kind == flow::KvGroupKind::kFull) {
+  if (kv_.groups[block.kv_group].kind == flow::KvGroupKind::kFull && !trie_.node(node).loose) {
     CHECK(trie_.node(node).first_child == kNoNode, "node {} would be evicted before its children", node);
     totals_.n_evictions += drop_blocks(node, false);
   } else {

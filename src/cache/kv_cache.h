@@ -137,7 +137,7 @@ class KvCache {
     std::vector<BlockId> counted;   // blocks with dropped != 0
   };
 
-  uint32_t usable_prefix() const;
+  uint32_t usable_prefix(const SeqBlocks& seq) const;
   uint32_t adopt_path(SeqBlocks& seq);
   BlockId take_block(uint32_t kv_group, uint64_t step);
   void evict_oldest();

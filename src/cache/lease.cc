@@ -21,6 +21,8 @@ bool KvCache::lease(const LeaseAsk& ask, const SeqBlocks& seq) {
   Lease lease{.ask = ask, .kv = {}};
   lease.kv.scope = seq.scope;
   lease.kv.priority = seq.priority;
+  lease.kv.window_tokens = seq.window_tokens;
+  lease.kv.sink_tokens = seq.sink_tokens;
   if (adopt_path(lease.kv) == 0) return false;
   count_leased(lease.kv, 1);
   auto older = std::ranges::find_if(leases_.leases, [&](const Lease& other) {

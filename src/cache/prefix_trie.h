@@ -40,6 +40,7 @@ class PrefixTrie {
     uint64_t serial = 0;   // unique among all nodes ever inserted; 0 = unused
     uint16_t hits = 0;     // matches that used it, up to 65535
     uint8_t priority = 0;  // highest of those who published or matched it; at most that of its parent
+    bool loose = false;    // of sequences with a window of their own: Full blocks may be gone
     bool used = false;
   };
 

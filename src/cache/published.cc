@@ -17,8 +17,10 @@ void KvCache::publish(SeqBlocks& seq, const TokenView& tokens, uint32_t n_ready)
     NodeId node = trie_.find(seq.tail, seq.scope, content);
     if (node == kNoNode) {
       node = trie_.insert(seq.tail, seq.scope, content);
-      if (node == kNoNode) return;  // windows alone and no room for their path: try again later
+      if (node == kNoNode) return;  // no room for paths without blocks: try again later
+      trie_.node(node).loose = seq.window_tokens > 0;
     }
+    CHECK(trie_.node(node).loose == (seq.window_tokens > 0), "scope {} with and without a window", seq.scope);
     publish_block(seq, node, seq.n_published);
     ++seq.n_published;
     move_tail(seq, node);

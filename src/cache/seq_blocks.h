@@ -15,8 +15,10 @@ constexpr SlotId kNoSlot = 0xFFFFFFFF;
 
 struct SeqBlocks {
   std::vector<BlockId> table[flow::kMaxKvGroups];  // [tokens / block_tokens], kNullBlock below the live window
-  uint32_t first_live[flow::kMaxKvGroups] = {};    // entries before it are kNullBlock
+  uint32_t first_live[flow::kMaxKvGroups] = {};    // entries before it are kNullBlock, but for those of sinks
   uint32_t scope = 0;
+  uint32_t window_tokens = 0;  // > 0: Full KvGroups are windows for it, whose first sink_tokens stay visible
+  uint32_t sink_tokens = 0;
   uint8_t priority = 0;      // of what it publishes or matches, 0 .. kPriorities - 1
   uint32_t n_published = 0;  // leading blocks that are in the trie (as ours or as an equal one)
   uint32_t n_adopted = 0;    // of those, found there at admission

@@ -84,6 +84,30 @@ Engine::Engine(EngineOptions options, flow::Backend& backend, flow::EventSink& s
 
 Engine::~Engine() = default;
 
+namespace {
+
+// A window that the request asks for.
+Result<void> check_window(const flow::GenerateRequest& request, const flow::KvGeometry& kv) {
+  if (request.window_tokens == 0 && request.sink_tokens == 0) return {};
+  auto wrong = [](const char* field, uint32_t got, const char* bound, uint32_t limit) {
+    std::string path = fmt::format("millrace.{}", field);
+    return Error{ErrorCode::kInvalidValue, fmt::format("{}: {}, must be at {} {}", path, got, bound, limit), path};
+  };
+  if (request.window_tokens < kv.block_tokens) {
+    return wrong("window_tokens", request.window_tokens, "least", kv.block_tokens);
+  }
+  if (request.sink_tokens > flow::kMaxSinkTokens) {
+    return wrong("sink_tokens", request.sink_tokens, "most", flow::kMaxSinkTokens);
+  }
+  if (std::ranges::none_of(kv.groups, [](const auto& g) { return g.kind == flow::KvGroupKind::kFull; })) {
+    return Error{ErrorCode::kUnsupportedParameter,
+                 "millrace.window_tokens: every layer of this model has a window of its own", "millrace.window_tokens"};
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> Engine::submit(flow::GenerateRequest request) {
   std::vector<flow::GenerateRequest> one;
   one.push_back(std::move(request));
@@ -114,7 +138,7 @@ Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
                              n_prompt, longest),
                  "prompt"};
   }
-  return {};
+  return check_window(request, options.kv);
 }
 
 void Engine::cancel(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kCancel, .id = id}); }
@@ -260,8 +284,12 @@ std::string Engine::check_integrity() const {
                            seq.progress.computed);
       }
       uint32_t live = n_blocks - std::min(n_blocks, seq.kv.first_live[g]);
-      uint32_t most = cache::max_blocks_of_group(s.options.kv.groups[g], s.options.kv.block_tokens,
-                                                 seq.progress.computed, sched::max_chunk(s.options.sched));
+      flow::KvGroup group = s.options.kv.groups[g];
+      if (group.kind == flow::KvGroupKind::kFull && seq.kv.window_tokens > 0) {
+        group = {.kind = flow::KvGroupKind::kWindow, .window_tokens = seq.kv.window_tokens, .layers = {}};
+      }
+      uint32_t most = cache::max_blocks_of_group(group, s.options.kv.block_tokens, seq.progress.computed,
+                                                 sched::max_chunk(s.options.sched));
       if (live > most) {
         return fmt::format("sequence {}: {} blocks of KvGroup {}, at most {} are visible", id, live, g, most);
       }

@@ -2,6 +2,7 @@
 // the request alone. Rules checked: docs/contracts/cache.md and step.md. A failing seed is printed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <vector>
@@ -182,6 +183,13 @@ class World {
     request.n = dice_.chance(30) ? dice_.between(2, 3) : 1;
     request.use_prefix_cache = !dice_.chance(10);
     request.retention = dice_.chance(20) ? static_cast<uint8_t>(dice_.below(8)) : uint8_t{0};
+    bool has_full = std::ranges::any_of(case_.options.kv.groups,
+                                        [](const auto& group) { return group.kind == KvGroupKind::kFull; });
+    if (has_full && dice_.chance(20)) {
+      request.window_tokens = std::max(2u, case_.options.kv.block_tokens) + dice_.below(2) * 7;
+      request.sink_tokens = dice_.below(3) * 5;
+      request.scope += 2 + 10 * request.window_tokens + 1000 * request.sink_tokens;
+    }
     if (dice_.chance(20)) {
       request.tenant = dice_.below(3);
       request.session = fmt::format("session {}", dice_.below(4));

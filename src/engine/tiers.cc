@@ -26,7 +26,7 @@ Tiers::~Tiers() { store_.stop(); }
 
 Tick Tiers::begin_load(const flow::GenerateRequest& request, Tick now, Tick row_time) {
   if (!index_.open_scope(request.scope, request.cache_salt)) return 0;
-  if (!request.use_prefix_cache || request.sampling.n_prompt_logprobs >= 0) return 0;
+  if (!request.use_prefix_cache || request.window_tokens > 0 || request.sampling.n_prompt_logprobs >= 0) return 0;
   cache::TokenView tokens{.prompt = request.prompt, .outputs = {}};
   cache::TierLoad wish = index_.find(request.scope, tokens, store_.max_load_blocks());
   if (wish.blocks.empty()) return 0;
@@ -143,6 +143,7 @@ void Tiers::note(cache::NodeId node) {
 }
 
 void Tiers::note_end(const cache::SeqBlocks& seq, bool keep) {
+  if (seq.window_tokens > 0) return;
   const cache::PrefixTrie& trie = cache_.trie();
   path_.clear();
   for (cache::NodeId node = seq.tail; node != cache::kNoNode; node = trie.node(node).parent) path_.push_back(node);
@@ -159,7 +160,7 @@ void Tiers::note_oldest() {
   for (cache::BlockId id : cache_.pool().cached_in_order(kOldestPerTurn)) {
     path_.clear();
     cache::NodeId node = cache_.pool().block(id).node;
-    if (!index_.is_open(trie.node(node).scope)) continue;
+    if (!index_.is_open(trie.node(node).scope) || trie.node(node).loose) continue;
     for (; node != cache::kNoNode && index_.kv_groups(index_.name_of(node)) == 0; node = trie.node(node).parent) {
       path_.push_back(node);
     }

@@ -12,6 +12,8 @@ namespace millrace::flow {
 
 using RequestId = uint64_t;  // ours, unique per process; a client's id is only a label
 
+constexpr uint32_t kMaxSinkTokens = 256;  // one span of attention
+
 struct GenerateRequest {
   RequestId id = 0;
   uint32_t tenant = 0;
@@ -22,10 +24,12 @@ struct GenerateRequest {
   Tick deadline = 0;            // engine clock; 0 = none
   std::vector<TokenId> prompt;  // >= 1 token
   SamplingParams sampling;
-  uint8_t retention = 0;         // 0..7: cached blocks of lower retention are evicted first
-  std::string session;           // with session_ttl: names the lease of this tenant
-  Tick session_ttl = 0;          // > 0: the request's blocks are held so long after its end
-  uint32_t n = 1;                // forks that share the prompt; fork k samples with key (seed, k)
+  uint8_t retention = 0;       // 0..7: cached blocks of lower retention are evicted first
+  std::string session;         // with session_ttl: names the lease of this tenant
+  Tick session_ttl = 0;        // > 0: the request's blocks are held so long after its end
+  uint32_t window_tokens = 0;  // > 0: Full KvGroups see the first sink_tokens and the last window_tokens only; then the
+  uint32_t sink_tokens = 0;    // scope is that of these numbers, too
+  uint32_t n = 1;              // forks that share the prompt; fork k samples with key (seed, k)
   bool use_prefix_cache = true;  // false: no lookup (its blocks are still published)
   bool more_follow = false;      // the next prompt is of the same client request: they share one place of the queue
 };

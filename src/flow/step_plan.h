@@ -26,6 +26,8 @@ struct SlotInit {
   SlotId slot = 0;
   uint32_t input_len = 0;  // prompt tokens; tokens beyond are outputs (penalties and draw counters need the border)
   uint32_t fork = 0;
+  uint32_t window_tokens = 0;  // > 0: a window for Full KvGroups, beside the first sink_tokens
+  uint32_t sink_tokens = 0;
   const SamplingParams* sampling = nullptr;  // lives as long as the request
   std::vector<TokenId> tokens;               // all known tokens
 };

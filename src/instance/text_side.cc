@@ -71,13 +71,16 @@ api::CommonParams& Job::params() {
 
 TextSide::TextSide(TextParts parts) : parts_(std::move(parts)) {}
 
-uint32_t TextSide::scope_of(const std::string& cache_salt) {
-  if (cache_salt.empty()) return 0;
+uint32_t TextSide::scope_of(const api::CommonParams& params) {
+  const api::ExtensionParams& own = params.extensions;
+  std::string key = params.prompt.cache_salt;
+  if (own.window_tokens > 0) key += fmt::format("@{} {}", own.window_tokens, own.sink_tokens);  // no salt has an @
+  if (key.empty()) return 0;
   std::lock_guard lock(scopes_mutex_);
-  auto found = scopes_.find(cache_salt);
+  auto found = scopes_.find(key);
   if (found != scopes_.end()) return found->second;
   uint32_t scope = next_scope_++;
-  if (scopes_.size() < kMaxScopes) scopes_.emplace(cache_salt, scope);
+  if (scopes_.size() < kMaxScopes) scopes_.emplace(std::move(key), scope);
   return scope;
 }
 
@@ -137,7 +140,7 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
   const auto* completion = std::get_if<api::CompletionRequest>(&job.body);
   api::AdmitContext admit;
   admit.tenant = job.tenant;
-  admit.scope = scope_of(params.prompt.cache_salt);
+  admit.scope = scope_of(params);
   admit.now = job.arrival;
   admit.random_seed = random_word();
   admit.max_len = parts_.max_len;

@@ -73,7 +73,7 @@ class TextSide {
   Result<text::RenderedPrompt> render(const api::ChatRequest& chat) const;
 
  private:
-  uint32_t scope_of(const std::string& cache_salt);
+  uint32_t scope_of(const api::CommonParams& params);
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
 

@@ -3,6 +3,7 @@
 #include "layers/attention.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 namespace millrace::layers {
@@ -114,16 +115,55 @@ Partials partials_at(float* memory, const AttentionTile& tile, const AttentionSh
 struct ItemPlace {
   const AttentionTile* tile;
   int64_t head;      // KV head
-  int64_t window;    // tokens; 0 = none
   uint8_t* scratch;  // of the kernel
 };
+
+// The sinks of each row that lie before its window, row by row: how many they are depends on the row alone.
+void attend_sinks(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
+                  const Partials& partials) {
+  const AttentionTile& tile = *place.tile;
+  const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
+  int64_t n_group = a.shape.n_group();
+  int64_t hd = a.shape.head_dim;
+  constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
+  for (int64_t t = 0; t < tile.n_tokens; ++t) {
+    int64_t n_seen = std::min(tile.sinks, tile.pos + t - tile.window + 1);
+    int64_t r = t * n_group;
+    if (n_seen <= 0) {
+      std::fill_n(partials.max + r, n_group, -std::numeric_limits<float>::infinity());
+      std::fill_n(partials.sum + r, n_group, 0.0f);
+      std::fill_n(partials.o + r * hd, n_group * hd, 0.0f);
+      continue;
+    }
+    const uint8_t* blocks[kSpanBlocks] = {};
+    for (int64_t i = 0; i < ceil_div(n_seen, kernels::kKvBlockTokens); ++i) {
+      blocks[i] = step.kv.head(a.layer, table[i], place.head);
+    }
+    kernels::AttnSpanArgs args;
+    args.q = step.q + (tile.row_begin + t) * step.q_stride + place.head * n_group * hd;
+    args.q_token_stride = step.q_stride;
+    args.n_tokens = 1;
+    args.n_group = static_cast<int32_t>(n_group);
+    args.head_dim = hd;
+    args.pos = n_seen - 1;  // sees tokens 0 .. n_seen - 1
+    args.blocks = blocks;
+    args.scale = a.scale;
+    args.softcap = a.softcap;
+    args.max = partials.max + r;
+    args.sum = partials.sum + r;
+    args.o = partials.o + r * hd;
+    args.scratch = place.scratch;
+    ctx.k.attn_span[static_cast<size_t>(step.kv.dtype)](args);
+  }
+}
 
 void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
                  int64_t span_idx, const Partials& partials) {
   const AttentionTile& tile = *place.tile;
-  int64_t span = tile.first_span + span_idx;
+  if (tile.sinks > 0 && span_idx == 0) return attend_sinks(ctx, a, step, place, partials);
+  int64_t span = tile.first_span + span_idx - (tile.sinks > 0 ? 1 : 0);
   const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
-  int64_t first_seen = place.window > 0 ? std::max<int64_t>(0, tile.pos - place.window + 1) : 0;
+  int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
   int64_t last_seen = tile.pos + tile.n_tokens - 1;
   constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
   const uint8_t* blocks[kSpanBlocks] = {};
@@ -140,7 +180,7 @@ void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, 
   args.n_group = static_cast<int32_t>(a.shape.n_group());
   args.head_dim = a.shape.head_dim;
   args.pos = tile.pos;
-  args.window = place.window;
+  args.window = tile.window;
   args.blocks = blocks;
   args.span_begin = span * kernels::kSpanTokens;
   args.scale = a.scale;
@@ -231,7 +271,7 @@ void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPl
     const AttentionTile& tile = plan.tiles[tile_idx];
     int64_t in_tile = item - tile.item_begin;
     int64_t head = plan.split ? in_tile / tile.n_spans : in_tile;
-    ItemPlace place{&tile, head, plan.window, scratch};
+    ItemPlace place{&tile, head, scratch};
     int64_t unit_floats = partial_floats(tile.n_spans, tile.n_tokens * a.shape.n_group(), hd);
     float* memory = plan.split ? plan.partials + tile.partial_begin + place.head * unit_floats : own;
     Partials partials = partials_at(memory, tile, a.shape);

@@ -19,16 +19,18 @@ int64_t tokens_per_tile(const AttentionShape& shape, const AttentionLimits& limi
 }
 
 // Cost of one span of a tile, without the number of rows.
-int64_t span_cost(const AttentionTile& tile, int64_t span, int64_t window) {
+int64_t span_cost(const AttentionTile& tile, int64_t span_idx) {
+  if (tile.sinks > 0 && span_idx == 0) return tile.sinks + kCallCost * tile.n_tokens;
+  int64_t span = tile.first_span + span_idx - (tile.sinks > 0 ? 1 : 0);
   int64_t last = tile.pos + tile.n_tokens - 1;
-  int64_t begin = std::max(span * kernels::kSpanTokens, window > 0 ? tile.pos - window + 1 : int64_t{0});
+  int64_t begin = std::max(span * kernels::kSpanTokens, tile.window > 0 ? tile.pos - tile.window + 1 : int64_t{0});
   int64_t end = std::min((span + 1) * kernels::kSpanTokens, last + 1);
   return std::max<int64_t>(end - begin, 0) + kCallCost;
 }
 
-int64_t tile_cost(const AttentionTile& tile, int64_t window) {
+int64_t tile_cost(const AttentionTile& tile) {
   int64_t cost = 0;
-  for (int64_t i = 0; i < tile.n_spans; ++i) cost += span_cost(tile, tile.first_span + i, window);
+  for (int64_t i = 0; i < tile.n_spans; ++i) cost += span_cost(tile, i);
   return cost * tile.n_tokens;
 }
 
@@ -42,9 +44,13 @@ int64_t build_tiles(AttentionPlan& plan, const Batch& batch, int64_t tile_tokens
       tile.row_begin = seq.row_begin + static_cast<int32_t>(at);
       tile.n_tokens = static_cast<int32_t>(std::min(tile_tokens, seq.n_rows - at));
       tile.pos = seq.ctx + at;
-      int64_t first_seen = plan.window > 0 ? std::max<int64_t>(0, tile.pos - plan.window + 1) : 0;
+      tile.window = plan.window > 0 ? plan.window : seq.window;
+      int64_t last_begin = tile.pos + tile.n_tokens - tile.window;  // where the window of the last row begins
+      tile.sinks = plan.window == 0 && tile.window > 0 && last_begin > 0 ? seq.sinks : 0;
+      int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
       tile.first_span = first_seen / kernels::kSpanTokens;
       tile.n_spans = static_cast<int32_t>((tile.pos + tile.n_tokens - 1) / kernels::kSpanTokens - tile.first_span + 1);
+      if (tile.sinks > 0) ++tile.n_spans;
     }
   }
   return n;
@@ -64,14 +70,14 @@ void deal(AttentionPlan& plan, int64_t total_cost, int n_threads) {
   };
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     const AttentionTile& tile = plan.tiles[i];
-    int64_t whole = tile_cost(tile, plan.window);
+    int64_t whole = tile_cost(tile);
     for (int64_t head = 0; head < plan.shape.n_kv_heads; ++head) {
       if (!plan.split) {
         place(whole);
         continue;
       }
       for (int64_t s = 0; s < tile.n_spans; ++s) {
-        place(span_cost(tile, tile.first_span + s, plan.window) * tile.n_tokens);
+        place(span_cost(tile, s) * tile.n_tokens);
       }
     }
   }
@@ -94,7 +100,7 @@ AttentionLimits attention_limits(const AttentionShape& shape, int64_t max_rows, 
 }
 
 int64_t own_partial_floats(const AttentionShape& shape, const AttentionLimits& limits) {
-  int64_t n_spans = ceil_div(limits.max_len, kernels::kSpanTokens) + 1;
+  int64_t n_spans = ceil_div(limits.max_len, kernels::kSpanTokens) + 1;  // one for sinks
   return partial_floats(n_spans, limits.max_item_rows, shape.head_dim);
 }
 
@@ -122,7 +128,7 @@ void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const Att
   int64_t floats = 0;
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     AttentionTile& tile = plan.tiles[i];
-    int64_t cost = tile_cost(tile, plan.window);
+    int64_t cost = tile_cost(tile);
     total_cost += cost * shape.n_kv_heads;
     largest = std::max(largest, cost);
     tile.partial_begin = floats;

@@ -1,7 +1,8 @@
 // AttentionPlan: how the attention of one step is cut into items and dealt to threads. An item is a tile of query
 // tokens of one sequence x one KV head x either one absolute span of 256 tokens (split) or all its spans. Layers with
 // the same window share a plan. Whatever the cut, each row meets the same spans in the same order: the same bits.
-//  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside.
+//  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside. The
+//     first tokens that a sequence keeps seeing beside its window (sinks) are one more span, before the others.
 //  2. Items are dealt in order, by cost; the thread that finishes the last span of a (tile, KV head) merges it.
 // Thread: built by one thread, read by all behind a barrier.
 #pragma once
@@ -26,8 +27,10 @@ struct AttentionTile {
   int32_t seq = 0;
   int32_t row_begin = 0;
   int32_t n_tokens = 0;
-  int32_t n_spans = 0;
-  int64_t pos = 0;  // of the first query token
+  int32_t n_spans = 0;  // with the one of the sinks
+  int64_t pos = 0;      // of the first query token
+  int64_t window = 0;   // tokens; 0 = none
+  int64_t sinks = 0;    // > 0: span 0 of the tile is that of the sinks, for rows whose window begins behind token 0
   int64_t first_span = 0;
   int64_t item_begin = 0;     // items before this tile
   int64_t partial_begin = 0;  // split: floats before this tile's partials
@@ -40,7 +43,7 @@ constexpr int64_t partial_floats(int64_t n_spans, int64_t n_rows, int64_t head_d
 
 struct AttentionPlan {
   AttentionShape shape;
-  int64_t window = 0;  // tokens; 0 = none
+  int64_t window = 0;  // of the layers, tokens; 0 = none: then a sequence may have its own
   bool split = false;  // items are single spans and partials are shared
   int64_t n_tiles = 0;
   int64_t n_items = 0;

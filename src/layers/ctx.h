@@ -32,7 +32,10 @@ struct Ctx {
 struct SeqRows {
   int32_t row_begin = 0;
   int32_t n_rows = 0;
-  int64_t ctx = 0;                            // tokens already in KV
+  int64_t ctx = 0;  // tokens already in KV
+  // > 0: layers without a window of their own see the first `sinks` tokens and the last `window` ones only
+  int64_t window = 0;
+  int64_t sinks = 0;                          // at most kSpanTokens
   const uint32_t* tables[kMaxKvTables] = {};  // per KvGroup: block id of each 32 tokens, up to the last row's
 };
 

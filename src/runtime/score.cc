@@ -21,6 +21,8 @@ Result<Scorer> Scorer::create(const Setup& setup) {
   runner.max_logit_rows = std::min<int64_t>(setup.chunk_tokens, 32);
   Scorer scorer(TRY(StepRunner::create(runner)));
   scorer.chunk_tokens_ = setup.chunk_tokens;
+  scorer.window_ = setup.window_tokens;
+  scorer.sinks_ = setup.sink_tokens;
   flow::BlockId next = 0;
   for (size_t g = 0; g < geometry.groups.size(); ++g) {
     std::vector<flow::BlockId>& table = scorer.tables_.emplace_back(blocks_each);
@@ -38,7 +40,8 @@ void Scorer::run(std::span<const TokenId> tokens, const OnPosition& on_position)
   std::vector<int32_t> row_seq(rows.size(), 0);
   for (int64_t begin = 0; begin < n_tokens; begin += chunk_tokens_) {
     int64_t n = std::min(chunk_tokens_, n_tokens - begin);
-    layers::SeqRows seq{.row_begin = 0, .n_rows = static_cast<int32_t>(n), .ctx = begin};
+    layers::SeqRows seq{
+        .row_begin = 0, .n_rows = static_cast<int32_t>(n), .ctx = begin, .window = window_, .sinks = sinks_};
     for (size_t g = 0; g < tables_.size(); ++g) seq.tables[g] = tables_[g].data();
     layers::Batch batch{.n_rows = n,
                         .tokens = tokens.data() + begin,

@@ -23,6 +23,8 @@ class Scorer {
     kernels::KvDType kv_dtype = kernels::KvDType::kBF16;
     uint32_t max_len = 2048;
     int64_t chunk_tokens = 128;
+    uint32_t window_tokens = 0;  // > 0: layers without a window see the first sink_tokens and the last window_tokens
+    uint32_t sink_tokens = 0;
   };
   static Result<Scorer> create(const Setup& setup);
 
@@ -39,6 +41,8 @@ class Scorer {
   explicit Scorer(StepRunner runner) : runner_(std::move(runner)) {}
   StepRunner runner_;
   int64_t chunk_tokens_ = 0;
+  int64_t window_ = 0;
+  int64_t sinks_ = 0;
   std::vector<std::vector<flow::BlockId>> tables_;  // [n_kv_groups]
 };
 

@@ -22,6 +22,8 @@ void Slots::init(const flow::SlotInit& init) {
   Slot& slot = slots_[init.slot];
   slot.in_use = true;
   slot.input_len = init.input_len;
+  slot.window_tokens = init.window_tokens;
+  slot.sink_tokens = init.sink_tokens;
   // room for all it may become, so that later steps do not allocate
   size_t room = std::min<size_t>(max_len_, init.tokens.size() + init.sampling->max_tokens) + 1;
   slot.tokens.clear();

@@ -43,6 +43,8 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   auto row_begin = static_cast<int32_t>(tokens_.size());
   auto q_len = static_cast<int32_t>(share.q_len);
   layers::SeqRows seq{.row_begin = row_begin, .n_rows = q_len, .ctx = share.ctx};
+  seq.window = slot.window_tokens;
+  seq.sinks = slot.sink_tokens;
   for (size_t g = 0; g < slot.tables.size(); ++g) {
     CHECK(slot.tables[g].size() * geometry_.block_tokens >= end, "slot {}: {} blocks for {} tokens", share.slot,
           slot.tables[g].size(), end);
@@ -161,7 +163,8 @@ void WorkerGroup::warm_up() {
   if (room < 2) return;
   flow::StepPlan plan;
   auto n_prompt = static_cast<uint32_t>(room - 1);
-  plan.new_slots.push_back({0, n_prompt, 0, &params, std::vector<TokenId>(n_prompt, 0)});
+  plan.new_slots.push_back(
+      {.slot = 0, .input_len = n_prompt, .sampling = &params, .tokens = std::vector<TokenId>(n_prompt, 0)});
   for (uint32_t g = 0; g < n_groups; ++g) {
     for (uint32_t i = 0; i < blocks_each; ++i) plan.blocks.push_back({0, g, i, g * blocks_each + i});
   }

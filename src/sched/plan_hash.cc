@@ -27,6 +27,7 @@ uint64_t hash_plan(const flow::StepPlan& plan) {
   for (const flow::SlotInit& init : plan.new_slots) {
     hasher.add(init.slot, init.input_len);
     hasher.add(init.fork, init.tokens.size());
+    if (init.window_tokens > 0) hasher.add(init.window_tokens, init.sink_tokens);
     for (TokenId token : init.tokens) hasher.add(static_cast<uint32_t>(token));
   }
   for (const flow::Share& share : plan.shares) {

@@ -182,6 +182,8 @@ class Scheduler::Run {
     flow::SlotInit init{.slot = seq.kv.slot,
                         .input_len = seq.n_prompt(),
                         .fork = seq.fork,
+                        .window_tokens = seq.kv.window_tokens,
+                        .sink_tokens = seq.kv.sink_tokens,
                         .sampling = &seq.request->sampling,
                         .tokens = seq.request->prompt};
     init.tokens.insert(init.tokens.end(), seq.outputs.begin(), seq.outputs.end());

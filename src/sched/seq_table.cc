@@ -26,6 +26,8 @@ Seq& SeqTable::create(const flow::GenerateRequest& request, uint32_t fork, uint6
   seq.request = &request;
   seq.kv.scope = request.scope;
   seq.kv.priority = request.retention;
+  seq.kv.window_tokens = request.window_tokens;
+  seq.kv.sink_tokens = request.sink_tokens;
   seq.rank.number = number;
   seq.rank.waiting_since = now;
   waiting_.push_back(id);

@@ -23,6 +23,7 @@
 #include "models/model.h"
 #include "runtime/disk_store.h"
 #include "runtime/own_thread.h"
+#include "runtime/score.h"
 #include "runtime/worker_group.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
@@ -58,6 +59,17 @@ class Machine {
   }
 
   const models::Model& model() const { return *model_; }
+  runtime::Scorer scorer(uint32_t window_tokens, uint32_t sink_tokens, int64_t chunk_tokens) {
+    return runtime::Scorer::create({.model = *model_,
+                                    .table = *setting_.table,
+                                    .pool = pool_,
+                                    .kv_dtype = setting_.kv,
+                                    .max_len = 256,
+                                    .chunk_tokens = chunk_tokens,
+                                    .window_tokens = window_tokens,
+                                    .sink_tokens = sink_tokens})
+        .value();
+  }
   int n_threads() const { return setting_.n_threads; }
   flow::KvGeometry geometry(uint32_t n_blocks) const {
     flow::KvGeometry kv = runtime::build_kv_geometry(model_->kv_layers(), setting_.kv).value();

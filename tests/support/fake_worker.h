@@ -41,10 +41,11 @@ struct FakeModel {
   uint64_t kv_of(TokenId token, uint32_t pos, uint32_t kv_group, uint64_t before) const {
     return fake_hash(fake_hash(static_cast<uint32_t>(token), uint64_t{pos} << 8 | kv_group), before);
   }
-  uint32_t first_visible(uint32_t kv_group, uint32_t pos) const {
+  // Does a query at `pos` see the token at `other` <= pos? A window that the sequence asks for is one of Full KvGroups.
+  bool sees(uint32_t kv_group, uint32_t pos, uint32_t other, uint32_t window, uint32_t sinks) const {
     const flow::KvGroup& group = options.kv.groups[kv_group];
-    if (group.kind == flow::KvGroupKind::kFull || pos + 1 <= group.window_tokens) return 0;
-    return pos + 1 - group.window_tokens;
+    if (group.kind == flow::KvGroupKind::kWindow) return other + group.window_tokens > pos;
+    return window == 0 || other + window > pos || other < sinks;
   }
   TokenId choose(uint64_t seen, const flow::SamplingParams& sampling, uint32_t fork, uint32_t n_outputs) const {
     uint64_t h = fake_hash(fake_hash(seen, sampling.seed), uint64_t{fork} << 32 | n_outputs);
@@ -132,6 +133,8 @@ class FakeWorker final : public flow::Backend {
     bool fresh = true;  // no share yet: its first ctx is what it says
     uint32_t input_len = 0;
     uint32_t fork = 0;
+    uint32_t window = 0;
+    uint32_t sinks = 0;
     const flow::SamplingParams* sampling = nullptr;
   };
   struct Pending {
@@ -182,6 +185,8 @@ class FakeWorker final : public flow::Backend {
       slot.tokens = init.tokens;
       slot.input_len = init.input_len;
       slot.fork = init.fork;
+      slot.window = init.window_tokens;
+      slot.sinks = init.sink_tokens;
       slot.sampling = init.sampling;
       slots_[init.slot] = std::move(slot);
     }
@@ -259,7 +264,8 @@ class FakeWorker final : public flow::Backend {
     FakeModel model{options_};
     uint64_t seen = 0;
     for (uint32_t g = 0; g < options_.kv.groups.size(); ++g) {
-      for (uint32_t pos = model.first_visible(g, end - 1); pos < end; ++pos) {
+      for (uint32_t pos = 0; pos < end; ++pos) {
+        if (!model.sees(g, end - 1, pos, slot.window, slot.sinks)) continue;
         const Cell& c = cell(slot, g, pos);
         if (!c.good) violate("slot reads unwritten or failed KV at {}", pos);
         seen = fake_hash(seen, c.kv);
@@ -349,7 +355,9 @@ inline FakeText reference_text(const FakeWorkerOptions& options, const flow::Gen
       for (auto pos = static_cast<uint32_t>(kv[g].size()); pos < end; ++pos) {
         kv[g].push_back(model.kv_of(tokens[pos], pos, g, pos > 0 ? kv[g][pos - 1] : 0));
       }
-      for (uint32_t pos = model.first_visible(g, end - 1); pos < end; ++pos) seen = fake_hash(seen, kv[g][pos]);
+      for (uint32_t pos = 0; pos < end; ++pos) {
+        if (model.sees(g, end - 1, pos, request.window_tokens, request.sink_tokens)) seen = fake_hash(seen, kv[g][pos]);
+      }
     }
     TokenId token = model.choose(seen, sampling, fork, static_cast<uint32_t>(text.tokens.size()));
     tokens.push_back(token);

@@ -1,0 +1,15 @@
+// The members of the request object `millrace`: ours alone, so an unknown one is always an error.
+// Thread: any.
+#pragma once
+
+#include "api/common.h"
+#include "base/result.h"
+
+namespace millrace::api {
+
+// `value` is an object. kInvalidValue or kUnknownField with the path.
+Result<void> read_extensions(const Json& value, ExtensionParams& out);
+// Rules across fields, after the whole body was read.
+Result<void> check_extensions(const CommonParams& common);
+
+}  // namespace millrace::api
