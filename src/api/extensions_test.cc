@@ -1,3 +1,4 @@
+// The members of `millrace`: borders, wrong types, rules across fields.
 #include "api/extensions.h"
 
 #include <gtest/gtest.h>

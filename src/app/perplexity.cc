@@ -12,6 +12,7 @@
 #include "app/model_flags.h"
 #include "base/macros.h"
 #include "device/cpu_topology.h"
+#include "flow/generate_request.h"
 #include "instance/model_text.h"
 #include "kernels/cpu/detect.h"
 #include "kernels/pick.h"
@@ -33,6 +34,8 @@ struct PerplexityFlags {
   int64_t ctx = 512;
   int64_t chunks = 0;
   int64_t threads = 0;
+  int64_t window_tokens = 0;
+  int64_t sink_tokens = 0;
   bool json = false;
 };
 
@@ -164,7 +167,9 @@ Result<Totals> score(const PerplexityFlags& f, Loaded& loaded, const std::vector
                                                         .table = *loaded.table,
                                                         .pool = *loaded.pool,
                                                         .kv_dtype = dtype,
-                                                        .max_len = static_cast<uint32_t>(n_ctx)}));
+                                                        .max_len = static_cast<uint32_t>(n_ctx),
+                                                        .window_tokens = static_cast<uint32_t>(f.window_tokens),
+                                                        .sink_tokens = static_cast<uint32_t>(f.sink_tokens)}));
   std::optional<LogitsWriter> writer;
   if (!f.save_logits.empty()) {
     writer.emplace(
@@ -208,6 +213,9 @@ Result<int> perplexity_command(std::span<const std::string> args) {
       "--kl-divergence", &f.kl_base,
       "compare with this file of --save-logits, tools/golden/logits.py or llama-perplexity; its windows are scored");
   set.add("--kv-cache-dtype", &f.kv_dtype, "bf16 | int8");
+  set.add("--window-tokens", &f.window_tokens, "full attention sees the last so many tokens only; 0 = all",
+          {0, 1 << 20});
+  set.add("--sink-tokens", &f.sink_tokens, "with --window-tokens: and the first so many", {0, flow::kMaxSinkTokens});
   set.add("--isa", &f.isa, "kernels to use");
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, 1024});
   set.add("--json", &f.json, "JSON on stdout");
