@@ -46,6 +46,8 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
   put(out, r.use_prefix_cache ? 1 : 0);
   put(out, r.retention);
   put_signed(out, r.session_ttl);
+  put(out, r.window_tokens);
+  put(out, r.sink_tokens);
   put(out, checksum64(as_bytes(r.session)));  // it matters only which are equal
   put(out, r.sampling.seed);
   put(out, r.sampling.max_tokens);

@@ -68,6 +68,8 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   r.use_prefix_cache = TRY(number(1)) == 1;
   r.retention = static_cast<uint8_t>(TRY(number(cache::kPriorities - 1)));
   r.session_ttl = TRY(signed_number());
+  r.window_tokens = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
+  r.sink_tokens = static_cast<uint32_t>(TRY(number(flow::kMaxSinkTokens)));
   r.session = fmt::format("{:x}", TRY(number(UINT64_MAX)));
   flow::SamplingParams& s = r.sampling;
   s.seed = TRY(number(UINT64_MAX));
