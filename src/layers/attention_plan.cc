@@ -20,7 +20,7 @@ int64_t tokens_per_tile(const AttentionShape& shape, const AttentionLimits& limi
 
 // Cost of one span of a tile, without the number of rows.
 int64_t span_cost(const AttentionTile& tile, int64_t span_idx) {
-  if (tile.sinks > 0 && span_idx == 0) return tile.sinks + kCallCost * tile.n_tokens;
+  if (tile.sinks > 0 && span_idx == 0) return tile.sinks + kCallCost;
   int64_t span = tile.first_span + span_idx - (tile.sinks > 0 ? 1 : 0);
   int64_t last = tile.pos + tile.n_tokens - 1;
   int64_t begin = std::max(span * kernels::kSpanTokens, tile.window > 0 ? tile.pos - tile.window + 1 : int64_t{0});
