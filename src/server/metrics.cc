@@ -198,6 +198,11 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
   raise_to(MetricId::kRecomputedTokens, number(stats.recomputed_tokens));
   raise_to(MetricId::kKvEvictions, number(stats.n_evictions));
+  set(MetricId::kKvDiskEntries, number(stats.tier_entries));
+  raise_to(MetricId::kKvDiskSaved, number(stats.tier_saved_blocks));
+  raise_to(MetricId::kKvDiskLoads, number(stats.tier_loads));
+  raise_to(MetricId::kKvDiskFailedLoads, number(stats.tier_failed_loads));
+  raise_to(MetricId::kKvDiskTokens, number(stats.tier_loaded_tokens));
   for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
     set(MetricId::kPredictedTtft, estimate.ttft_s(stats.queued_tokens, kPredictedPrompts[i]), i);
   }
