@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string_view>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/macros.h"

@@ -148,7 +148,7 @@ Trace run_alone(Machine& machine, const std::vector<TokenId>& prompt, uint32_t c
   Trace trace;
   auto len = static_cast<uint32_t>(prompt.size());
   flow::StepPlan plan;
-  plan.new_slots.push_back({slot, len, 0, &machine.params(), prompt});
+  plan.new_slots.push_back({.slot = slot, .input_len = len, .sampling = &machine.params(), .tokens = prompt});
   for (uint32_t ctx = 0; ctx < len + kOutputs - 1;) {
     uint32_t q_len = ctx < len ? std::min(chunk, len - ctx) : 1;
     machine.grow(plan, slot, ctx + q_len);
@@ -178,7 +178,8 @@ std::vector<Trace> run_together(Machine& machine, const std::vector<std::vector<
       auto len = static_cast<uint32_t>(prompts[i].size());
       auto slot = static_cast<flow::SlotId>(i);
       if (ctx[i] == len + kOutputs - 1 || room == 0) continue;
-      if (ctx[i] == 0) plan.new_slots.push_back({slot, len, 0, &machine.params(), prompts[i]});
+      if (ctx[i] == 0)
+        plan.new_slots.push_back({.slot = slot, .input_len = len, .sampling = &machine.params(), .tokens = prompts[i]});
       uint32_t q_len = ctx[i] < len ? std::min({1 + random(70), len - ctx[i], room}) : 1;
       machine.grow(plan, slot, ctx[i] + q_len);
       plan.shares.push_back({.slot = slot, .ctx = ctx[i], .q_len = q_len, .sample = ctx[i] + q_len >= len});
@@ -228,13 +229,13 @@ TEST_P(BatchInvariance, PrefixHit) {
   std::vector<TokenId> prompt = prompt_of(9, 200);
   Trace alone = run_alone(machine, prompt, 512);
   flow::StepPlan first;
-  first.new_slots.push_back({0, 200, 0, &machine.params(), prompt});
+  first.new_slots.push_back({.slot = 0, .input_len = 200, .sampling = &machine.params(), .tokens = prompt});
   machine.grow(first, 0, 160);
   first.shares = {{.slot = 0, .ctx = 0, .q_len = 160}};
   machine.step(first);
   // slot 1 starts behind five shared blocks, in the same step in which slot 0 goes on
   flow::StepPlan second;
-  second.new_slots.push_back({1, 200, 0, &machine.params(), prompt});
+  second.new_slots.push_back({.slot = 1, .input_len = 200, .sampling = &machine.params(), .tokens = prompt});
   machine.share(second, 0, 1, 5);
   machine.grow(second, 0, 200);
   machine.grow(second, 1, 200);
@@ -282,7 +283,8 @@ TEST(StepCost, WeightsAreReadOnceAndBarriersAreFew) {
     Machine machine({.shape = shape});
     auto cost = [&](uint32_t q_len) {
       flow::StepPlan plan;
-      plan.new_slots.push_back({0, q_len, 0, &machine.params(), prompt_of(3, q_len)});
+      plan.new_slots.push_back(
+          {.slot = 0, .input_len = q_len, .sampling = &machine.params(), .tokens = prompt_of(3, q_len)});
       machine.grow(plan, 0, q_len);
       plan.shares = {{.slot = 0, .ctx = 0, .q_len = q_len, .sample = true}};
       plan.freed_slots = {0};
@@ -311,7 +313,7 @@ TEST(WorkerGroup, PromptLogprobsCrossChunkBorders) {
   auto collect = [&](uint32_t chunk) {
     std::vector<float> out;
     flow::StepPlan plan;
-    plan.new_slots.push_back({0, 50, 0, &params, prompt});
+    plan.new_slots.push_back({.slot = 0, .input_len = 50, .sampling = &params, .tokens = prompt});
     for (uint32_t ctx = 0; ctx < 50; ctx += chunk, plan = {}) {
       uint32_t q_len = std::min(chunk, 50 - ctx);
       machine.grow(plan, 0, ctx + q_len);

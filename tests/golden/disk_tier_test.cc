@@ -37,7 +37,7 @@ GenerateRequest turn(uint32_t id, const std::vector<TokenId>& history, size_t n_
 
 class DiskTier : public ::testing::TestWithParam<const char*> {
  protected:
-  DiskTier() : machine_({.shape = GetParam(), .table = &kernels::isa_rows().back().table(kernels::detect_cpu())}) {
+  DiskTier() : machine_({.shape = GetParam(), .table = *kernels::pick_kernels(kernels::detect_cpu(), "")}) {
     first_ = turn(1, {}, 150);
     EngineRig rig(machine_, {});
     Traces traces = rig.run({first_});

@@ -41,7 +41,7 @@ std::vector<GenerateRequest> requests() {
 }
 
 Machine machine_of(const char* shape) {
-  return Machine({.shape = shape, .table = &kernels::isa_rows().back().table(kernels::detect_cpu())});
+  return Machine({.shape = shape, .table = *kernels::pick_kernels(kernels::detect_cpu(), "")});
 }
 
 class Windows : public ::testing::TestWithParam<const char*> {};
