@@ -54,6 +54,7 @@ class KvCache {
   const PrefixTrie& trie() const { return trie_; }
   const CacheTotals& totals() const { return totals_; }
   uint32_t available() const { return pool_.available(); }
+  bool matches_prefixes() const { return options_.match_prefixes; }
 
   // Sizes the table for n_tokens, so that decode steps do not allocate.
   void reserve(SeqBlocks& seq, uint32_t n_tokens) const;

@@ -91,7 +91,8 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
 void Engine::State::open_sequence(Request& request, Tick now) {
   if (std::exchange(request.load_until, 0) != 0) tiers->forget(request.ask.id);
   sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
-  seq.parked = seq.lagged = request.parked_until != 0;
+  seq.lagged = request.parked_until != 0;
+  seqs.set_parked(seq, seq.lagged);
   request.forks[0].seq = seq.id;
   ++request.n_seqs;
 }
@@ -105,7 +106,8 @@ void Engine::State::spawn_forks(Request& request, Tick now) {
     if (request.forks[k].ended) continue;
     sched::Seq& seq = seqs.create(request.ask, k, request.number, now);
     seq.source = request.forks[0].seq;
-    seq.parked = seq.lagged = request.parked_until != 0;
+    seq.lagged = request.parked_until != 0;
+    seqs.set_parked(seq, seq.lagged);
     request.forks[k].seq = seq.id;
     ++request.n_seqs;
   }
@@ -117,7 +119,9 @@ void Engine::State::park(Request& request, Tick now) {
   ++n_parked_requests;
   if (next_timer == 0 || request.parked_until < next_timer) next_timer = request.parked_until;
   for (const Fork& fork : request.forks) {
-    if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = seqs.at(fork.seq).lagged = true;
+    if (fork.seq == sched::kNoSeq) continue;
+    seqs.at(fork.seq).lagged = true;
+    seqs.set_parked(seqs.at(fork.seq), true);
   }
 }
 
@@ -125,7 +129,7 @@ void Engine::State::resume(Request& request) {
   if (request.parked_until != 0) --n_parked_requests;
   request.parked_until = 0;
   for (const Fork& fork : request.forks) {
-    if (fork.seq != sched::kNoSeq) seqs.at(fork.seq).parked = false;
+    if (fork.seq != sched::kNoSeq) seqs.set_parked(seqs.at(fork.seq), false);
   }
 }
 

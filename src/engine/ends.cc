@@ -37,6 +37,8 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     event.n_output = static_cast<uint32_t>(seq.outputs.size());
     event.n_preempted = seq.rank.n_preempted;
     if (event.finish != flow::FinishReason::kError) keep_prefix(request, seq, now);
+    bool by_itself = event.finish != flow::FinishReason::kCancelled && event.finish != flow::FinishReason::kError;
+    if (by_itself) scheduler.note_output(event.n_output);
     seqs.end(seq);
     cache.release(seq.kv);
     destroy_if_idle(seq);
@@ -104,16 +106,16 @@ void Engine::State::sweep() {
 void Engine::State::publish_stats() {
   EngineStats stats;
   stats.n_running = static_cast<uint32_t>(seqs.live().size());
-  stats.n_waiting = static_cast<uint32_t>(seqs.waiting().size());
-  // the loops over everything run only when something counts in them
-  for (const std::vector<sched::SeqId>* list : {&seqs.live(), &seqs.waiting()}) {
-    if (n_parked_requests == 0) break;
-    for (sched::SeqId id : *list) stats.n_parked += seqs.at(id).parked ? 1u : 0u;
-  }
+  stats.n_waiting = static_cast<uint32_t>(seqs.n_waiting());
+  stats.n_parked = seqs.n_parked();
   for (const Request* request : in_order) {
     if (n_unspawned == 0) break;
     if (!request->spawned) stats.n_waiting += static_cast<uint32_t>(request->forks.size()) - 1;
   }
+  sched::PrefillOutlook outlook = scheduler.outlook(seqs);
+  stats.pending_prefill = outlook.n_pending;
+  stats.prefill_row = outlook.row;
+  stats.decode_step = outlook.decode_step;
   const cache::PoolCounts& pool = cache.pool().counts();
   stats.kv_blocks_total = cache.pool().size();
   stats.kv_blocks_free = pool.free;
@@ -153,6 +155,7 @@ void Engine::State::publish_stats() {
   {
     std::lock_guard lock(published.mutex);
     published.stats = stats;
+    published.cost = scheduler.cost();
   }
   bool idle = in_order.empty() && in_flight.empty();
   published.stopped.store(stopping && idle, std::memory_order_release);

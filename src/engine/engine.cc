@@ -62,10 +62,11 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
       cache(options.kv, {.match_prefixes = options.prefix_cache,
                          .hash_secret = options.hash_secret,
                          .hash_bits = options.trie_hash_bits}),
-      seqs(options.sched.max_live),
+      seqs(options.sched),
       scheduler(options.sched, options.kv),
       in_flight(options.sched.depth),
       last_step_at(clock.now()) {
+  if (options.cost_prior.known()) scheduler.set_cost(options.cost_prior);
   events.reserve(options.sched.max_live);
   published.recent.reserve(kRecentSteps);
   if (options.tier == nullptr) return;
@@ -154,6 +155,11 @@ void Engine::wake() { state_->inbox.wake(); }
 bool Engine::drained() const { return state_->published.drained.load(std::memory_order_acquire); }
 bool Engine::stopped() const { return state_->published.stopped.load(std::memory_order_acquire); }
 Tick Engine::next_timer() const { return state_->next_timer; }
+sched::CostModel Engine::cost_model() const {
+  std::lock_guard lock(state_->published.mutex);
+  return state_->published.cost;
+}
+const sched::SeqTable& Engine::sequences() const { return state_->seqs; }
 uint32_t Engine::max_len() const { return state_->options.kv.max_len; }
 
 bool Engine::step() {
@@ -163,7 +169,7 @@ bool Engine::step() {
   Tick now = s.clock.now();
   if (log != nullptr) log->begin_step(now);
   bool busy = s.apply(now);
-  bool plannable = !s.in_flight.full() && !(s.seqs.live().empty() && s.seqs.waiting().empty());
+  bool plannable = !s.in_flight.full() && !(s.seqs.live().empty() && s.seqs.n_waiting() == 0);
   if (s.plan(now)) {
     busy = true;
     s.submit();
@@ -270,10 +276,15 @@ std::string Engine::check_integrity() const {
   for (sched::SeqId id : s.seqs.live()) holders.push_back(&s.seqs.at(id).kv);
   if (s.tiers != nullptr) s.tiers->holders(holders);
   if (std::string fault = s.cache.check_integrity(holders); !fault.empty()) return fault;
-  for (sched::SeqId id : s.seqs.waiting()) {
+  auto empty_handed = [&](sched::SeqId id) {
     const sched::Seq& seq = s.seqs.at(id);
-    if (!seq.kv.table[0].empty() || seq.kv.slot != cache::kNoSlot)
-      return fmt::format("waiting sequence {} holds memory", id);
+    return seq.state == sched::SeqState::kWaiting && seq.kv.table[0].empty() && seq.kv.slot == cache::kNoSlot;
+  };
+  std::vector<sched::SeqId> waiting = s.seqs.resumed();
+  waiting.insert(waiting.end(), s.seqs.aside().begin(), s.seqs.aside().end());
+  for (const sched::Waiter& waiter : s.seqs.fresh()) waiting.push_back(waiter.id);
+  for (sched::SeqId id : waiting) {
+    if (!empty_handed(id)) return fmt::format("waiting sequence {} holds memory", id);
   }
   for (sched::SeqId id : s.seqs.live()) {
     const sched::Seq& seq = s.seqs.at(id);

@@ -18,7 +18,12 @@
 #include "flow/kv_geometry.h"
 #include "flow/tier_store.h"
 #include "flow/token_event.h"
+#include "sched/cost_model.h"
 #include "sched/sched_options.h"
+
+namespace millrace::sched {
+class SeqTable;
+}
 
 namespace millrace::engine {
 
@@ -31,6 +36,7 @@ struct EngineOptions {
   uint64_t max_queued_tokens = 1'000'000;  // prompt tokens of those; one alone may have more
   bool prefix_cache = true;                // false: nothing is matched
   Tick park_limit = 30 * kSecond;          // a reader parked this long ends with kError kSlowReader
+  sched::CostModel cost_prior;             // what is known of the machine before the first step; empty: nothing
   uint64_t hash_secret = 0;                // of the prefix trie; per process; influences no decision
   unsigned trie_hash_bits = 64;            // tests force collisions with 8
   EventLog* event_log = nullptr;           // gets every input of the engine; outlives it
@@ -41,10 +47,13 @@ struct EngineOptions {
 // Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
 struct EngineStats {
   // now
-  uint32_t n_running = 0;      // sequences (forks) that hold a slot
-  uint32_t n_waiting = 0;      // sequences submitted and without a slot (inbox, queue, preempted)
-  uint32_t n_parked = 0;       // sequences whose reader is slow
-  uint64_t queued_tokens = 0;  // prompt tokens of requests not started
+  uint32_t n_running = 0;        // sequences (forks) that hold a slot
+  uint32_t n_waiting = 0;        // sequences submitted and without a slot (inbox, queue, preempted)
+  uint32_t n_parked = 0;         // sequences whose reader is slow
+  uint64_t queued_tokens = 0;    // prompt tokens of requests not started
+  uint64_t pending_prefill = 0;  // prompt rows of running sequences still to compute
+  Tick prefill_row = 0;          // predicted ns of a prompt row beside what decodes now; 0 = not known yet
+  Tick decode_step = 0;          // predicted ns of a step of what decodes now; 0 = nothing does, or not known yet
   uint32_t kv_blocks_total = 0;
   uint32_t kv_blocks_free = 0;
   uint32_t kv_blocks_cached = 0;   // hold a published prefix, can be evicted at once
@@ -95,6 +104,7 @@ struct StepRecord {
   uint32_t n_tokens_out = 0;  // sampled tokens emitted
   bool ok = true;
   Tick took = 0;        // of the backend, ns
+  Tick predicted = 0;   // what the cost model said when the step was planned; 0 = it knew nothing yet
   Tick planned_at = 0;  // engine clock
   Tick retired_at = 0;
 };
@@ -157,6 +167,8 @@ class Engine {
   EngineStats stats() const;
   // Thread: any. The last steps retired, oldest first, at most kRecentSteps: what a post-mortem shows.
   std::vector<StepRecord> recent_steps() const;
+  // Thread: any. Short lock. What was learned of the machine.
+  sched::CostModel cost_model() const;
   // Thread: any. Longest sequence, prompt and output: kv.max_len, or less when the pool is too small for that.
   uint32_t max_len() const;
 
@@ -165,6 +177,8 @@ class Engine {
 
   // Thread: engine; tests. Empty, or what is wrong with the accounting of blocks and sequences.
   std::string check_integrity() const;
+  // Thread: engine; tests. What the scheduler sees.
+  const sched::SeqTable& sequences() const;
 
  private:
   struct State;

@@ -83,6 +83,7 @@ struct Published {
   EngineStats stats;               // guarded by mutex
   std::vector<StepRecord> recent;  // ring [kRecentSteps], guarded by mutex
   size_t next_recent = 0;          // guarded by mutex
+  sched::CostModel cost;           // guarded by mutex
   std::atomic<bool> drained{false};
   std::atomic<bool> stopped{false};
 };

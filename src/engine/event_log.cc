@@ -42,6 +42,9 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
   put_signed(out, r.band);
   put_signed(out, r.arrival);
   put_signed(out, r.deadline);
+  put(out, r.weight);
+  put_signed(out, r.ttft_slo);
+  put_signed(out, r.itl_slo);
   put(out, r.n);
   put(out, r.use_prefix_cache ? 1 : 0);
   put(out, r.retention);

@@ -64,6 +64,9 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   r.band = static_cast<int16_t>(band);
   r.arrival = TRY(signed_number());
   r.deadline = TRY(signed_number());
+  r.weight = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
+  r.ttft_slo = TRY(signed_number());
+  r.itl_slo = TRY(signed_number());
   r.n = static_cast<uint32_t>(TRY(number(kMaxForks)));
   r.use_prefix_cache = TRY(number(1)) == 1;
   r.retention = static_cast<uint8_t>(TRY(number(cache::kPriorities - 1)));

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <tuple>
 #include <type_traits>
 
 #include "base/macros.h"
@@ -18,20 +19,27 @@ void each_field(Options& o, Fn&& fn) {
   fn("max_len", o.kv.max_len);
   fn("order", o.sched.order);
   fn("admit", o.sched.admit);
+  fn("budget", o.sched.budget);
   fn("max_live", o.sched.max_live);
   fn("tok_cap", o.sched.tok_cap);
   fn("budget_tokens", o.sched.budget_tokens);
   fn("c_min", o.sched.c_min);
+  fn("row_tile", o.sched.row_tile);
   fn("depth", o.sched.depth);
   fn("k_bypass", o.sched.k_bypass);
   fn("barrier_age", o.sched.barrier_age);
   fn("k_preempt", o.sched.k_preempt);
   fn("preempt_lower_bands", o.sched.preempt_lower_bands);
+  fn("itl_target", o.sched.itl_target);
+  fn("ttft_target", o.sched.ttft_target);
+  fn("quantum", o.sched.quantum);
+  fn("n_candidates", o.sched.n_candidates);
+  fn("cost_split", o.sched.cost_split);
   fn("max_queued_requests", o.max_queued_requests);
   fn("prefix_cache", o.prefix_cache);
   fn("park_limit", o.park_limit);
 }
-static_assert(sizeof(sched::SchedOptions) == 48, "a new option of the scheduler needs its row in each_field");
+static_assert(sizeof(sched::SchedOptions) == 80, "a new option of the scheduler needs its row in each_field");
 
 template <class T>
 Json to_json(T value) {
@@ -71,6 +79,34 @@ Result<flow::KvGroup> group_from_json(const Json& json) {
   return group;
 }
 
+// Split, then per regime the steps it saw and its coefficients.
+Json cost_to_json(const sched::CostModel& cost) {
+  Json out = Json::array();
+  out.push_back(static_cast<int64_t>(cost.split_rows()));
+  for (const sched::CostRegime* regime : {&cost.small(), &cost.large()}) {
+    out.push_back(regime->n_seen);
+    for (double c : regime->c) out.push_back(c);
+  }
+  return out;
+}
+
+Result<sched::CostModel> cost_from_json(const Json& json) {
+  constexpr size_t kNumbers = 1 + 2 * (1 + std::tuple_size_v<sched::CostCoefficients>);
+  if (!json.is_array() || json.size() != kNumbers) return bad("cost_prior");
+  const JsonArray& numbers = json.as_array();
+  if (!numbers[0].is_int() || numbers[0].as_int() < 0 || numbers[0].as_int() > UINT32_MAX) return bad("cost_prior");
+  for (const Json& number : numbers) {
+    if (!number.is_number() || !(number.as_double() >= 0.0)) return bad("cost_prior");
+  }
+  sched::CostRegime regimes[2];
+  size_t next = 1;
+  for (sched::CostRegime& regime : regimes) {
+    regime.n_seen = numbers[next++].as_double();
+    for (double& c : regime.c) c = numbers[next++].as_double();
+  }
+  return sched::CostModel(static_cast<uint32_t>(numbers[0].as_int()), regimes[0], regimes[1]);
+}
+
 }  // namespace
 
 Json options_to_json(const EngineOptions& options) {
@@ -83,6 +119,7 @@ Json options_to_json(const EngineOptions& options) {
     groups.push_back(std::move(one));
   }
   out.set("kv_groups", std::move(groups));
+  out.set("cost_prior", cost_to_json(options.cost_prior));
   return out;
 }
 
@@ -100,7 +137,10 @@ Result<EngineOptions> options_from_json(const Json& json) {
   const Json* groups = json.find("kv_groups");
   if (groups == nullptr || !groups->is_array()) return bad("kv_groups");
   for (const Json& group : groups->as_array()) out.kv.groups.push_back(TRY(group_from_json(group)));
-  if (json.size() != n_known + 1) return bad("a member");
+  const Json* cost = json.find("cost_prior");
+  if (cost == nullptr) return bad("cost_prior");
+  out.cost_prior = TRY(cost_from_json(*cost));
+  if (json.size() != n_known + 2) return bad("a member");
   out.max_queued_tokens = INT64_MAX;  // what was recorded had been accepted
   TRY(Engine::validate(out));
   return out;

@@ -78,6 +78,8 @@ void Engine::State::accept_token(Request& request, sched::Seq& seq, flow::ShareR
   seq.outputs.push_back(result.token);
   ++totals.generated_tokens;
   ++n_tokens_out;
+  Tick itl = seq.request->itl_slo != 0 ? seq.request->itl_slo : options.sched.itl_target;
+  seq.next_due = itl != 0 ? now + itl : 0;
   if (seq.outputs.size() == 1) request.forks[seq.fork].first_token = now;
   flow::TokenEvent event;
   event.request = request.ask.id;
@@ -154,9 +156,11 @@ void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOut
   step.ok = output.ok && !record.discarded;
   step.took = output.took;
   step.planned_at = record.planned_at;
+  step.predicted = record.predicted;
   step.retired_at = now;
   ++totals.n_steps;
   totals.n_rows += step.n_rows;
+  if (step.ok) scheduler.observe(record, output.took);
   remember(step);
   constexpr uint32_t kEnoughRows = 32;  // below, the cost of a step says little of the cost of a row
   if (step.ok && step.n_prefill_rows >= kEnoughRows) {

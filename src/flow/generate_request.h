@@ -16,12 +16,15 @@ constexpr uint32_t kMaxSinkTokens = 256;  // one span of attention
 
 struct GenerateRequest {
   RequestId id = 0;
-  uint32_t tenant = 0;
+  uint32_t tenant = 0;          // who is served: fair policies share service between tenants
+  uint32_t weight = 1;          // of the tenant, >= 1: its part of the service
   uint32_t scope = 0;           // interned (model, cache salt, ...): prefixes are shared inside a scope only
   std::string cache_salt;       // what the scope stands for outside this process
   int16_t band = 0;             // strict priority class, higher first: clamp(-priority)
   Tick arrival = 0;             // engine clock
   Tick deadline = 0;            // engine clock; 0 = none
+  Tick ttft_slo = 0;            // wished time from arrival to the first token; 0 = none
+  Tick itl_slo = 0;             // wished time between two tokens; 0 = none
   std::vector<TokenId> prompt;  // >= 1 token
   SamplingParams sampling;
   uint8_t retention = 0;       // 0..7: cached blocks of lower retention are evicted first

@@ -1,61 +1,79 @@
-// The four policies: pure functions of read-only state. Order says who comes first, Admit who may start, Budget how
-// many rows a step has, Victim whose blocks may be taken. Thread: engine.
+// The four policies. Order says which waiting request is best, Admit who may start, Budget how many prompt rows a step
+// has, Victim whose blocks may be taken. They decide from what they are shown: no clock, no random source. The tables
+// of policies.h name them. Thread: engine.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <span>
 #include <vector>
 
+#include "sched/cost_model.h"
 #include "sched/seq_table.h"
 
 namespace millrace::sched {
 
-// A waiting sequence that was passed over too often or too long: nobody is admitted past it.
-bool is_barrier(const Seq& seq, Tick now, const SchedOptions& options);
+struct PlanRecord;
+
+struct OrderView {
+  SeqTable& seqs;  // lent for accounts and memos
+  const cache::KvCache& cache;
+  const CostModel& cost;
+  Tick now = 0;
+};
 
 class Order {
  public:
   virtual ~Order() = default;
-  // The one list, best first: live sequences, then (if with_waiting) those that may be admitted, then parked live ones.
-  virtual void place(const SeqTable& seqs, Tick now, bool with_waiting, std::vector<SeqId>& out) = 0;
-  // Strict priority class; higher first.
-  virtual int32_t band(const Seq& seq) const = 0;
+  // Appends the best of `waiting` (requests of one band by arrival, at least one), best first, at most `limit` (>= 1).
+  virtual void rank(const OrderView& view, std::span<const Waiter> waiting, size_t limit, std::vector<SeqId>& out) = 0;
 };
 
 struct AdmitView {
   const SeqTable& seqs;
   const cache::KvCache& cache;
-  uint32_t n_takeable = 0;  // blocks of live sequences that the asker may preempt
-  bool head = false;        // nobody before it wants tokens
+  uint32_t usual_output = 0;        // tokens: mean of the outputs that ended lately
+  uint32_t n_takeable = 0;          // blocks of live sequences that the asker may preempt
+  std::span<const SeqId> takeable;  // those sequences
+  bool head = false;                // nobody before it wants tokens
 };
 
 class Admit {
  public:
   virtual ~Admit() = default;
   // May `seq`, whose table holds the matched prefix of `computed` tokens, start now?
-  virtual bool ok(const AdmitView& view, const Seq& seq, uint32_t computed) const = 0;
+  virtual bool ok(const AdmitView& view, const Seq& seq, uint32_t computed) = 0;
 };
 
+struct BudgetView {
+  const CostModel& cost;
+  Tick now = 0;
+  StepShape decodes;         // the decoding sequences: they are in every step but a pure prefill
+  Tick due = 0;              // when the first of them is due its next token by a target; 0 = none has a target
+  bool untargeted = false;   // some of them have no target
+  uint32_t prefill_ctx = 0;  // context of the sequence that would prefill first
+  uint32_t most_rows = 0;    // prompt rows that fit the step
+};
+
+// Which rows a step has.
+enum class Side : uint8_t { kBoth, kPrefill, kDecode };
+
 struct StepBudget {
-  uint32_t rows = 0;  // of the step; decodes always fit
+  uint32_t prefill_rows = 0;
+  Side side = Side::kBoth;
 };
 
 class Budget {
  public:
   virtual ~Budget() = default;
-  virtual StepBudget compute(const SeqTable& seqs, Tick now) const = 0;
+  // Called when there are prompt rows to compute.
+  virtual StepBudget compute(const BudgetView& view) = 0;
 };
 
 class Victim {
  public:
   virtual ~Victim() = default;
   // May `asker` take the blocks of `victim`, which stands behind it? `head`: the asker is the head of the list.
-  virtual bool may(const Seq& victim, const Seq& asker, Tick now, bool head) const = 0;
+  virtual bool may(const SeqTable& seqs, const Seq& victim, const Seq& asker, Tick now, bool head) const = 0;
 };
-
-std::unique_ptr<Order> make_order(const SchedOptions& options);
-std::unique_ptr<Admit> make_admit(const SchedOptions& options);
-std::unique_ptr<Budget> make_budget(const SchedOptions& options);
-std::unique_ptr<Victim> make_victim(const SchedOptions& options, const Order& order);
 
 }  // namespace millrace::sched

@@ -7,6 +7,13 @@
 #include "sched/plan_hash.h"
 
 namespace millrace::sched {
+namespace {
+
+// Waiting requests that may fail to find memory in one plan before it stops asking: each costs a match and a look at
+// every live sequence.
+constexpr uint32_t kMostRefusals = 8;
+
+}  // namespace
 
 void PlanRecord::clear() {
   plan.new_slots.clear();
@@ -18,6 +25,8 @@ void PlanRecord::clear() {
   first_admitted.clear();
   n_matched.clear();
   n_decode_seqs = n_preempted = n_prompt_rows = n_recomputed_rows = 0;
+  shape = {};
+  predicted = 0;
   discarded = false;
 }
 
@@ -44,16 +53,45 @@ class Scheduler::Run {
         cache_(cache),
         now_(now),
         out_(out),
-        order_(sched.order_list_),
+        order_(sched.places_.ids()),
         n_candidates_(order_.size()) {
     edits_ = {.blocks = &out.plan.blocks, .copies = &out.plan.cow};
-    uint32_t n_decoding = 0;
-    for (SeqId id : order_) n_decoding += is_decoding(seqs_.at(id)) ? 1u : 0u;
-    uint32_t left = options_.tok_cap - n_decoding;
-    uint32_t rows = sched.budget_->compute(seqs, now).rows;
-    uint32_t wished = rows > n_decoding ? rows - n_decoding : 0;
-    prefill_left_ = std::min(std::max(wished, options_.c_min), left);
+    sched_.refused_.clear();
   }
+
+  // Shares the rows of the step between decodes and prefills. A step must have rows of one kind at least: when `any`
+  // is set, a budget that asks for one kind only is not obeyed.
+  void divide(bool any) {
+    BudgetView view{.cost = sched_.cost_, .now = now_};
+    bool prefills = false;
+    for (SeqId id : order_) {
+      const Seq& seq = seqs_.at(id);
+      if (seq.parked) continue;
+      uint32_t want = seq.state == SeqState::kLive ? wanted(seq) : 2;
+      if (want == 1) {
+        ++view.decodes.n_decode;
+        view.decodes.ctx_decode += seq.progress.computed;
+        if (seq.next_due == 0) view.untargeted = true;
+        if (seq.next_due != 0 && (view.due == 0 || seq.next_due < view.due)) view.due = seq.next_due;
+      } else if (want > 1 && !std::exchange(prefills, true)) {
+        view.prefill_ctx = seq.progress.computed;
+      }
+    }
+    if (!prefills) return;
+    view.most_rows = options_.tok_cap - view.decodes.n_decode;
+    StepBudget budget = sched_.budget_->compute(view);
+    side_ = any ? Side::kBoth : budget.side;
+    if (any && budget.side == Side::kDecode) budget.prefill_rows = options_.c_min;
+    prefill_left_ = std::min(budget.prefill_rows, view.most_rows);
+  }
+
+  void walk() {
+    for (size_t place = 0; place < order_.size(); ++place) consider(place);
+  }
+  Side side() const { return side_; }
+
+ private:
+  uint32_t wanted(const Seq& seq) const { return wanted_rows(seq, sched_.max_len_, options_.depth - 1); }
 
   void consider(size_t place) {
     Seq& seq = seqs_.at(order_[place]);
@@ -65,15 +103,11 @@ class Scheduler::Run {
     }
   }
 
- private:
-  bool is_decoding(const Seq& seq) const {
-    return seq.state == SeqState::kLive && !seq.parked && wanted_rows(seq, sched_.max_len_, options_.depth - 1) == 1;
-  }
-
   void consider_live(Seq& seq, size_t place) {
-    uint32_t want = wanted_rows(seq, sched_.max_len_, options_.depth - 1);
+    uint32_t want = wanted(seq);
     if (want == 0) return;
     bool decoding = want == 1;
+    if (decoding && side_ == Side::kPrefill) return;
     uint32_t n = decoding ? 1 : std::min(want, prefill_left_);
     if (n == 0) return;
     cache_.slide(seq.kv, seq.progress.computed, out_.plan.blocks);
@@ -85,11 +119,19 @@ class Scheduler::Run {
 
   void consider_waiting(Seq& seq, size_t place) {
     bool head = std::exchange(head_, false);
-    if (seq.source != kNoSeq && try_admit(seq, place, share_prompt(seq), head)) return;
-    seq.source = kNoSeq;
-    if (try_admit(seq, place, match(seq), head)) return;
-    ++seq.rank.n_bypassed;
-    if (is_barrier(seq, now_, options_)) admit_open_ = false;
+    bool admitted = seq.source != kNoSeq && try_admit(seq, place, share_prompt(seq), head);
+    if (!admitted) {
+      seq.source = kNoSeq;
+      admitted = try_admit(seq, place, match(seq), head);
+    }
+    std::vector<SeqId>& refused = sched_.refused_;
+    if (admitted) {
+      for (SeqId id : refused) seqs_.bypass(seqs_.at(id));
+      refused.clear();
+      return;
+    }
+    refused.push_back(seq.id);
+    if (seqs_.is_barrier(seq, now_) || ++n_refused_ == kMostRefusals) admit_open_ = false;
   }
 
   // All of the prompt but its last token, from the first fork; 0 when that has no slot any more, or computes its prompt
@@ -113,7 +155,12 @@ class Scheduler::Run {
   // `computed` tokens are in its table. Leaves the sequence waiting and without blocks when it cannot start.
   bool try_admit(Seq& seq, size_t place, uint32_t computed, bool head) {
     uint32_t n = std::min(seq.n_known() - computed, prefill_left_);
-    AdmitView view{.seqs = seqs_, .cache = cache_, .n_takeable = takeable_behind(seq, place), .head = head};
+    AdmitView view{.seqs = seqs_,
+                   .cache = cache_,
+                   .usual_output = sched_.lengths_.mean(),
+                   .n_takeable = takeable_behind(seq, place),
+                   .takeable = sched_.takeable_,
+                   .head = head};
     if (!sched_.admit_->ok(view, seq, computed) || !find_memory(seq, place, computed, n, head)) {
       cache_.release(seq.kv);
       return false;
@@ -126,10 +173,13 @@ class Scheduler::Run {
 
   uint32_t takeable_behind(const Seq& asker, size_t place) {
     uint32_t n = 0;
+    sched_.takeable_.clear();
     cache_.begin_count();
     for (size_t i = place + 1; i < n_candidates_; ++i) {
       const Seq& seq = seqs_.at(order_[i]);
-      if (seq.state == SeqState::kLive && sched_.victim_->may(seq, asker, now_, false)) n += cache_.would_free(seq.kv);
+      if (seq.state != SeqState::kLive || !sched_.victim_->may(seqs_, seq, asker, now_, false)) continue;
+      sched_.takeable_.push_back(seq.id);
+      n += cache_.would_free(seq.kv);
     }
     return n;
   }
@@ -152,7 +202,7 @@ class Scheduler::Run {
     size_t last = n_candidates_;
     for (; got < need && last > place + 1; --last) {
       Seq& victim = seqs_.at(order_[last - 1]);
-      if (victim.state != SeqState::kLive || !sched_.victim_->may(victim, seq, now_, head)) continue;
+      if (victim.state != SeqState::kLive || !sched_.victim_->may(seqs_, victim, seq, now_, head)) continue;
       victims.push_back(victim.id);
       got += cache_.would_free(victim.kv);
     }
@@ -176,7 +226,7 @@ class Scheduler::Run {
       out_.first_admitted.push_back(seq.id);
       out_.n_matched.push_back(computed);
     }
-    seqs_.admit(seq);
+    seqs_.admit(seq, now_);
     cache_.reserve(seq.kv, std::min(seq.n_prompt() + seq.request->sampling.max_tokens, sched_.max_len_));
     cache_.announce(seq.kv, out_.plan.blocks);
     flow::SlotInit init{.slot = seq.kv.slot,
@@ -204,7 +254,17 @@ class Scheduler::Run {
                                 .sample = sample,
                                 .prompt_logprobs = logprobs});
     out_.seqs.push_back(seq.id);
-    if (n == 1 && computed >= n_prompt) ++out_.n_decode_seqs;
+    if (n == 1 && computed >= n_prompt) {
+      ++out_.n_decode_seqs;
+      ++out_.shape.n_decode;
+      out_.shape.ctx_decode += computed;
+    } else {
+      out_.shape.n_prefill += n;
+      out_.shape.ctx_prefill += row_context(computed, n);
+    }
+    uint32_t known = std::max(computed, progress.high_water);  // rows below it were charged before
+    uint32_t n_charged = std::min(end, n_prompt) - std::min({known, end, n_prompt});
+    seqs_.tenants().charge(seq.tenant, uint64_t{n_charged} * kPromptUnits + (sample ? kOutputUnits : 0));
     out_.n_prompt_rows += std::min(end, n_prompt) - std::min(computed, n_prompt);
     out_.n_recomputed_rows += std::min(end, progress.high_water) - std::min(computed, progress.high_water);
     progress.last_ctx = computed;
@@ -225,26 +285,59 @@ class Scheduler::Run {
   size_t n_candidates_;  // places from here on hold no victims any more
   cache::PlanEdits edits_;
   uint32_t prefill_left_ = 0;  // prefill rows still to give
+  Side side_ = Side::kBoth;
   bool admit_open_ = true;
   bool head_ = true;  // nobody asked yet
+  uint32_t n_refused_ = 0;
 };
 
 Scheduler::Scheduler(const SchedOptions& options, const flow::KvGeometry& kv)
     : options_(options),
-      order_(make_order(options)),
-      admit_(make_admit(options)),
-      budget_(make_budget(options)),
-      victim_(make_victim(options, *order_)),
-      max_len_(kv.max_len) {}
+      places_(options),
+      admit_(row_of(options.admit).make(options)),
+      budget_(row_of(options.budget).make(options)),
+      victim_(make_victim(options)),
+      cost_(options.cost_split),
+      slack_(options),
+      max_len_(kv.max_len) {
+  refused_.reserve(kMostRefusals);
+  takeable_.reserve(options.max_live);
+  victims_.reserve(options.max_live);
+}
+
+PrefillOutlook Scheduler::outlook(const SeqTable& seqs) const {
+  PrefillOutlook outlook;
+  BudgetView view{.cost = cost_, .now = 0};
+  for (SeqId id : seqs.live()) {
+    const Seq& seq = seqs.at(id);
+    uint32_t left = seq.n_known() + seq.progress.placeholders - seq.progress.computed;
+    if (left > 1) outlook.n_pending += left;
+    if (left > 1 || seq.parked) continue;
+    ++view.decodes.n_decode;
+    view.decodes.ctx_decode += seq.progress.computed;
+  }
+  if (!cost_.known()) return outlook;
+  view.most_rows = options_.tok_cap - view.decodes.n_decode;
+  view.due = view.decodes.n_decode > 0 ? options_.itl_target : 0;
+  Tick limit = options_.budget == BudgetKind::kStatic ? INT64_MAX : slack_.limit(view);
+  uint32_t rows = std::max(slack_.prefill_rows(view, limit, 0), 1u);
+  outlook.row = std::max<Tick>(slack_.predict(view, rows) / rows, 1);
+  if (view.decodes.n_decode > 0) outlook.decode_step = cost_.predict(view.decodes);
+  return outlook;
+}
 
 bool Scheduler::plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out) {
   out.clear();
   out.planned_at = now;
   out.plan.step = next_step_;
   out.plan.blocks.swap(cache.carried());
-  order_->place(seqs, now, seqs.n_free_slots() > 0 && !seqs.waiting().empty(), order_list_);
-  Run run(*this, seqs, cache, now, out);
-  for (size_t place = 0; place < order_list_.size(); ++place) run.consider(place);
+  places_.build({.seqs = seqs, .cache = cache, .cost = cost_, .now = now}, seqs.n_free_slots() > 0);
+  for (bool any : {false, true}) {
+    Run run(*this, seqs, cache, now, out);
+    run.divide(any);
+    run.walk();
+    if (!out.plan.shares.empty() || run.side() == Side::kBoth) break;
+  }
   cache.settle();
   if (out.plan.shares.empty()) {
     std::vector<flow::BlockDelta>& carried = cache.carried();
@@ -254,6 +347,7 @@ bool Scheduler::plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord
   }
   seqs.take_freed_slots(out.plan.freed_slots);
   out.plan.state_hash = hash_plan(out.plan);
+  if (cost_.known()) out.predicted = cost_.predict(out.shape);
   ++next_step_;
   return true;
 }

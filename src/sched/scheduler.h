@@ -13,8 +13,10 @@
 
 #include "cache/kv_cache.h"
 #include "flow/step_plan.h"
-#include "sched/policy.h"
+#include "sched/output_lengths.h"
+#include "sched/place_list.h"
 #include "sched/seq_table.h"
+#include "sched/slack.h"
 
 namespace millrace::sched {
 
@@ -28,9 +30,18 @@ struct PlanRecord {
   uint32_t n_preempted = 0;
   uint32_t n_prompt_rows = 0;
   uint32_t n_recomputed_rows = 0;
+  StepShape shape;     // of plan.shares
+  Tick predicted = 0;  // ns that the step should take; 0 = the cost model knows nothing yet
   Tick planned_at = 0;
   bool discarded = false;  // an earlier step failed: its output means nothing
   void clear();
+};
+
+// What a new prompt would meet.
+struct PrefillOutlook {
+  uint64_t n_pending = 0;  // prompt rows of live sequences still to compute
+  Tick row = 0;            // predicted ns of a prompt row beside what decodes now; 0 = not known yet
+  Tick decode_step = 0;    // predicted ns of a step of what decodes now; 0 = nothing does, or not known yet
 };
 
 class Scheduler {
@@ -40,19 +51,32 @@ class Scheduler {
   // Fills `out` with the next step and moves the state as if it had run. False when no sequence gets a row: nothing is
   // to be submitted.
   bool plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out);
+  // A step that succeeded took so long.
+  void observe(const PlanRecord& record, Tick took) { cost_.observe(record.shape, took); }
+  // A sequence ended by itself with so many output tokens.
+  void note_output(uint32_t n_tokens) { lengths_.add(n_tokens); }
+
+  PrefillOutlook outlook(const SeqTable& seqs) const;
+
+  const CostModel& cost() const { return cost_; }
+  void set_cost(const CostModel& cost) { cost_ = cost; }
 
  private:
   class Run;
 
   SchedOptions options_;
-  std::unique_ptr<Order> order_;
+  PlaceList places_;
   std::unique_ptr<Admit> admit_;
   std::unique_ptr<Budget> budget_;
   std::unique_ptr<Victim> victim_;
+  CostModel cost_;
+  OutputLengths lengths_;
+  Slack slack_;
   uint32_t max_len_;
   uint64_t next_step_ = 1;
-  std::vector<SeqId> order_list_;  // scratch
-  std::vector<SeqId> victims_;     // scratch
+  std::vector<SeqId> victims_;   // scratch
+  std::vector<SeqId> takeable_;  // scratch
+  std::vector<SeqId> refused_;   // scratch
 };
 
 // Tokens whose KV is still to be computed and may be planned now; 0 while samples are unresolved beyond the depth.

@@ -1,4 +1,6 @@
-// Seq: one sequence (one fork of a request) as the scheduler sees it. SeqTable: all of them, and the slots.
+// Seq: one sequence (one fork of a request) as the scheduler sees it. SeqTable: all of them, the slots, and the lists
+// that they stand in: live, fresh (wait for their first admission), resumed (preempted, wait again), aside (wait,
+// parked).
 //  1. A sequence holds a slot exactly while it is Live.
 //  2. An ended sequence stays (Draining) until no step in flight names it; then its id may be used again.
 //  3. computed counts planned rows; placeholders counts sampled tokens that are planned and not known yet.
@@ -10,8 +12,10 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
+#include "cache/prefix_peek.h"
 #include "flow/generate_request.h"
 #include "sched/sched_options.h"
+#include "sched/tenants.h"
 
 namespace millrace::sched {
 
@@ -25,7 +29,7 @@ struct SeqRank {
   uint64_t number = 0;     // order of submission; forks of a request share it
   uint64_t seniority = 0;  // order of first admission, survives preemption; 0 = never admitted
   Tick waiting_since = 0;
-  uint32_t n_bypassed = 0;             // plans that passed over it while it waited
+  uint32_t n_bypassed = 0;             // plans that admitted another one past it while it waited
   uint32_t n_preempted = 0;            // all preemptions
   uint32_t n_preempted_by_others = 0;  // those not asked by the head of the list
 };
@@ -42,7 +46,7 @@ struct SeqProgress {
 struct Seq {
   SeqId id = kNoSeq;
   SeqState state = SeqState::kUnused;
-  bool parked = false;  // its reader is slow: left out of plans
+  bool parked = false;  // its reader is slow: left out of plans; see SeqTable::set_parked
   bool lagged = false;  // was parked or rolled back: its neighbours may have grown into its reservation
   uint16_t epoch = 0;   // counts preemptions
   uint32_t fork = 0;
@@ -50,6 +54,9 @@ struct Seq {
   const flow::GenerateRequest* request = nullptr;
   std::vector<TokenId> outputs;
   cache::SeqBlocks kv;  // kv.slot is the slot
+  cache::PrefixMemo memo;
+  TenantIdx tenant = 0;
+  Tick next_due = 0;  // when its next token is due by its target; 0 = no target, or none yet
   SeqProgress progress;
   SeqRank rank;
 
@@ -62,41 +69,73 @@ struct Seq {
   }
 };
 
+// One of SeqTable::fresh().
+struct Waiter {
+  SeqId id = kNoSeq;
+  TenantIdx tenant = 0;
+  int16_t band = 0;
+  bool passed_over = false;  // bypassed so often that it is a barrier
+  Tick since = 0;
+};
+
 class SeqTable {
  public:
-  explicit SeqTable(uint32_t max_live);
+  explicit SeqTable(const SchedOptions& options);
 
   Seq& create(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
   Seq& at(SeqId id) { return seqs_[id]; }
   const Seq& at(SeqId id) const { return seqs_[id]; }
-  const std::vector<SeqId>& live() const { return live_; }  // no particular order
-  const std::vector<SeqId>& waiting() const { return waiting_; }
+  const std::vector<SeqId>& live() const { return live_; }        // by seniority
+  const std::vector<Waiter>& fresh() const { return fresh_; }     // by arrival, number, fork
+  const std::vector<SeqId>& resumed() const { return resumed_; }  // no particular order
+  const std::vector<SeqId>& aside() const { return aside_; }      // no particular order
+  size_t n_waiting() const { return fresh_.size() + resumed_.size() + aside_.size(); }
+  uint32_t n_parked() const { return n_parked_; }
+  TenantBook& tenants() { return tenants_; }
+  const TenantBook& tenants() const { return tenants_; }
 
   uint32_t n_free_slots() const { return static_cast<uint32_t>(free_slots_.size()); }
   // Waiting -> Live with a slot.
-  void admit(Seq& seq);
+  void admit(Seq& seq, Tick now);
   // Live -> Waiting; its blocks must be released after this (release() forgets the slot).
   void preempt(Seq& seq, Tick now);
   // Waiting or Live -> Draining.
   void end(Seq& seq);
   // Draining with nothing in flight -> unused.
   void destroy(Seq& seq);
+  // A parked sequence is left out of plans; a live one keeps its slot and its blocks.
+  void set_parked(Seq& seq, bool parked);
+
+  // A plan admitted another one past this waiting sequence.
+  void bypass(Seq& seq);
+  // Nobody is admitted past a waiting sequence that was passed over often or waited much longer than is usual.
+  bool is_barrier(const Seq& seq, Tick now) const;
+  bool is_barrier(const Waiter& waiter, Tick now) const;
 
   // Slots given back since the last call and not in use again.
   void take_freed_slots(std::vector<flow::SlotId>& out);
 
  private:
+  void enqueue(Seq& seq);
+  void dequeue(Seq& seq);
   void leave_slot(Seq& seq);
-  static void drop(std::vector<SeqId>& list, SeqId id);
+  Tick barrier_age() const;
 
+  uint32_t k_bypass_;
+  Tick least_barrier_age_;
   std::deque<Seq> seqs_;
   std::vector<SeqId> unused_;
   std::vector<SeqId> live_;
-  std::vector<SeqId> waiting_;
+  std::vector<Waiter> fresh_;
+  std::vector<SeqId> resumed_;
+  std::vector<SeqId> aside_;
   std::vector<flow::SlotId> free_slots_;  // stack
   std::vector<bool> slot_used_;           // [max_live]
   std::vector<flow::SlotId> freed_slots_;
+  TenantBook tenants_;
   uint64_t next_seniority_ = 1;
+  uint32_t n_parked_ = 0;
+  Tick usual_wait_ = 0;  // exponential average over first admissions
 };
 
 }  // namespace millrace::sched

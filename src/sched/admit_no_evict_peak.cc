@@ -1,8 +1,8 @@
-// Admit: MaxUtil (the input fits now, preempt later if need be) and NoEvictPeak (the predicted peak fits, never
-// preempt; the formula is lightllm's, github.com/ModelTC/lightllm, router "estimated peak", in blocks here).
+// Admit no-evict-peak: the predicted peak fits, so nothing is ever preempted (the formula is lightllm's,
+// github.com/ModelTC/lightllm, router "estimated peak", in blocks here).
 #include <algorithm>
 
-#include "sched/policy.h"
+#include "sched/policies.h"
 
 namespace millrace::sched {
 namespace {
@@ -12,33 +12,14 @@ uint32_t total_tokens(const Seq& seq, uint32_t max_len) {
   return static_cast<uint32_t>(std::min<uint64_t>(total, max_len));
 }
 
-class MaxUtil final : public Admit {
- public:
-  explicit MaxUtil(const SchedOptions& options) : options_(options) {}
-
-  bool ok(const AdmitView& view, const Seq& seq, uint32_t computed) const override {
-    if (view.head) return true;  // it may take everything behind it
-    const flow::KvGeometry& kv = view.cache.geometry();
-    uint32_t whole = cache::max_blocks_of_sequence(kv, seq.n_known(), max_chunk(options_));
-    uint32_t held = 0;
-    for (uint32_t g = 0; g < kv.groups.size(); ++g) held += computed / kv.block_tokens - seq.kv.first_live[g];
-    uint32_t need = whole > held ? whole - held : 0;
-    uint32_t watermark = kv.n_blocks / 100;
-    return view.cache.available() + view.n_takeable >= need + watermark;
-  }
-
- private:
-  SchedOptions options_;
-};
-
 class NoEvictPeak final : public Admit {
  public:
-  explicit NoEvictPeak(const SchedOptions& options) : options_(options) {}
+  explicit NoEvictPeak(const SchedOptions& options) : chunk_(max_chunk(options)) {}
 
   // Decoding sequences advance in step, so when the k longest remain, each has grown by at most the k-th remainder:
   // peak = max over k of (what those k hold then). A sequence still in prefill, or one that was parked, is counted at
   // its full length throughout.
-  bool ok(const AdmitView& view, const Seq& seq, uint32_t) const override {
+  bool ok(const AdmitView& view, const Seq& seq, uint32_t) override {
     const flow::KvGeometry& kv = view.cache.geometry();
     uint64_t base = whole_need(kv, seq);
     running_.clear();
@@ -71,7 +52,7 @@ class NoEvictPeak final : public Admit {
   };
 
   uint64_t whole_need(const flow::KvGeometry& kv, const Seq& seq) const {
-    return cache::max_blocks_of_sequence(kv, total_tokens(seq, kv.max_len), max_chunk(options_));
+    return cache::max_blocks_of_sequence(kv, total_tokens(seq, kv.max_len), chunk_);
   }
   static uint64_t n_full(const flow::KvGeometry& kv) {
     return static_cast<uint64_t>(std::ranges::count(kv.groups, flow::KvGroupKind::kFull, &flow::KvGroup::kind));
@@ -82,26 +63,19 @@ class NoEvictPeak final : public Admit {
     need.left = total > seq.n_known() ? total - seq.n_known() : 0;
     for (const flow::KvGroup& group : kv.groups) {
       bool full = group.kind == flow::KvGroupKind::kFull;
-      need.blocks +=
-          cache::max_blocks_of_group(group, kv.block_tokens, full ? seq.n_known() : total, max_chunk(options_));
+      need.blocks += cache::max_blocks_of_group(group, kv.block_tokens, full ? seq.n_known() : total, chunk_);
     }
     return need;
   }
 
-  SchedOptions options_;
-  mutable std::vector<Need> running_;  // scratch
+  uint32_t chunk_;
+  std::vector<Need> running_;  // scratch
 };
 
 }  // namespace
 
-std::unique_ptr<Admit> make_admit(const SchedOptions& options) {
-  switch (options.admit) {
-    case AdmitKind::kNoEvictPeak:
-      return std::make_unique<NoEvictPeak>(options);
-    case AdmitKind::kMaxUtil:
-      break;
-  }
-  return std::make_unique<MaxUtil>(options);
+std::unique_ptr<Admit> make_no_evict_peak(const SchedOptions& options) {
+  return std::make_unique<NoEvictPeak>(options);
 }
 
 }  // namespace millrace::sched

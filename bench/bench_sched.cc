@@ -1,0 +1,96 @@
+// Time of Scheduler::plan() for each order: 256 decoding sequences and one prompt of 2,048 tokens in progress, with and
+// without a queue of 512 requests of 8 tenants. Prints the median in microseconds; the goal is 50.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+
+#include "sched/scheduler.h"
+
+namespace {
+
+using namespace millrace;
+
+constexpr uint32_t kDecodes = 256;
+constexpr uint32_t kQueue = 512;
+constexpr int kSteps = 400;
+
+class Load {
+ public:
+  explicit Load(const sched::SchedOptions& options)
+      : kv_{.block_tokens = 32, .n_blocks = 60'000, .block_bytes = 1, .max_len = 8192, .groups = {{}}},
+        cache_(kv_, {}),
+        seqs_(options),
+        sched_(options, kv_) {}
+
+  void add(uint32_t n_prompt, uint32_t max_tokens, uint32_t tenant) {
+    flow::GenerateRequest& request = requests_.emplace_back();
+    request.id = requests_.size();
+    request.tenant = tenant;
+    request.prompt.assign(n_prompt, static_cast<TokenId>(request.id % 50));
+    for (uint32_t i = 0; i < n_prompt; i += 3) request.prompt[i] = static_cast<TokenId>((i * 7 + request.id) % 1000);
+    request.sampling.max_tokens = max_tokens;
+    seqs_.create(request, 0, request.id, now_).outputs.reserve(max_tokens);
+  }
+
+  // Microseconds of plan().
+  double step() {
+    now_ += kMillisecond;
+    auto begin = std::chrono::steady_clock::now();
+    sched_.plan(seqs_, cache_, now_, record_);
+    std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+    for (size_t i = 0; i < record_.seqs.size(); ++i) {
+      sched::Seq& seq = seqs_.at(record_.seqs[i]);
+      --seq.progress.in_flight;
+      if (!record_.plan.shares[i].sample) continue;
+      --seq.progress.placeholders;
+      seq.outputs.push_back(1);
+      cache_.publish(seq.kv, seq.tokens(), std::min(seq.progress.computed, seq.n_known()));
+    }
+    cache_.settle();
+    cache_.retire(record_.plan.step);
+    sched_.observe(record_, 20 * kMillisecond);
+    return took.count();
+  }
+
+ private:
+  flow::KvGeometry kv_;
+  cache::KvCache cache_;
+  sched::SeqTable seqs_;
+  sched::Scheduler sched_;
+  sched::PlanRecord record_;
+  std::deque<flow::GenerateRequest> requests_;
+  Tick now_ = 0;
+};
+
+double median_us(const sched::OrderRow& row, uint32_t n_queued) {
+  sched::SchedOptions options;
+  options.order = row.kind;
+  options.admit = sched::AdmitKind::kPredictive;
+  options.budget = sched::BudgetKind::kStatic;
+  options.max_live = kDecodes + 2;  // a free slot: the queue is looked at
+  options.tok_cap = 1024;
+  options.budget_tokens = kDecodes + 6;  // the long prompt stays in progress
+  Load load(options);
+  for (uint32_t i = 0; i < kDecodes; ++i) load.add(6, 4096, i % 8);
+  for (uint32_t i = 0; i < kDecodes; ++i) load.step();
+  load.add(2048, 16, 1);
+  load.step();
+  for (uint32_t i = 0; i < n_queued; ++i) load.add(100 + i, 16, i % 8);
+  std::vector<double> samples;
+  for (int i = 0; i < kSteps / 2; ++i) samples.push_back(load.step());
+  std::nth_element(samples.begin(), samples.begin() + kSteps / 4, samples.end());
+  return samples[kSteps / 4];
+}
+
+}  // namespace
+
+int main() {
+  fmt::print("{:<10} {:>12} {:>12}   (us, median of {})\n", "order", "no queue", "queue 512", kSteps / 2);
+  for (const sched::OrderRow& row : sched::order_rows()) {
+    double calm = median_us(row, 0);
+    fmt::print("{:<10} {:12.1f} {:12.1f}\n", row.name, calm, median_us(row, kQueue));
+  }
+  return 0;
+}

@@ -1,0 +1,87 @@
+// CostModel: how long a step takes,
+//   t = a + p * n_prefill + d * n_decode + e * ctx_decode + f * ctx_prefill,
+// with coefficients of their own for small and large steps (split at n0 rows), learned from measured steps by recursive
+// least squares with forgetting, in information form: the coefficients are bounded below by 0, which the covariance
+// form does not solve (a clamped coefficient leaves the others off by as much).
+//  1. Predictions grow with every component of the shape: coefficients stay >= 0, and no step beyond the split is
+//     predicted below the dearest one of n0 rows with the same contexts.
+//  2. Deterministic: doubles without contraction, one order of operations, results in integer ns.
+//  3. Without any observation or prior every prediction is 0; known() says so.
+// Source of the form: Niyama, arXiv 2503.22562; of the update: Ljung, System Identification, 11.2.
+// Thread: engine; a copy may be read anywhere.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/ids.h"
+
+namespace millrace::sched {
+
+// What decides the time of a step. Contexts are summed over rows: a row that attends to c tokens adds c, so that equal
+// work counts equal whatever the chunking.
+struct StepShape {
+  uint32_t n_prefill = 0;  // prompt rows (recomputed ones too)
+  uint32_t n_decode = 0;   // rows that continue an output
+  uint64_t ctx_decode = 0;
+  uint64_t ctx_prefill = 0;
+  uint32_t n_rows() const { return n_prefill + n_decode; }
+};
+
+// Context of the rows first .. first + n_rows - 1 of one sequence, summed.
+constexpr uint64_t row_context(uint64_t first, uint64_t n_rows) {
+  return n_rows * first + n_rows * (n_rows > 0 ? n_rows - 1 : 0) / 2;
+}
+
+// Coefficients in ns: of a step, a prompt row, a decode row, a context token of decode rows, of prompt rows.
+using CostCoefficients = std::array<double, 5>;
+
+struct CostRegime {
+  CostCoefficients c{};
+  double n_seen = 0.0;  // observations, or what a prior is worth
+};
+
+class CostModel {
+ public:
+  static constexpr double kForgetting = 0.995;  // initial value of SERVING_CORE: about the last 200 steps count
+
+  CostModel() : CostModel(16) {}
+  explicit CostModel(uint32_t split_rows);
+  // Starts from known regimes; n_seen says how much they are trusted.
+  CostModel(uint32_t split_rows, const CostRegime& small, const CostRegime& large);
+
+  // ns, >= 0.
+  Tick predict(const StepShape& shape) const;
+  // A measured step. Steps that took more than kOutlier times their prediction count as that: a process that was put
+  // to sleep is no property of the machine.
+  void observe(const StepShape& shape, Tick took);
+  // Enough was seen for predictions to mean something.
+  bool known() const;
+
+  uint32_t split_rows() const { return split_rows_; }
+  const CostRegime& small() const { return learners_[0].regime; }
+  const CostRegime& large() const { return learners_[1].regime; }
+
+ private:
+  static constexpr size_t kTerms = 5;
+  using Features = std::array<double, kTerms>;
+
+  struct Learner {
+    CostRegime regime;
+    std::array<Features, kTerms> moments{};  // of the scaled terms, weighted by age
+    Features products{};                     // of the scaled terms with the time
+  };
+
+  static Features features(const StepShape& shape);
+  double regime_ns(const CostRegime& regime, const StepShape& shape) const;
+  const CostRegime* usable(size_t regime) const;
+  static void update(Learner& learner, const Features& x, double took);
+  static void solve(Learner& learner);
+  static void eliminate(std::array<Features, kTerms>& a, Features& c);
+
+  uint32_t split_rows_;
+  std::array<Learner, 2> learners_;
+};
+
+}  // namespace millrace::sched

@@ -1,0 +1,143 @@
+// Order dlpm: among tenants with credit left, the longest cached prefix first, then arrival; when none of the waiting
+// tenants has credit, each gets a quantum per unit of weight (Deficit Longest Prefix Match, Cao et al., arXiv
+// 2501.14312). Credit is charged for what steps really compute; within one plan the requests placed so far count.
+//  1. A tenant never holds more credit than one quantum times its weight.
+//  2. Every tenant that waits has candidates, however many requests the others queue.
+//  3. A tenant's barriers come before its other requests, by arrival: prefixes starve nobody.
+#include <algorithm>
+
+#include "sched/policies.h"
+#include "sched/prefix_rank.h"
+
+namespace millrace::sched {
+namespace {
+
+class Dlpm final : public Order {
+ public:
+  explicit Dlpm(const SchedOptions& options) : quantum_(options.quantum) {}
+
+  void rank(const OrderView& view, std::span<const Waiter> waiting, size_t limit, std::vector<SeqId>& out) override {
+    meet_tenants(view.seqs.tenants(), waiting);
+    if (!any_credit()) grant(view.seqs.tenants());
+    choose_candidates(view, waiting, limit);
+    std::sort(candidates_.begin(), candidates_.end());
+    if (tenants_.size() == 1) {
+      for (const Candidate& candidate : candidates_) out.push_back(candidate.id);
+    } else {
+      take_turns(view, out);
+    }
+  }
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  struct Tenant {
+    TenantIdx idx = 0;
+    int64_t quantum = 0;
+    int64_t credit = 0;   // what is left after the requests placed so far
+    uint32_t n_left = 0;  // candidates not yet placed
+  };
+  struct Candidate {
+    bool barrier = false;
+    uint32_t n_cached = 0;  // tokens
+    uint32_t arrival = 0;   // place among the waiting
+    uint32_t tenant = 0;    // index into tenants_
+    SeqId id = kNoSeq;
+    bool operator<(const Candidate& other) const {
+      if (barrier != other.barrier) return barrier;
+      if (!barrier && n_cached != other.n_cached) return n_cached > other.n_cached;
+      return arrival < other.arrival;
+    }
+  };
+
+  void meet_tenants(const TenantBook& book, std::span<const Waiter> waiting) {
+    tenants_.clear();
+    place_of_.assign(book.size(), kNone);
+    for (const Waiter& waiter : waiting) {
+      uint32_t& place = place_of_[waiter.tenant];
+      if (place != kNone) continue;
+      place = static_cast<uint32_t>(tenants_.size());
+      const TenantAccount& account = book.at(waiter.tenant);
+      tenants_.push_back(
+          {.idx = waiter.tenant, .quantum = int64_t{quantum_} * account.weight, .credit = account.credit, .n_left = 0});
+    }
+  }
+
+  bool any_credit() const {
+    return std::ranges::any_of(tenants_, [](const Tenant& tenant) { return tenant.credit > 0; });
+  }
+
+  void grant(TenantBook& book) {
+    next_round([](const Tenant&) { return true; });
+    for (const Tenant& tenant : tenants_) book.at(tenant.idx).credit = tenant.credit;
+  }
+
+  // As many quanta for each that waits as it takes until one of them has credit.
+  template <class Waits>
+  void next_round(Waits waits) {
+    int64_t rounds = INT64_MAX;
+    for (const Tenant& tenant : tenants_) {
+      if (waits(tenant)) rounds = std::min(rounds, -tenant.credit / tenant.quantum + 1);
+    }
+    for (Tenant& tenant : tenants_) {
+      if (waits(tenant)) tenant.credit = std::min(tenant.credit + rounds * tenant.quantum, tenant.quantum);
+    }
+  }
+
+  // The oldest requests, an equal number for every tenant as far as they have them.
+  void choose_candidates(const OrderView& view, std::span<const Waiter> waiting, size_t limit) {
+    candidates_.clear();
+    auto share = static_cast<uint32_t>(std::max<size_t>(limit / tenants_.size(), 1));
+    for (uint32_t i = 0; i < waiting.size() && candidates_.size() < limit; ++i) {
+      if (tenants_[place_of_[waiting[i].tenant]].n_left < share) add_candidate(view, waiting[i], i);
+    }
+    size_t n_chosen = candidates_.size();  // by arrival
+    size_t next = 0;
+    for (uint32_t i = 0; i < waiting.size() && candidates_.size() < limit; ++i) {
+      bool chosen = next < n_chosen && candidates_[next].arrival == i;
+      next += chosen ? 1 : 0;
+      if (!chosen) add_candidate(view, waiting[i], i);
+    }
+  }
+
+  void add_candidate(const OrderView& view, const Waiter& waiter, uint32_t arrival) {
+    uint32_t tenant = place_of_[waiter.tenant];
+    ++tenants_[tenant].n_left;
+    candidates_.push_back({.barrier = view.seqs.is_barrier(waiter, view.now),
+                           .n_cached = peek_.cached_tokens(view, waiter.id),
+                           .arrival = arrival,
+                           .tenant = tenant,
+                           .id = waiter.id});
+  }
+
+  // What the coming plans would do one by one: requests of tenants with credit in order, then the next round.
+  void take_turns(const OrderView& view, std::vector<SeqId>& out) {
+    while (!candidates_.empty()) {
+      size_t n_kept = 0;
+      for (const Candidate& candidate : candidates_) {
+        Tenant& tenant = tenants_[candidate.tenant];
+        if (tenant.credit <= 0) {
+          candidates_[n_kept++] = candidate;
+          continue;
+        }
+        out.push_back(candidate.id);
+        tenant.credit -= int64_t{view.seqs.at(candidate.id).n_prompt() - candidate.n_cached} * kPromptUnits;
+        --tenant.n_left;
+      }
+      candidates_.resize(n_kept);
+      if (n_kept > 0) next_round([](const Tenant& tenant) { return tenant.n_left > 0; });
+    }
+  }
+
+  uint32_t quantum_;
+  PrefixPeek peek_;
+  std::vector<Tenant> tenants_;        // scratch: those of the band that wait
+  std::vector<uint32_t> place_of_;     // scratch: TenantIdx to index into tenants_
+  std::vector<Candidate> candidates_;  // scratch
+};
+
+}  // namespace
+
+std::unique_ptr<Order> make_dlpm(const SchedOptions& options) { return std::make_unique<Dlpm>(options); }
+
+}  // namespace millrace::sched

@@ -1,0 +1,98 @@
+#include "sched/place_list.h"
+
+#include <algorithm>
+
+namespace millrace::sched {
+namespace {
+
+enum Level : uint8_t { kRunning, kCatchingUp, kBarrier, kFresh };
+
+// Higher bands sort first.
+uint64_t group_of(bool parked, int32_t band, Level level) {
+  return uint64_t{parked} << 40 | static_cast<uint64_t>(INT16_MAX - band) << 8 | level;
+}
+
+}  // namespace
+
+PlaceList::PlaceList(const SchedOptions& options)
+    : row_(row_of(options.order)),
+      k_preempt_(options.k_preempt),
+      n_candidates_(options.n_candidates),
+      order_(row_.make(options)) {
+  places_.reserve(size_t{options.max_live} + options.n_candidates);
+  ids_.reserve(places_.capacity());
+}
+
+void PlaceList::build(const OrderView& view, bool with_waiting) {
+  places_.clear();
+  for (SeqId id : view.seqs.live()) add_ran(view.seqs.at(id));
+  if (with_waiting) {
+    for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id));
+    add_fresh(view);
+  }
+  if (!std::is_sorted(places_.begin(), places_.end())) std::sort(places_.begin(), places_.end());
+  ids_.clear();
+  for (const Place& place : places_) ids_.push_back(place.id);
+}
+
+void PlaceList::add_ran(const Seq& seq) {
+  bool decoding =
+      seq.state == SeqState::kLive && seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1;
+  Level level = decoding || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
+  places_.push_back(
+      {.group = group_of(seq.parked, band_of(seq.request->band), level), .within = seq.rank.seniority, .id = seq.id});
+}
+
+// Band by band, the highest first, until there are enough candidates.
+void PlaceList::add_fresh(const OrderView& view) {
+  const std::vector<Waiter>& fresh = view.seqs.fresh();
+  auto band = [this](const Waiter& waiter) { return band_of(waiter.band); };
+  bool one_band = std::ranges::all_of(fresh, [&](const Waiter& w) { return band(w) == band(fresh.front()); });
+  if (one_band) {
+    add_band(view, fresh, n_candidates_);
+    return;
+  }
+  int32_t above = INT16_MAX + 1;
+  for (size_t n_left = n_candidates_; n_left > 0;) {
+    int32_t highest = INT32_MIN;
+    for (const Waiter& waiter : fresh) {
+      if (band(waiter) < above) highest = std::max(highest, band(waiter));
+    }
+    if (highest == INT32_MIN) return;
+    band_.clear();
+    for (const Waiter& waiter : fresh) {
+      if (band(waiter) == highest) band_.push_back(waiter);
+    }
+    size_t before = places_.size();
+    add_band(view, band_, n_left);
+    n_left -= places_.size() - before;
+    above = highest;
+  }
+}
+
+void PlaceList::add_band(const OrderView& view, std::span<const Waiter> band, size_t limit) {
+  if (band.empty()) return;
+  size_t n_barriers = 0;
+  auto barrier = [&](const Waiter& waiter) { return view.seqs.is_barrier(waiter, view.now); };
+  if (row_.barriers_first && std::ranges::any_of(band, barrier)) {
+    others_.clear();
+    for (const Waiter& waiter : band) {
+      if (!barrier(waiter)) {
+        others_.push_back(waiter);
+      } else if (n_barriers < limit) {
+        places_.push_back(
+            {.group = group_of(false, band_of(waiter.band), kBarrier), .within = n_barriers++, .id = waiter.id});
+      }
+    }
+    band = others_;
+  }
+  if (band.empty() || n_barriers == limit) return;
+  ranked_.clear();
+  int32_t number = band_of(band.front().band);
+  order_->rank(view, band, limit - n_barriers, ranked_);
+  for (size_t i = 0; i < ranked_.size(); ++i) {
+    places_.push_back({.group = group_of(false, number, kFresh), .within = i, .id = ranked_[i]});
+  }
+}
+
+}  // namespace millrace::sched

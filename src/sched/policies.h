@@ -1,0 +1,69 @@
+// The tables of policies: one file and one row each. To add one: docs/howto/add_policy.md.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "sched/policy.h"
+
+namespace millrace::sched {
+
+struct OrderRow {
+  OrderKind kind;
+  std::string_view name;  // of --scheduling-policy
+  bool bands;             // higher bands first; false: every band counts as 0
+  bool barriers_first;    // a barrier is served before all that never ran; false: the policy places it (fair ones)
+  std::unique_ptr<Order> (*make)(const SchedOptions& options);
+  std::string_view what;
+};
+
+struct AdmitRow {
+  AdmitKind kind;
+  std::string_view name;  // of --admission-policy
+  bool preempts;          // running sequences may lose their blocks
+  std::unique_ptr<Admit> (*make)(const SchedOptions& options);
+  std::string_view what;
+};
+
+struct BudgetRow {
+  BudgetKind kind;
+  std::string_view name;  // of --budget-policy
+  std::unique_ptr<Budget> (*make)(const SchedOptions& options);
+  std::string_view what;
+};
+
+// In the order of their kinds.
+std::span<const OrderRow> order_rows();
+std::span<const AdmitRow> admit_rows();
+std::span<const BudgetRow> budget_rows();
+
+const OrderRow& row_of(OrderKind kind);
+const AdmitRow& row_of(AdmitKind kind);
+const BudgetRow& row_of(BudgetKind kind);
+
+// Null when no row has that name.
+template <class Row>
+const Row* find_row(std::span<const Row> rows, std::string_view name) {
+  for (const Row& row : rows) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Order> make_fcfs(const SchedOptions& options);
+std::unique_ptr<Order> make_edf(const SchedOptions& options);
+std::unique_ptr<Order> make_lpm(const SchedOptions& options);
+std::unique_ptr<Order> make_dfs(const SchedOptions& options);
+std::unique_ptr<Order> make_vtc(const SchedOptions& options);
+std::unique_ptr<Order> make_dlpm(const SchedOptions& options);
+std::unique_ptr<Admit> make_no_evict_peak(const SchedOptions& options);
+std::unique_ptr<Admit> make_max_util(const SchedOptions& options);
+std::unique_ptr<Admit> make_predictive(const SchedOptions& options);
+std::unique_ptr<Budget> make_static_budget(const SchedOptions& options);
+std::unique_ptr<Budget> make_slack_budget(const SchedOptions& options);
+std::unique_ptr<Budget> make_exclusive_budget(const SchedOptions& options);
+std::unique_ptr<Victim> make_victim(const SchedOptions& options);
+
+}  // namespace millrace::sched
