@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "sched/policies.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
@@ -61,6 +62,11 @@ flow::KvGeometry random_geometry(Dice& dice) {
   return kv;
 }
 
+template <class Row>
+auto any_kind(Dice& dice, std::span<const Row> rows) {
+  return rows[dice.below(static_cast<uint32_t>(rows.size()))].kind;
+}
+
 Case random_case(uint64_t seed) {
   Dice dice(seed * 7919 + 1);
   Case c;
@@ -73,8 +79,14 @@ Case random_case(uint64_t seed) {
     sched.budget_tokens = dice.between(1, sched.tok_cap);
   } while (!Engine::validate(c.options).ok());
   sched.depth = dice.between(1, 2);
-  sched.order = dice.chance(50) ? sched::OrderKind::kFcfs : sched::OrderKind::kPriority;
-  sched.admit = dice.chance(50) ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
+  sched.order = any_kind(dice, sched::order_rows());
+  sched.admit = any_kind(dice, sched::admit_rows());
+  sched.budget = any_kind(dice, sched::budget_rows());
+  sched.row_tile = dice.between(1, 6);
+  sched.quantum = dice.between(1, 200);
+  sched.n_candidates = dice.chance(30) ? dice.between(1, 4) : 128;
+  sched.itl_target = dice.chance(50) ? 0 : dice.between(1, 100) * kMicrosecond;
+  sched.ttft_target = dice.chance(50) ? 0 : dice.between(1, 100) * kMillisecond;
   c.options.trie_hash_bits = dice.chance(30) ? 8 : 64;
   c.options.prefix_cache = !dice.chance(10);
   c.options.max_queued_requests = dice.between(4, 20);
@@ -167,6 +179,10 @@ class World {
     request.scope = dice_.below(2);
     request.cache_salt = request.scope == 0 ? "" : "salt";
     request.band = static_cast<int16_t>(dice_.below(3));
+    request.tenant = dice_.below(3);
+    request.weight = 1 + request.tenant;
+    if (dice_.chance(30)) request.ttft_slo = dice_.between(1, 50) * kMillisecond;
+    if (dice_.chance(30)) request.itl_slo = dice_.between(1, 50) * kMicrosecond;
     uint32_t longest = engine_.max_len();
     const std::vector<TokenId>& stem = stems_[dice_.below(3)];
     request.prompt.assign(stem.begin(), stem.begin() + dice_.between(1, longest - 1));
@@ -279,10 +295,11 @@ class World {
 
 std::string describe(uint64_t seed, const Case& c) {
   std::string text =
-      fmt::format("seed {}: B {} blocks {} max_len {} live {} cap {} budget {} depth {} admit {} order {} groups", seed,
+      fmt::format("seed {}: B {} blocks {} max_len {} live {} cap {} budget {} depth {} policies {} {} {} groups", seed,
                   c.options.kv.block_tokens, c.options.kv.n_blocks, c.options.kv.max_len, c.options.sched.max_live,
                   c.options.sched.tok_cap, c.options.sched.budget_tokens, c.options.sched.depth,
-                  int(c.options.sched.admit), int(c.options.sched.order));
+                  sched::row_of(c.options.sched.order).name, sched::row_of(c.options.sched.admit).name,
+                  sched::row_of(c.options.sched.budget).name);
   for (const flow::KvGroup& group : c.options.kv.groups) text += fmt::format(" {}", group.window_tokens);
   return text;
 }

@@ -90,6 +90,7 @@ class FakeWorker final : public flow::Backend {
   const std::vector<std::string>& violations() const { return violations_; }
   uint64_t plans_hash() const { return plans_hash_; }  // of all state hashes so far
   uint64_t n_steps() const { return last_step_; }
+  bool idle() const { return pending_.empty(); }  // no step is in flight
 
   void submit(const flow::StepPlan& plan) override {
     plans_hash_ = fake_hash(plans_hash_, plan.state_hash);
