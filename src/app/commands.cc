@@ -13,12 +13,13 @@ constexpr Command kBenchCommands[] = {
     {"kernels", "rates of the kernels beside the peak of the machine", bench_kernels_command},
     {"model", "prefill and decode rates of a model (pp512, tg128)", bench_model_command},
     {"serve", "load an OpenAI-style server and report latencies", bench_serve_command},
+    {"calibrate", "learn how long steps take here, for the scheduler of later starts", bench_calibrate_command},
 };
 
 constexpr Command kCommands[] = {
     {"run", "answer one prompt, or chat in the terminal", run_command},
     {"serve", "serve a model over the OpenAI API", serve_command},
-    {"bench", "kernels | model | serve: measure", bench_command},
+    {"bench", "kernels | model | serve | calibrate: measure", bench_command},
     {"inspect", "what a model file holds and what it needs", inspect_command},
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
     {"simulate", "the scheduler on a cost model: a trace in, latencies out", simulate_command},
@@ -34,12 +35,13 @@ std::span<const Command> command_table() { return kCommands; }
 
 Result<int> bench_command(std::span<const std::string> args) {
   for (const Command& command : kBenchCommands) {
-    if (!args.empty() && args[0] == command.name) return command.run(args.subspan(1));
+    if (!args.empty() && (args[0] == command.name || args[0] == fmt::format("--{}", command.name)))
+      return command.run(args.subspan(1));
   }
   bool help = args.empty() || args[0] == "--help" || args[0] == "-h";
   if (!help)
-    return Error{ErrorCode::kUsage, fmt::format("bench {}: want kernels, model or serve", quote_for_message(args[0])),
-                 ""};
+    return Error{ErrorCode::kUsage,
+                 fmt::format("bench {}: want calibrate, kernels, model or serve", quote_for_message(args[0])), ""};
   for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
   return args.empty() ? 2 : 0;
 }

@@ -21,7 +21,6 @@ constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
 constexpr std::string_view kNoTls = "TLS is not supported; put a proxy in front";
 constexpr std::string_view kNoPage = "there is no web page";
 constexpr std::string_view kTextOnly = "models generate text from text only";
-constexpr std::string_view kNoTarget = "steps are not planned by a latency target yet";
 constexpr std::string_view kNoTraces = "traces are not exported";
 constexpr std::string_view kNoRouter = "one process serves one model";
 
@@ -102,7 +101,6 @@ constexpr ForeignFlag kFlags[] = {
     refused("--lora-modules,--max-loras,--max-lora-rank,--adapter-dir,--lora", kNoLora),
     refused("--kv-transfer-config", kOneProcess),
     refused("--kv-events-config", "KV events are not published"),
-    refused("--itl-target-ms,--ttft-target-ms", kNoTarget, Value::kOne, "0"),
     refused("--ssl-keyfile,--ssl-certfile,--ssl-ca-certs,--ssl-key-file,--ssl-cert-file", kNoTls),
     refused("--enable-ssl-refresh", kNoTls, Value::kNone),
     refused("--path,--ui-config", kNoPage),

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "api/fields.h"
+#include "app/policy_flags.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "instance/model_store.h"
@@ -19,6 +20,7 @@ constexpr uint64_t kMaxTemplateBytes = 16u << 20;
 constexpr int64_t kMaxLen = int64_t{1} << 24;  // tokens
 constexpr int64_t kMaxSeqs = 4096;
 constexpr int64_t kMaxThreads = 1024;
+constexpr int64_t kMaxTargetMs = 600'000;
 
 Result<std::string> one_of(std::string_view flag, const std::string& value,
                            std::initializer_list<std::string_view> known) {
@@ -118,7 +120,14 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--cache-type-v", &f.cache_type_v, "as --kv-cache-dtype, which it must equal");
   set.add("--block-size", &f.block_size, "tokens of a KV block; 32 is the only value on CPU", {0, 65536});
   set.add("--enable-prefix-caching", &f.prefix_caching, "share the KV of equal prefixes");
-  set.add("--scheduling-policy", &f.scheduling_policy, "priority | fcfs");
+  set.add("--scheduling-policy", &f.scheduling_policy, policy_help("who is served first", sched::order_rows()));
+  set.add("--admission-policy", &f.admission_policy, policy_help("when a request starts", sched::admit_rows()));
+  set.add("--budget-policy", &f.budget_policy,
+          policy_help("prompt tokens beside running streams", sched::budget_rows()));
+  set.add("--tenant", &f.tenants, "NAME:WEIGHT[:TOKENS_PER_MINUTE], repeatable; NAME: of a gateway's header, or key-N");
+  set.add("--itl-target-ms", &f.itl_target_ms, "time between two tokens of a stream; 0 = automatic", {0, kMaxTargetMs});
+  set.add("--ttft-target-ms", &f.ttft_target_ms, "time to the first token that policy edf works for; 0 = none",
+          {0, kMaxTargetMs});
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, kMaxThreads});
   set.add("--isa", &f.isa, "kernels: avx512vnni | avx2 | generic; default: the best this CPU has");
   set.add("--chat-template,--chat-template-file", &f.chat_template, "Jinja file instead of the model's template");
@@ -164,7 +173,12 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.isa = f.isa;
   out.n_threads = static_cast<uint32_t>(f.threads);
   out.prefix_cache = f.prefix_caching;
-  out.priority_policy = TRY(one_of("--scheduling-policy", f.scheduling_policy, {"priority", "fcfs"})) == "priority";
+  out.order = TRY(policy_of("--scheduling-policy", f.scheduling_policy, sched::order_rows()));
+  out.admit = TRY(policy_of("--admission-policy", f.admission_policy, sched::admit_rows()));
+  out.budget = TRY(policy_of("--budget-policy", f.budget_policy, sched::budget_rows()));
+  for (const std::string& tenant : f.tenants) out.tenants.push_back(TRY(instance::parse_tenant_rule(tenant)));
+  out.itl_target_ms = static_cast<uint32_t>(f.itl_target_ms);
+  out.ttft_target_ms = static_cast<uint32_t>(f.ttft_target_ms);
   out.use_generation_config = TRY(one_of("--generation-config", f.generation_config, {"auto", "vllm"})) == "auto";
   if (!f.override_generation_config.empty()) out.override_defaults = TRY(read_defaults(f.override_generation_config));
   out.check_tensors = f.check_tensors;

@@ -14,16 +14,21 @@ namespace millrace::app {
 struct ModelFlags {
   std::string model;
   std::vector<std::string> served_names;
+  std::vector<std::string> tenants;
   std::string chat_template;  // a file
   std::string generation_config = "auto";
   std::string override_generation_config;  // JSON
   std::string kv_cache_dtype = "auto";
   std::string cache_type_v;  // empty, or the same
   std::string isa;
-  std::string scheduling_policy = "priority";
+  std::string scheduling_policy = "dlpm";
+  std::string admission_policy = "predictive";
+  std::string budget_policy = "slack";
   int64_t max_model_len = 0;
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 0;
+  int64_t itl_target_ms = 0;
+  int64_t ttft_target_ms = 0;
   int64_t kv_cache_memory_bytes = 0;
   int64_t memory_limit = 0;
   int64_t threads = 0;

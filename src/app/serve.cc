@@ -26,6 +26,7 @@ struct ServeFlags {
   std::string uds;
   std::vector<std::string> api_keys;
   std::string api_key_file;
+  std::vector<std::string> gateway_keys;
   std::vector<std::string> admin_keys;
   std::vector<std::string> origins;
   std::string record_events;
@@ -54,6 +55,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--uds", &f.uds, "path of a Unix socket to listen on; --host and --port are then not used");
   set.add("--api-key", &f.api_keys, "repeatable; also MILLRACE_API_KEY, VLLM_API_KEY, LLAMA_API_KEY");
   set.add("--api-key-file", &f.api_key_file, "one key a line");
+  set.add("--gateway-api-key", &f.gateway_keys, "a key whose requests may name their tenant by header, repeatable");
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
   set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
   set.add("--record-events", &f.record_events, "file for the engine's inputs, prompts too; see simulate --replay");
@@ -119,6 +121,8 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.port = static_cast<uint16_t>(f.port);
   out.uds = f.uds;
   out.api_keys = TRY(keys_of(f));
+  out.api_keys.insert(out.api_keys.end(), f.gateway_keys.begin(), f.gateway_keys.end());
+  out.n_gateway_keys = f.gateway_keys.size();
   out.admin_keys = f.admin_keys;
   out.allowed_origins = f.origins;
   out.root_path = f.root_path;

@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/flags.h"
+#include "app/policy_flags.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/macros.h"
@@ -35,6 +36,7 @@ struct SimulateFlags {
   std::string cost_model = "llama3-8b-a100";
   std::string policy = "priority";
   std::string admit = "max-util";
+  std::string budget_policy = "static";
   int64_t budget = 512;
   int64_t max_num_seqs = 256;
   int64_t kv_blocks = 32768;
@@ -69,8 +71,9 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--max-tokens", &f.max_tokens, "what every request asks for; 0 = the length of its answer");
   set.add("--seed", &f.seed, "of everything that is drawn");
   set.add("--cost-model", &f.cost_model, "a preset or a .json file; an unknown name lists them");
-  set.add("--policy,--scheduling-policy", &f.policy, "priority | fcfs");
-  set.add("--admit", &f.admit, "max-util | no-evict-peak");
+  set.add("--policy,--scheduling-policy", &f.policy, policy_help("who is served first", sched::order_rows()));
+  set.add("--admit,--admission-policy", &f.admit, policy_help("when a request starts", sched::admit_rows()));
+  set.add("--budget-policy", &f.budget_policy, policy_help("prompt tokens of a step", sched::budget_rows()));
   set.add("-b,--max-num-batched-tokens", &f.budget, "rows of a step");
   set.add("--max-num-seqs", &f.max_num_seqs, "sequences running at once");
   set.add("--kv-blocks", &f.kv_blocks, "blocks of the KV pool of a replica");
@@ -172,11 +175,9 @@ Result<engine::EngineOptions> engine_of(const SimulateFlags& f, const sim::Workl
   sched.budget_tokens = TRY(in_range("--max-num-batched-tokens", f.budget, 1, 1 << 24));
   sched.tok_cap = std::max(sched.budget_tokens, sched.max_live + sched.c_min);
   sched.depth = TRY(in_range("--depth", f.depth, 1, 2));
-  if (f.policy != "priority" && f.policy != "fcfs") return bad_flag("--policy", f.policy, "priority or fcfs");
-  sched.order = f.policy == "fcfs" ? sched::OrderKind::kFcfs : sched::OrderKind::kPriority;
-  if (f.admit != "max-util" && f.admit != "no-evict-peak")
-    return bad_flag("--admit", f.admit, "max-util or no-evict-peak");
-  sched.admit = f.admit == "max-util" ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
+  sched.order = TRY(policy_of("--scheduling-policy", f.policy, sched::order_rows()));
+  sched.admit = TRY(policy_of("--admission-policy", f.admit, sched::admit_rows()));
+  sched.budget = TRY(policy_of("--budget-policy", f.budget_policy, sched::budget_rows()));
   out.prefix_cache = f.prefix_caching;
   out.max_queued_requests = UINT32_MAX;
   out.max_queued_tokens = UINT64_MAX;

@@ -69,6 +69,7 @@ Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
   blocking_ = std::make_unique<BlockingNotifier>();
   tap_ = std::make_unique<Tap>(*this);
   text_ = std::make_unique<TextSide>(std::move(parts_.text));
+  tenants_ = std::make_unique<TenantTable>(std::move(parts_.tenants));
   engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
   text_workers_ = std::make_unique<TaskPool>(parts_.n_text_threads, kTextQueue);
   bulk_worker_ = std::make_unique<TaskPool>(1, kTextQueue, kBulkNiceness);

@@ -27,6 +27,7 @@
 #include "flow/backend.h"
 #include "instance/load_estimate.h"
 #include "instance/router.h"
+#include "instance/tenants.h"
 #include "instance/text_side.h"
 
 namespace millrace::instance {
@@ -44,7 +45,8 @@ struct InstanceFacts {
   std::string weight_format;  // of most weights, "Q4_1"
   std::string kv_dtype = "bf16";
   std::string system_fingerprint;
-  int64_t created = 0;  // unix seconds
+  uint32_t n_threads = 1;  // that compute
+  int64_t created = 0;     // unix seconds
   int64_t n_vocab = 0;
   int64_t max_len = 0;
   int64_t n_ctx_train = 0;
@@ -68,6 +70,7 @@ struct InstanceParts {
   std::function<void()> on_engine_thread;  // first thing the engine thread does; may be empty
   std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
   size_t n_text_threads = 2;
+  std::vector<TenantRule> tenants;
 };
 
 struct LoadProgress {
@@ -92,9 +95,14 @@ struct InstanceOptions {
   bool kv_disk_all = false;                    // keep everything, not only what is likely to be used again
   std::string isa;                             // kernels to use; empty: the best the CPU has
   uint32_t n_threads = 0;                      // 0: physical cores
+  std::vector<TenantRule> tenants;
   bool prefix_cache = true;
-  bool pin_threads = true;      // compute threads stay on their cores
-  bool priority_policy = true;  // false: first come, first served
+  bool pin_threads = true;  // compute threads stay on their cores
+  sched::OrderKind order = sched::OrderKind::kDlpm;
+  sched::AdmitKind admit = sched::AdmitKind::kPredictive;
+  sched::BudgetKind budget = sched::BudgetKind::kSlack;
+  uint32_t itl_target_ms = 0;   // time between two tokens of a stream; 0 = automatic
+  uint32_t ttft_target_ms = 0;  // order edf; 0 = none
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
@@ -125,6 +133,7 @@ class Instance {
   std::vector<api::ModelCard> model_cards() const;
   TextSide& text() { return *text_; }
   engine::Engine& engine() { return *engine_; }
+  TenantTable& tenants() { return *tenants_; }
   Router& router() { return router_; }
   const LoadEstimate& estimate() const { return estimate_; }
   const Clock& clock() const { return clock_; }
@@ -156,6 +165,7 @@ class Instance {
   std::unique_ptr<BlockingNotifier> blocking_;
   std::unique_ptr<Tap> tap_;
   std::unique_ptr<TextSide> text_;
+  std::unique_ptr<TenantTable> tenants_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<TaskPool> text_workers_;
   std::unique_ptr<TaskPool> bulk_worker_;

@@ -1,5 +1,7 @@
 #include "instance/load_estimate.h"
 
+#include <algorithm>
+
 namespace millrace::instance {
 namespace {
 
@@ -28,8 +30,11 @@ double LoadEstimate::drain_s(uint64_t queued_tokens) const {
   return speed > 0.0 ? static_cast<double>(queued_tokens) / speed : 0.0;
 }
 
-double LoadEstimate::ttft_s(uint64_t queued_tokens, uint64_t prompt_tokens) const {
-  return drain_s(queued_tokens + prompt_tokens);
+double LoadEstimate::ttft_s(const engine::EngineStats& stats, uint64_t prompt_tokens) const {
+  uint64_t n_rows = stats.queued_tokens + stats.pending_prefill + prompt_tokens;
+  if (stats.prefill_row == 0) return drain_s(n_rows);
+  double rows_s = static_cast<double>(n_rows) * static_cast<double>(stats.prefill_row) / static_cast<double>(kSecond);
+  return std::max(rows_s, itl_s());  // one step at least, however short the prompt
 }
 
 }  // namespace millrace::instance

@@ -19,8 +19,9 @@ class LoadEstimate {
   double itl_s() const { return itl_s_.load(std::memory_order_relaxed); }
   // Seconds until the queued prompt tokens are through; 0 when no speed is known.
   double drain_s(uint64_t queued_tokens) const;
-  // Seconds to the first token of a new prompt behind that queue; 0 when no speed is known.
-  double ttft_s(uint64_t queued_tokens, uint64_t prompt_tokens) const;
+  // Seconds to the first token of a new prompt behind what `stats` shows: by the engine's cost model once that knows
+  // the machine, else by the average speed; 0 when neither is known.
+  double ttft_s(const engine::EngineStats& stats, uint64_t prompt_tokens) const;
 
  private:
   std::atomic<double> prefill_{0.0};

@@ -18,6 +18,7 @@
 #include "cache/geometry.h"
 #include "device/cpu_topology.h"
 #include "device/thread_pool.h"
+#include "instance/calibration.h"
 #include "instance/instance.h"
 #include "instance/kv_layout.h"
 #include "instance/model_store.h"
@@ -85,7 +86,11 @@ cpu_set_t make_pool(Loaded& loaded, const InstanceOptions& options) {
 
 sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& sizes) {
   sched::SchedOptions sched;
-  sched.order = options.priority_policy ? sched::OrderKind::kPriority : sched::OrderKind::kFcfs;
+  sched.order = options.order;
+  sched.admit = options.admit;
+  sched.budget = options.budget;
+  sched.itl_target = options.itl_target_ms * kMillisecond;
+  sched.ttft_target = options.ttft_target_ms * kMillisecond;
   sched.max_live = options.max_num_seqs;
   sched.tok_cap = sizes.max_rows;
   sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
@@ -247,6 +252,17 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
   return std::unique_ptr<flow::TierStore>(std::move(store));
 }
 
+// What `bench calibrate` measured here, or nothing.
+sched::CostModel known_cost(const InstanceFacts& facts) {
+  std::string path = calibration_path(ModelStore::default_root(), facts.system_fingerprint, facts.isa, facts.n_threads);
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return sched::CostModel();
+  Result<sched::CostModel> cost = read_calibration(path);
+  if (cost.ok()) return *cost;
+  LOG(LogLevel::kWarning, "{}: {}; starting without it", path, cost.error().message);
+  return sched::CostModel();
+}
+
 // A progress function that never says stop when none was given.
 bool report(const ProgressFn& progress, std::string_view stage, double fraction) {
   return !progress || progress({stage, fraction});
@@ -298,6 +314,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
 
   InstanceFacts facts = gather_facts(options, *loaded, sizes);
   facts.isa = table->name;
+  facts.n_threads = static_cast<uint32_t>(loaded->pool->n_threads());
   TextParts text{.tokenizer = std::move(tokenizer),
                  .chat_template = std::move(chat_template),
                  .defaults = load_defaults(loaded->file, options.use_generation_config, options.override_defaults),
@@ -311,6 +328,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   runtime::WorkerGroup* group = workers.get();
   std::unique_ptr<flow::TierStore> tier = TRY(open_tier(options, *loaded, sizes, *group, table->name));
   engine::EngineOptions engine = engine_options(options, sizes);
+  engine.cost_prior = known_cost(facts);
   engine.tier = tier.get();
   engine.tier_saves_all = options.kv_disk_all;
   InstanceParts parts{
@@ -322,7 +340,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
       .backend = std::move(workers),
       .tier = std::move(tier),
       .on_engine_thread = [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
-      .heartbeat = [group] { return group->heartbeat().read(); }};
+      .heartbeat = [group] { return group->heartbeat().read(); },
+      .tenants = options.tenants};
   auto instance = TRY(Instance::make(std::move(parts)));
   if (!report(progress, "warm-up", 1.0)) return given_up();
   if (options.warm_up) TRY(instance->warm_up());

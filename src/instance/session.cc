@@ -96,7 +96,7 @@ void Session::accept(Prepared prepared) {
   cached_.assign(prompts_.size(), 0);
   times_.assign(n_choices_, {});
   engine::EngineStats stats = instance_->stats();
-  double predicted = instance_->estimate().ttft_s(stats.queued_tokens, n_tokens);
+  double predicted = instance_->estimate().ttft_s(stats, n_tokens);
   predicted_ttft_ms_ = static_cast<uint64_t>(predicted * 1000.0);
   if (params.caller.timeout_s && predicted > *params.caller.timeout_s) {
     fail({Error{ErrorCode::kDeadlineUnreachable,
@@ -111,6 +111,11 @@ void Session::accept(Prepared prepared) {
                 fmt::format("{} of {} KV blocks are in use: no requests of low priority are taken", in_use,
                             stats.kv_blocks_total),
                 "priority"}});
+    return;
+  }
+  Result<void> allowed = instance_->tenants().admit(job_->tenant, n_tokens, instance_->clock().now());
+  if (!allowed.ok()) {
+    fail({allowed.take_error()});
     return;
   }
   phase_ = SessionPhase::kRunning;
@@ -148,6 +153,7 @@ void Session::observe(const flow::TokenEvent& event, uint32_t choice, bool first
 
 void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   times_[choice].counted = true;
+  instance_->tenants().charge(job_->tenant, choices_[choice].n_output(), instance_->clock().now());
   if (observer_ == nullptr) return;
   ChoiceStats stats;
   stats.outcome = choices_[choice].stopped() || event.finish != flow::FinishReason::kLength ? ChoiceOutcome::kStop
@@ -218,6 +224,7 @@ void Session::cancel_requests() {
     ChoiceStats stats;
     stats.outcome = ChoiceOutcome::kAbort;
     stats.n_output = choices_[i].n_output();
+    instance_->tenants().charge(job_->tenant, stats.n_output, instance_->clock().now());
     if (observer_ != nullptr) observer_->on_choice(stats);
   }
 }

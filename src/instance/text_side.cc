@@ -164,6 +164,7 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
       return out;
     }
     prepared->request = std::move(request).value();
+    prepared->request.weight = job.tenant_weight;
     if (prepared->request.prompt.size() != prepared->tokens.size()) {  // truncate_prompt_tokens
       prepared->tokens = prepared->request.prompt;
       if (completion != nullptr) prepared->text = parts_.tokenizer.decode(prepared->tokens, true);

@@ -27,8 +27,9 @@ namespace millrace::instance {
 // One request of a client, parsed: what a Session is made from.
 struct Job {
   std::variant<api::ChatRequest, api::CompletionRequest> body;
-  Tick arrival = 0;  // engine clock
-  uint32_t tenant = 0;
+  Tick arrival = 0;     // engine clock
+  uint32_t tenant = 0;  // of Instance::tenants()
+  uint32_t tenant_weight = 1;
   size_t body_bytes = 0;  // of the request as it came; 0 = unknown
 
   const api::CommonParams& params() const;

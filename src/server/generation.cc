@@ -15,6 +15,7 @@
 #include "server/connection.h"
 #include "server/handlers.h"
 #include "server/stream_writer.h"
+#include "server/tenant.h"
 #include "server/text_work.h"
 
 namespace millrace::server {
@@ -368,7 +369,9 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     connection.send_reply(request, context.error_reply({job.error()}));
     co_return;
   }
-  job->tenant = who.tenant;
+  instance::Tenant tenant = instance.tenants().intern(tenant_name(context.options, request, who));
+  job->tenant = tenant.id;
+  job->tenant_weight = tenant.weight;
   bool stream = job->params().stream.stream;
   Call call(connection, request, instance, std::move(job).value());
   fill_head(call);

@@ -204,7 +204,7 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kKvDiskFailedLoads, number(stats.tier_failed_loads));
   raise_to(MetricId::kKvDiskTokens, number(stats.tier_loaded_tokens));
   for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
-    set(MetricId::kPredictedTtft, estimate.ttft_s(stats.queued_tokens, kPredictedPrompts[i]), i);
+    set(MetricId::kPredictedTtft, estimate.ttft_s(stats, kPredictedPrompts[i]), i);
   }
   set(MetricId::kPredictedItl, estimate.itl_s());
   set(MetricId::kPredictedDrain, estimate.drain_s(stats.queued_tokens));

@@ -235,8 +235,10 @@ TEST(Metrics, TimesEqualWhatAClientMeasures) {
   EXPECT_LT(scrape("millrace:decode_tokens_per_second"), 51);
   EXPECT_GT(scrape("millrace:prefill_tokens_per_second"), 80);
   EXPECT_NEAR(scrape("millrace:predicted_itl_seconds"), 0.02, 0.02);
+  // Steps of the echo take 20 ms whatever their rows, and the cost model knows it: not 512 tokens at the speed of four.
   double speed = scrape("millrace:prefill_tokens_per_second");
-  EXPECT_NEAR(scrape("millrace:predicted_ttft_seconds", "prompt_tokens=\"512\""), 512 / speed, 1e-3);
+  EXPECT_GT(scrape("millrace:predicted_ttft_seconds", "prompt_tokens=\"512\""), 0.015);
+  EXPECT_LT(scrape("millrace:predicted_ttft_seconds", "prompt_tokens=\"512\""), 512 / speed);
   // The second request has a prediction to compare with.
   ask(client, R"({"prompt":"zyxw","max_tokens":2})", tally);
   EXPECT_EQ(Scrape(server.port())("millrace:ttft_prediction_ratio_count"), 1);

@@ -15,6 +15,7 @@ struct ServerOptions {
   uint16_t port = 8000;               // 0: any free port (see HttpServer::port)
   std::string uds;                    // path of a Unix socket to listen on instead of host and port; empty: none
   std::vector<std::string> api_keys;  // empty: open
+  size_t n_gateway_keys = 0;          // the last so many of api_keys: their requests may name a tenant
   std::vector<std::string> admin_keys;
   std::vector<std::string> allowed_origins;  // CORS; "*" = any
   std::string root_path;                     // prefix stripped from every path

@@ -1,0 +1,17 @@
+// Whose request it is, for fair scheduling and quotas: the tenant that a gateway names in its fairness header, else the
+// API key. Anyone else's header is ignored: it would let a client choose whose share it uses.
+// Thread: any.
+#pragma once
+
+#include <string>
+
+#include "server/auth.h"
+#include "server/http_message.h"
+#include "server/server_options.h"
+
+namespace millrace::server {
+
+// "" when no key is set; "key-N" for the N-th key.
+std::string tenant_name(const ServerOptions& options, const HttpRequest& request, const Principal& who);
+
+}  // namespace millrace::server
