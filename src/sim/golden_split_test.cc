@@ -20,10 +20,9 @@ ReplicaSpec replica(ReplicaRole role, uint32_t budget) {
 
 // How much of the tighter bound the P90s take, mean over seeds: at most 1 when the rate is kept.
 double strain(const ClusterSpec& spec, double rate) {
-  // one side alone varies little from seed to seed
-  uint64_t n_seeds = spec.replicas.size() > 1 ? 2 : 4;
+  constexpr uint64_t kSeeds = 4;
   double sum = 0;
-  for (uint64_t seed = 1; seed <= n_seeds; ++seed) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     Workload load =
         generate({.seed = seed, .n_requests = 1500, .rate = rate, .prompt = {.center = 512}, .output = {.center = 64}});
     Report report = support::run_cluster(spec, load);
@@ -32,7 +31,7 @@ double strain(const ClusterSpec& spec, double rate) {
     };
     sum += std::max(part(report.ttft, spec.slo.ttft), part(report.tpot, spec.slo.tpot));
   }
-  return sum / static_cast<double>(n_seeds);
+  return sum / kSeeds;
 }
 
 void expect_capacity(const ClusterSpec& spec, double rate, double band, const char* what) {
