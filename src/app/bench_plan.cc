@@ -1,16 +1,19 @@
-// Time of Scheduler::plan() for each order: 256 decoding sequences and one prompt of 2,048 tokens in progress, with and
-// without a queue of 512 requests of 8 tenants. Prints the median in microseconds; the goal is 50.
+// millrace bench plan: time of Scheduler::plan() for each order: 256 decoding sequences and one prompt of 2,048 tokens
+// in progress, with and without a queue of 512 requests of 8 tenants. Prints the median in microseconds; the goal
+// is 50.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
 #include <deque>
 
+#include "app/commands.h"
+#include "app/flags.h"
+#include "base/macros.h"
 #include "sched/scheduler.h"
 
+namespace millrace::app {
 namespace {
-
-using namespace millrace;
 
 constexpr uint32_t kDecodes = 256;
 constexpr uint32_t kQueue = 512;
@@ -86,7 +89,9 @@ double median_us(const sched::OrderRow& row, uint32_t n_queued) {
 
 }  // namespace
 
-int main() {
+Result<int> bench_plan_command(std::span<const std::string> args) {
+  FlagSet set("bench plan", "Time of planning a step, for each order of --scheduling-policy.");
+  if (!TRY(set.parse(args))) return 0;
   fmt::print("{:<10} {:>12} {:>12}   (us, median of {})\n", "order", "no queue", "queue 512", kSteps / 2);
   for (const sched::OrderRow& row : sched::order_rows()) {
     double calm = median_us(row, 0);
@@ -94,3 +99,5 @@ int main() {
   }
   return 0;
 }
+
+}  // namespace millrace::app
