@@ -1,7 +1,8 @@
 // Order dfs: depth first over the prefix tree of the waiting. Sorted token by token, requests that share a prefix stand
 // together, the more they share the closer: that is a depth-first walk of their prefix tree, the order that is optimal
 // for hits when all requests are known (SGLang, arXiv 2312.07104, theorem 3.1). Subtrees of the root (scope and first
-// block of tokens) come in order of their oldest request.
+// block of tokens) come in order of their oldest request, those that started included: a subtree is finished before the
+// next begins, else its prefix would be evicted half-way.
 // The sorted list is kept from plan to plan: a request costs one binary search when it arrives.
 #include <algorithm>
 #include <compare>
@@ -17,12 +18,11 @@ class Dfs final : public Order {
     update(view, waiting.first(std::min(limit, waiting.size())));
     subtrees_.clear();
     for (uint32_t i = 0; i < sorted_.size(); ++i) {
-      uint32_t arrival = place_of_[sorted_[i].id];
-      if (arrival == kGone) continue;
+      if (place_of_[sorted_[i].id] == kGone) continue;
       if (subtrees_.empty() || !same_root(view, sorted_[i - 1].id, sorted_[i].id)) {
-        subtrees_.push_back({.oldest = arrival, .begin = i, .end = i});
+        subtrees_.push_back({.oldest = sorted_[i].oldest, .begin = i, .end = i});
       }
-      subtrees_.back().oldest = std::min(subtrees_.back().oldest, arrival);
+      subtrees_.back().oldest = std::min(subtrees_.back().oldest, sorted_[i].oldest);
       subtrees_.back().end = i + 1;
     }
     std::sort(subtrees_.begin(), subtrees_.end(),
@@ -38,12 +38,13 @@ class Dfs final : public Order {
   struct Entry {
     SeqId id = kNoSeq;
     uint64_t number = 0;  // of the request: an id may be used again
+    uint64_t oldest = 0;  // least number of its subtree since that was last empty
     uint32_t fork = 0;
     int16_t band = 0;
   };
   struct Subtree {
-    uint32_t oldest = 0;
-    uint32_t begin = 0;  // range of sorted_
+    uint64_t oldest = 0;  // as in Entry
+    uint32_t begin = 0;   // range of sorted_
     uint32_t end = 0;
   };
 
@@ -68,7 +69,15 @@ class Dfs final : public Order {
       const Seq& seq = view.seqs.at(candidates[i].id);
       auto before = [&](const Entry& a, const Seq& b) { return compare(view.seqs.at(a.id), b) < 0; };
       auto place = std::lower_bound(sorted_.begin(), sorted_.end(), seq, before);
-      sorted_.insert(place, {.id = seq.id, .number = seq.rank.number, .fork = seq.fork, .band = candidates[i].band});
+      Entry entry{.id = seq.id, .number = seq.rank.number, .fork = seq.fork, .band = candidates[i].band};
+      entry.oldest = entry.number;
+      auto join = [&](const Entry& other) {
+        bool same = other.band == entry.band && same_root(view, other.id, entry.id);
+        if (same) entry.oldest = std::min(entry.oldest, other.oldest);
+      };
+      if (place != sorted_.begin()) join(*(place - 1));
+      if (place != sorted_.end()) join(*place);
+      sorted_.insert(place, entry);
     }
   }
 

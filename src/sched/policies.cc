@@ -20,6 +20,7 @@ constexpr AdmitRow kAdmits[] = {
      "the largest possible need fits; nothing is ever preempted"},
     {AdmitKind::kMaxUtil, "max-util", true, make_max_util, "the prompt fits now; preempt later if need be"},
     {AdmitKind::kPredictive, "predictive", true, make_predictive, "the expected need fits"},
+    {AdmitKind::kReserve, "reserve", false, make_reserve, "yardstick: prompt and asked-for output of all fit at once"},
 };
 
 constexpr BudgetRow kBudgets[] = {
@@ -28,6 +29,8 @@ constexpr BudgetRow kBudgets[] = {
      "as many prompt rows as the next tokens of streams leave time for"},
     {BudgetKind::kExclusive, "exclusive", make_exclusive_budget,
      "slack, and prompt rows in steps of their own where that is faster"},
+    {BudgetKind::kPrefillFirst, "prefill-first", make_prefill_first_budget, "yardstick: prompts before any decode"},
+    {BudgetKind::kAlternate, "alternate", make_alternate_budget, "yardstick: prompt steps and decode steps in turn"},
 };
 
 template <class Row, class Kind>

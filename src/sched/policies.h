@@ -61,9 +61,12 @@ std::unique_ptr<Order> make_dlpm(const SchedOptions& options);
 std::unique_ptr<Admit> make_no_evict_peak(const SchedOptions& options);
 std::unique_ptr<Admit> make_max_util(const SchedOptions& options);
 std::unique_ptr<Admit> make_predictive(const SchedOptions& options);
+std::unique_ptr<Admit> make_reserve(const SchedOptions& options);
 std::unique_ptr<Budget> make_static_budget(const SchedOptions& options);
 std::unique_ptr<Budget> make_slack_budget(const SchedOptions& options);
 std::unique_ptr<Budget> make_exclusive_budget(const SchedOptions& options);
+std::unique_ptr<Budget> make_prefill_first_budget(const SchedOptions& options);
+std::unique_ptr<Budget> make_alternate_budget(const SchedOptions& options);
 std::unique_ptr<Victim> make_victim(const SchedOptions& options);
 
 }  // namespace millrace::sched

@@ -9,8 +9,8 @@
 namespace millrace::sched {
 
 enum class OrderKind : uint8_t { kFcfs, kPriority, kEdf, kLpm, kDfs, kVtc, kDlpm };
-enum class AdmitKind : uint8_t { kNoEvictPeak, kMaxUtil, kPredictive };
-enum class BudgetKind : uint8_t { kStatic, kSlack, kExclusive };
+enum class AdmitKind : uint8_t { kNoEvictPeak, kMaxUtil, kPredictive, kReserve };
+enum class BudgetKind : uint8_t { kStatic, kSlack, kExclusive, kPrefillFirst, kAlternate };
 
 struct SchedOptions {
   OrderKind order = OrderKind::kFcfs;

@@ -12,7 +12,7 @@ using sched::AdmitKind;
 
 struct Row {
   uint32_t n_tokens;  // of the pool
-  double no_evict_peak, max_util;
+  double reserve, no_evict_peak, max_util, predictive;
 };
 
 Report run(uint32_t pool_tokens, AdmitKind admit, bool keep_preempted) {
@@ -35,18 +35,26 @@ TEST_P(GoldenAdmission, RatesAndOrder) {
   const Row& row = GetParam();
   Report peak = run(row.n_tokens, AdmitKind::kNoEvictPeak, false);
   Report most = run(row.n_tokens, AdmitKind::kMaxUtil, false);
+  Report reserve = run(row.n_tokens, AdmitKind::kReserve, false);
+  Report predictive = run(row.n_tokens, AdmitKind::kPredictive, false);
+  support::expect_near_ratio(reserve.output_rate(), row.reserve, 0.05, "sum of maxima");
   support::expect_near_ratio(peak.output_rate(), row.no_evict_peak, 0.05, "NoEvictPeak");
   support::expect_near_ratio(most.output_rate(), row.max_util, 0.05, "MaxUtil");
-  EXPECT_LT(peak.output_rate(), most.output_rate());
-  EXPECT_EQ(peak.totals.n_preemptions, 0u);
+  support::expect_near_ratio(predictive.output_rate(), row.predictive, 0.05, "Predictive");
+  EXPECT_LT(reserve.output_rate(), peak.output_rate());
+  EXPECT_LT(peak.output_rate(), predictive.output_rate());
+  EXPECT_LT(predictive.output_rate(), most.output_rate());
+  EXPECT_EQ(reserve.totals.n_preemptions + peak.totals.n_preemptions, 0u);
   EXPECT_GT(most.totals.n_preemptions, 0u);
+  EXPECT_LT(predictive.totals.recomputed_tokens, most.totals.recomputed_tokens / 4);
   Report kept = run(row.n_tokens, AdmitKind::kMaxUtil, true);
   EXPECT_LT(kept.totals.recomputed_tokens, most.totals.recomputed_tokens)
       << "blocks that survive are not computed again";
 }
 
 INSTANTIATE_TEST_SUITE_P(Pools, GoldenAdmission,
-                         testing::Values(Row{24'000, 562, 712}, Row{48'000, 861, 1007}, Row{96'000, 1147, 1261}));
+                         testing::Values(Row{24'000, 518, 562, 712, 695}, Row{48'000, 806, 861, 1007, 993},
+                                         Row{96'000, 1096, 1147, 1261, 1244}));
 
 TEST(GoldenAdmissionSmall, MaxUtilPreemptsAndNoEvictPeakDoesNot) {
   Workload load;

@@ -7,6 +7,8 @@
 namespace millrace::sim {
 namespace {
 
+constexpr uint32_t kWholePrompts = 8192;
+
 struct Tails {
   double ttft_p50 = 0;  // s, means over the seeds
   double tbt_p99 = 0;
@@ -22,11 +24,12 @@ Workload chat(uint64_t seed) {
                    .max_total = 8192});
 }
 
-Tails run(uint32_t budget) {
+Tails run(uint32_t budget, sched::BudgetKind kind = sched::BudgetKind::kStatic) {
   constexpr uint64_t kSeeds = 5;
   Tails out;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     auto options = support::golden_engine({.n_blocks = 100'000, .max_len = 8192, .max_live = 128, .budget = budget});
+    options.sched.budget = kind;
     Workload load = chat(seed);
     Report report = support::run_engine(options, support::golden_cost("yi-34b-tp2-a100"), load);
     EXPECT_EQ(report.n_finished, 128u);
@@ -38,7 +41,6 @@ Tails run(uint32_t budget) {
 }
 
 TEST(GoldenBatching, ChunksTradeFirstTokensForSteadyOnes) {
-  constexpr uint32_t kWholePrompts = 8192;
   struct Row {
     uint32_t budget;
     double ttft_p50, tbt_p99;
@@ -56,6 +58,40 @@ TEST(GoldenBatching, ChunksTradeFirstTokensForSteadyOnes) {
     last = tails;
   }
   EXPECT_GE(last.tbt_p99 / run(1024).tbt_p99, 3.5) << "hybrid batching alone against chunks of 1024";
+}
+
+TEST(GoldenBatching, StepsOfOneKindAreWorse) {
+  Tails both = run(1024);
+  Tails alternate = run(1024, sched::BudgetKind::kAlternate);
+  support::expect_near_ratio(alternate.ttft_p50, 1.06, 0.15, "TTFT P50, chunks in steps of their own");
+  support::expect_near_ratio(alternate.tbt_p99, 0.34, 0.15, "TBT P99, chunks in steps of their own");
+  EXPECT_GT(alternate.ttft_p50, both.ttft_p50);
+  EXPECT_GT(alternate.tbt_p99, both.tbt_p99);
+  Tails first = run(kWholePrompts, sched::BudgetKind::kPrefillFirst);
+  // 0.49 in the table, 0.57 here: our seeds
+  support::expect_near_ratio(first.ttft_p50, 0.49, 0.20, "TTFT P50, prefill first");
+  support::expect_near_ratio(first.tbt_p99, 1.27, 0.15, "TBT P99, prefill first");
+  EXPECT_LT(first.ttft_p50, run(kWholePrompts).ttft_p50);
+  EXPECT_GT(first.worst_stall, 5.0);
+  EXPECT_GT(first.worst_stall, 10 * both.worst_stall);
+}
+
+// Inputs N(7400, 3638), answers lognormal(208, 0.45), 0.5 requests a second, together below 16384.
+TEST(GoldenBatching, LongPromptsStallStreamsUnlessTheyAreCut) {
+  auto worst = [](sched::BudgetKind kind, uint32_t budget) {
+    auto options = support::golden_engine({.n_blocks = 200'000, .max_live = 128, .budget = budget});
+    options.sched.budget = kind;
+    Workload load = generate({.seed = 1,
+                              .n_requests = 128,
+                              .rate = 0.5,
+                              .prompt = parse_length("normal:7400:3638:1:16383").value(),
+                              .output = parse_length("lognormal:208:0.45:16:4096").value(),
+                              .max_total = 16384});
+    Report report = support::run_engine(options, support::golden_cost("yi-34b-tp2-a100"), load);
+    return static_cast<double>(report.tbt.largest()) * 1e-9;
+  };
+  support::expect_near_ratio(worst(sched::BudgetKind::kStatic, 1024), 0.41, 0.15, "worst stall with chunks");
+  EXPECT_GT(worst(sched::BudgetKind::kPrefillFirst, 16384), 50.0) << "the table has 127.7 s for its seeds";
 }
 
 }  // namespace

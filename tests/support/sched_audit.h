@@ -64,7 +64,8 @@ class SchedAudit {
   // leave decodes out on purpose.
   std::string check_decodes() const {
     bool memory_short = n_available_ < 2 * options_.tok_cap * kv_.groups.size();
-    if (options_.budget == sched::BudgetKind::kExclusive || memory_short) return {};
+    bool mixes = options_.budget == sched::BudgetKind::kStatic || options_.budget == sched::BudgetKind::kSlack;
+    if (!mixes || memory_short) return {};
     for (const Decoding& was : decoding_) {
       const sched::Seq& seq = seqs().at(was.id);
       bool same = seq.state == sched::SeqState::kLive && seq.epoch == was.epoch && !seq.parked;

@@ -32,7 +32,7 @@ class ServiceMeter final : public sim::StepWatch {
   }
 
   int64_t served(uint32_t tenant) const { return served_[tenant]; }
-  // Largest change of the difference over a stretch of time with both backlogged.
+  // Largest difference that built up since a stretch of time with both backlogged began.
   int64_t largest_gap() const { return largest_gap_; }
 
  private:
@@ -43,12 +43,9 @@ class ServiceMeter final : public sim::StepWatch {
     }
     int64_t difference = served_[0] - served_[1];
     bool both = n_waiting_[0] > 0 && n_waiting_[1] > 0;
-    if (!both_) low_ = high_ = difference;  // a stretch may begin here
+    if (!both_) began_with_ = difference;  // a stretch may begin here
     both_ = both;
-    if (!both) return;
-    low_ = std::min(low_, difference);
-    high_ = std::max(high_, difference);
-    largest_gap_ = std::max(largest_gap_, high_ - low_);
+    if (both) largest_gap_ = std::max(largest_gap_, std::abs(difference - began_with_));
   }
 
   const sim::Workload& load_;
@@ -58,7 +55,8 @@ class ServiceMeter final : public sim::StepWatch {
   size_t n_arrived_ = 0;
   std::array<int64_t, 2> n_waiting_{};
   std::array<int64_t, 2> served_{};
-  int64_t low_ = 0, high_ = 0, largest_gap_ = 0;
+  int64_t began_with_ = 0;
+  int64_t largest_gap_ = 0;
   bool both_ = false;
 };
 
