@@ -30,7 +30,7 @@ void give_back(void* memory) {
 
 }  // namespace
 
-// weak: a sanitizer brings its own
+// weak: a sanitizer brings its own, and then only the answers are checked
 [[gnu::weak]] void* operator new(size_t size) {
   void* memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) std::abort();
@@ -68,7 +68,6 @@ int send_and_drop(uint16_t port, const std::string& bytes) {
 }
 
 TEST(Memory, OneRequestCostsAtMostTenTimesItsBody) {
-  if (live_bytes.load() == 0) GTEST_SKIP() << "a sanitizer counts the heap here";
   struct Row {
     const char* name;
     const char* path;
