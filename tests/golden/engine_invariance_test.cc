@@ -179,6 +179,28 @@ TEST_P(EngineInvariance, PoolsOfEverySizeFromOneSequenceUpwards) {
   EXPECT_GE(steps.size(), 18u);
 }
 
+TEST_P(EngineInvariance, EveryOrderAdmissionAndBudget) {
+  Machine machine(setting());
+  std::vector<GenerateRequest> requests = mixed_requests();
+  Traces want = alone(machine, requests);
+  for (size_t i = 0; i < requests.size(); ++i) requests[i].tenant = static_cast<uint32_t>(i % 3);
+  constexpr sched::AdmitKind kAdmits[] = {sched::AdmitKind::kPredictive, sched::AdmitKind::kMaxUtil,
+                                          sched::AdmitKind::kNoEvictPeak};
+  std::set<std::pair<uint64_t, uint64_t>> ways;  // steps and rows: the policies really cut the work differently
+  size_t i = 0;
+  for (auto order = sched::OrderKind::kFcfs; order <= sched::OrderKind::kDlpm;
+       order = static_cast<sched::OrderKind>(static_cast<int>(order) + 1)) {
+    for (auto split : {sched::BudgetKind::kStatic, sched::BudgetKind::kSlack, sched::BudgetKind::kExclusive}) {
+      uint32_t n_blocks = 2 * machine.smallest_pool(kLongest, 64);
+      EngineRig rig(machine,
+                    {.budget = 64, .n_blocks = n_blocks, .order = order, .admit = kAdmits[i++ % 3], .split = split});
+      expect_same(rig.run(requests), want, fmt::format("order {}, run {}", static_cast<int>(order), i));
+      ways.emplace(rig.stats().n_steps, rig.stats().n_rows);
+    }
+  }
+  EXPECT_GE(ways.size(), 6u);
+}
+
 // A request of a higher band takes the whole pool, at each step in turn.
 TEST_P(EngineInvariance, PreemptedByAHigherBandAtEachStep) {
   Machine machine(setting());

@@ -123,6 +123,8 @@ struct RigOptions {
   uint32_t budget = 64;
   uint32_t n_blocks = 256;
   sched::OrderKind order = sched::OrderKind::kFcfs;
+  sched::AdmitKind admit = sched::AdmitKind::kMaxUtil;
+  sched::BudgetKind split = sched::BudgetKind::kStatic;
   bool prefix_cache = true;
   uint64_t failing_step = 0;   // computed, then reported as failed: every sequence in it starts again
   uint32_t steps_between = 2;  // of arrivals
@@ -215,6 +217,8 @@ class EngineRig {
       if (options.keep_windows) group = {.layers = group.layers};
     }
     out.sched.order = options.order;
+    out.sched.admit = options.admit;
+    out.sched.budget = options.split;
     out.sched.depth = options.depth;
     out.sched.max_live = 24;
     out.sched.tok_cap = 24 + std::max(options.budget, 6u);
