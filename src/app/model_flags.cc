@@ -58,7 +58,9 @@ Result<api::SamplingDefaults> read_defaults(std::string_view text) {
   Limits limits;
   const api::ParseContext context{.limits = limits, .served_names = {}, .model = {}};
   api::SamplingDefaults out;
-  for (const auto& [name, value] : parsed->as_object().members) {
+  for (const auto& member : parsed->as_object().members) {
+    std::string_view name = member.first;
+    const Json& value = member.second;
     const auto* row = std::find_if(std::begin(kDefaults), std::end(kDefaults),
                                    [&](const DefaultRow& known) { return known.name == name; });
     if (row == std::end(kDefaults)) {
