@@ -1,6 +1,7 @@
 #include "sched/cost_model.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace millrace::sched {
 namespace {
@@ -69,7 +70,7 @@ Tick CostModel::predict(const StepShape& shape) const {
     t = std::max(regime_ns(*usable(1), shape), floor);
   }
   constexpr double kLongest = 9e15;  // fits a double exactly, and a Tick
-  return static_cast<Tick>(std::min(t, kLongest) + 0.5);
+  return std::llround(std::min(t, kLongest));
 }
 
 void CostModel::observe(const StepShape& shape, Tick took) {

@@ -85,7 +85,7 @@ bool is_visible_id(std::string_view id) {
   return true;
 }
 
-Result<Json> parse_body(std::string body, const Limits& limits) {
+Result<Json> parse_body(const std::string& body, const Limits& limits) {
   JsonLimits json_limits;
   json_limits.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth]);
   json_limits.nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes]);

@@ -25,7 +25,7 @@ using TokenReply = std::variant<api::TokenizeReply, api::DetokenizeReply>;
 Result<TokenReply> make_reply(const ServerContext& context, instance::Instance& instance, std::string body,
                               RouteId route) {
   instance::TextSide& text = instance.text();
-  Json parsed = TRY(parse_body(std::move(body), context.options.limits));
+  Json parsed = TRY(parse_body(std::exchange(body, {}), context.options.limits));
   if (route == RouteId::kDetokenize) {
     auto request = TRY(api::parse_detokenize(parsed, parse_context(context, instance)));
     parsed = {};
