@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <random>
 #include <vector>
 
 #include "engine/engine.h"
@@ -13,6 +12,7 @@
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/memory_tier.h"
+#include "tests/support/trace_world.h"
 
 namespace millrace::engine {
 namespace {
@@ -21,20 +21,10 @@ using flow::FinishReason;
 using flow::GenerateRequest;
 using flow::KvGroupKind;
 using support::CollectSink;
+using support::Dice;
 using support::FakeClock;
 using support::FakeWorker;
 using support::FakeWorkerOptions;
-
-class Dice {
- public:
-  explicit Dice(uint64_t seed) : engine_(seed) {}
-  uint32_t below(uint32_t n) { return static_cast<uint32_t>(engine_() % n); }
-  uint32_t between(uint32_t low, uint32_t high) { return low + below(high - low + 1); }
-  bool chance(uint32_t percent) { return below(100) < percent; }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 struct Case {
   EngineOptions options;
@@ -43,45 +33,21 @@ struct Case {
   bool tier = false;  // a tier below the pool
 };
 
-flow::KvGeometry random_geometry(Dice& dice) {
-  constexpr uint32_t kBlockTokens[] = {1, 4, 16, 32};
-  flow::KvGeometry kv;
-  kv.block_tokens = kBlockTokens[dice.below(4)];
-  kv.block_bytes = 1;
-  kv.max_len = dice.between(20, 160);
-  uint32_t n_groups = dice.between(1, 3);
-  for (uint32_t g = 0; g < n_groups; ++g) {
-    flow::KvGroup group;
-    if (dice.chance(40)) {
-      group.kind = KvGroupKind::kWindow;
-      group.window_tokens = dice.between(2, 40);
-    }
-    kv.groups.push_back(group);
-  }
-  kv.n_blocks = dice.chance(50) ? dice.between(8, 40) : dice.between(8, 512);
-  return kv;
-}
-
-template <class Row>
-auto any_kind(Dice& dice, std::span<const Row> rows) {
-  return rows[dice.below(static_cast<uint32_t>(rows.size()))].kind;
-}
-
 Case random_case(uint64_t seed) {
   Dice dice(seed * 7919 + 1);
   Case c;
   sched::SchedOptions& sched = c.options.sched;
   do {
-    c.options.kv = random_geometry(dice);
+    c.options.kv = support::random_geometry(dice);
     sched.max_live = dice.between(1, 8);
     sched.c_min = dice.between(1, 6);
     sched.tok_cap = sched.max_live + sched.c_min + dice.below(64);
     sched.budget_tokens = dice.between(1, sched.tok_cap);
   } while (!Engine::validate(c.options).ok());
   sched.depth = dice.between(1, 2);
-  sched.order = any_kind(dice, sched::order_rows());
-  sched.admit = any_kind(dice, sched::admit_rows());
-  sched.budget = any_kind(dice, sched::budget_rows());
+  sched.order = dice.kind_of(sched::order_rows());
+  sched.admit = dice.kind_of(sched::admit_rows());
+  sched.budget = dice.kind_of(sched::budget_rows());
   sched.row_tile = dice.between(1, 6);
   sched.quantum = dice.between(1, 200);
   sched.n_candidates = dice.chance(30) ? dice.between(1, 4) : 128;
@@ -174,30 +140,10 @@ class World {
   }
 
   void submit() {
-    GenerateRequest request;
-    request.id = next_id_++;
-    request.scope = dice_.below(2);
-    request.cache_salt = request.scope == 0 ? "" : "salt";
-    request.band = static_cast<int16_t>(dice_.below(3));
-    request.tenant = dice_.below(3);
-    request.weight = 1 + request.tenant;
-    if (dice_.chance(30)) request.ttft_slo = dice_.between(1, 50) * kMillisecond;
-    if (dice_.chance(30)) request.itl_slo = dice_.between(1, 50) * kMicrosecond;
     uint32_t longest = engine_.max_len();
-    const std::vector<TokenId>& stem = stems_[dice_.below(3)];
-    request.prompt.assign(stem.begin(), stem.begin() + dice_.between(1, longest - 1));
-    for (uint32_t i = dice_.below(6); i > 0; --i) request.prompt.push_back(static_cast<TokenId>(dice_.between(1, 49)));
-    flow::SamplingParams& sampling = request.sampling;
-    sampling.seed = dice_.below(3);
-    sampling.max_tokens = dice_.chance(10) ? 0 : dice_.between(1, 30);
-    sampling.eos_token_ids = {0};
-    sampling.ignore_eos = dice_.chance(20);
-    sampling.min_tokens = dice_.chance(20) ? dice_.below(sampling.max_tokens + 1) : 0;
-    if (dice_.chance(30)) sampling.stop_token_ids = {static_cast<TokenId>(dice_.between(1, 49))};
-    sampling.n_logprobs = dice_.chance(20) ? 0 : -1;
-    sampling.n_prompt_logprobs = dice_.chance(15) ? 0 : -1;
-    request.n = dice_.chance(30) ? dice_.between(2, 3) : 1;
-    request.use_prefix_cache = !dice_.chance(10);
+    GenerateRequest request = support::random_request(dice_, longest, 3, stems_);
+    request.id = next_id_++;
+    request.cache_salt = request.scope == 0 ? "" : "salt";
     request.retention = dice_.chance(20) ? static_cast<uint8_t>(dice_.below(8)) : uint8_t{0};
     bool has_full = std::ranges::any_of(case_.options.kv.groups,
                                         [](const auto& group) { return group.kind == KvGroupKind::kFull; });

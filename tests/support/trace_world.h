@@ -94,13 +94,13 @@ inline void random_policies(Dice& dice, sched::SchedOptions& sched) {
   sched.ttft_target = dice.chance(50) ? 0 : dice.between(1, 100) * kMillisecond;
 }
 
-inline flow::GenerateRequest random_request(Dice& dice, const Trace& trace, uint32_t longest,
+// A request of some tenant whose prompt begins as one of the stems; the caller gives it an id and a deadline.
+inline flow::GenerateRequest random_request(Dice& dice, uint32_t longest, uint32_t n_tenants,
                                             const std::vector<TokenId> (&stems)[3]) {
   flow::GenerateRequest request;
-  request.id = trace.requests.size() + 1;
   request.scope = dice.below(2);
   request.band = static_cast<int16_t>(dice.below(3));
-  request.tenant = dice.below(4);
+  request.tenant = dice.below(n_tenants);
   request.weight = 1 + request.tenant % 3;
   if (dice.chance(30)) request.ttft_slo = dice.between(1, 50) * kMillisecond;
   if (dice.chance(30)) request.itl_slo = dice.between(1, 50) * kMicrosecond;
@@ -118,7 +118,6 @@ inline flow::GenerateRequest random_request(Dice& dice, const Trace& trace, uint
   sampling.n_prompt_logprobs = dice.chance(15) ? 0 : -1;
   request.n = dice.chance(30) ? dice.between(2, 3) : 1;
   request.use_prefix_cache = !dice.chance(10);
-  if (!trace.calm && dice.chance(10)) request.deadline = dice.below(200) * kMillisecond + 1;  // from its arrival
   return request;
 }
 
@@ -165,7 +164,9 @@ inline Trace random_trace(uint64_t seed, uint32_t n_turns) {
   uint32_t longest = cache::longest_sequence(trace.options.kv, sched::max_chunk(sched));
   for (uint32_t i = 0; i < n_turns; ++i) {
     if (dice.chance(25)) {
-      trace.requests.push_back(random_request(dice, trace, longest, stems));
+      flow::GenerateRequest& request = trace.requests.emplace_back(random_request(dice, longest, 4, stems));
+      request.id = trace.requests.size();
+      if (!trace.calm && dice.chance(10)) request.deadline = dice.below(200) * kMillisecond + 1;  // from its arrival
       auto index = static_cast<uint32_t>(trace.requests.size() - 1);
       trace.events.push_back({.act = TraceAct::kSubmit, .request = index, .advance = 0});
     }
