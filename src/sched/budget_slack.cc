@@ -39,9 +39,7 @@ Tick Slack::limit(const BudgetView& view) const {
 }
 
 uint32_t Slack::most(const BudgetView& view) const {
-  uint32_t n_decode = view.decodes.n_decode;
-  uint32_t rows = std::max(budget_tokens_ > n_decode ? budget_tokens_ - n_decode : 0, c_min_);
-  return std::min(rows, view.most_rows);
+  return rows_beside_decodes(view, budget_tokens_, c_min_);
 }
 
 Tick Slack::predict(const BudgetView& view, uint32_t n_prefill) const {

@@ -1,6 +1,4 @@
 // Budget static: a fixed number of rows; what the decodes leave goes to prompts.
-#include <algorithm>
-
 #include "sched/policies.h"
 
 namespace millrace::sched {
@@ -8,16 +6,14 @@ namespace {
 
 class StaticBudget final : public Budget {
  public:
-  explicit StaticBudget(const SchedOptions& options) : rows_(options.budget_tokens), c_min_(options.c_min) {}
+  explicit StaticBudget(const SchedOptions& options) : budget_tokens_(options.budget_tokens), c_min_(options.c_min) {}
 
   StepBudget compute(const BudgetView& view) override {
-    uint32_t n_decode = view.decodes.n_decode;
-    uint32_t rows = std::max(rows_ > n_decode ? rows_ - n_decode : 0, c_min_);
-    return {.prefill_rows = std::min(rows, view.most_rows)};
+    return {.prefill_rows = rows_beside_decodes(view, budget_tokens_, c_min_)};
   }
 
  private:
-  uint32_t rows_;
+  uint32_t budget_tokens_;
   uint32_t c_min_;
 };
 

@@ -5,7 +5,6 @@
 //  2024, 5.4).
 // Prompt rows of a step: what budget_tokens leaves beside the decodes, as with every budget: a step that nobody can
 // prefill in holds both.
-#include <algorithm>
 #include <utility>
 
 #include "sched/policies.h"
@@ -16,11 +15,7 @@ namespace {
 class Rows {
  public:
   explicit Rows(const SchedOptions& options) : budget_tokens_(options.budget_tokens), c_min_(options.c_min) {}
-  uint32_t left(const BudgetView& view) const {
-    uint32_t n_decode = view.decodes.n_decode;
-    uint32_t rows = std::max(budget_tokens_ > n_decode ? budget_tokens_ - n_decode : 0, c_min_);
-    return std::min(rows, view.most_rows);
-  }
+  uint32_t left(const BudgetView& view) const { return rows_beside_decodes(view, budget_tokens_, c_min_); }
 
  private:
   uint32_t budget_tokens_;

@@ -3,6 +3,7 @@
 // of policies.h name them. Thread: engine.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -53,6 +54,13 @@ struct BudgetView {
   uint32_t prefill_ctx = 0;  // context of the sequence that would prefill first
   uint32_t most_rows = 0;    // prompt rows that fit the step
 };
+
+// Prompt rows that a step of `budget_tokens` rows leaves beside its decodes; c_min at least, as far as they fit.
+inline uint32_t rows_beside_decodes(const BudgetView& view, uint32_t budget_tokens, uint32_t c_min) {
+  uint32_t n_decode = view.decodes.n_decode;
+  uint32_t rows = std::max(budget_tokens > n_decode ? budget_tokens - n_decode : 0, c_min);
+  return std::min(rows, view.most_rows);
+}
 
 // Which rows a step has.
 enum class Side : uint8_t { kBoth, kPrefill, kDecode };
