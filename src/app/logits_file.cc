@@ -101,15 +101,7 @@ LogitsWriter::~LogitsWriter() {
 }
 
 Result<void> LogitsWriter::write(const void* bytes, size_t n) {
-  const char* at = static_cast<const char*>(bytes);
-  while (n > 0) {
-    ssize_t done = ::write(fd_, at, n);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) return Error{ErrorCode::kIo, fmt::format("{}: {}", path_, std::strerror(errno)), path_};
-    at += done;
-    n -= static_cast<size_t>(done);
-  }
-  return {};
+  return write_all(fd_, {static_cast<const uint8_t*>(bytes), n}, path_);
 }
 
 Result<void> LogitsWriter::window(std::span<const TokenId> tokens, std::span<const float> rows) {

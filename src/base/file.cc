@@ -64,6 +64,16 @@ Result<std::string> read_file(const std::string& path, uint64_t max_bytes) {
   return out;
 }
 
+Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string& path) {
+  for (size_t done = 0; done < bytes.size();) {
+    ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return Error{ErrorCode::kIo, fmt::format("{}: write: {}", path, std::strerror(errno)), path};
+    done += static_cast<size_t>(n);
+  }
+  return {};
+}
+
 Result<void> write_file_atomic(const std::string& path, std::string_view bytes) {
   std::string aside = fmt::format("{}.tmp.{}", path, ::getpid());
   auto failed = [&](const char* what) {
@@ -74,13 +84,8 @@ Result<void> write_file_atomic(const std::string& path, std::string_view bytes) 
   {
     Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (file.fd < 0) return failed("open");
-    size_t done = 0;
-    while (done < bytes.size()) {
-      ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return failed("write");
-      done += static_cast<size_t>(n);
-    }
+    if (!write_all(file.fd, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, path).ok())
+      return failed("write");
     if (::fsync(file.fd) != 0) return failed("fsync");
   }
   if (::rename(aside.c_str(), path.c_str()) != 0) return failed("rename");

@@ -13,6 +13,9 @@ namespace millrace {
 // The whole regular file; kNotFound, kBadFile (not regular, larger than max_bytes) or kIo.
 Result<std::string> read_file(const std::string& path, uint64_t max_bytes);
 
+// All of `bytes` to the open descriptor; `path` is for the message. Leaves errno as the failed write set it.
+Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string& path);
+
 // Writes aside, fsyncs and renames, so a reader sees the old or the new file.
 Result<void> write_file_atomic(const std::string& path, std::string_view bytes);
 

@@ -65,16 +65,6 @@ Result<int> lock_folder(const std::string& path) {
   return fd;
 }
 
-Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string& path) {
-  for (size_t done = 0; done < bytes.size();) {
-    ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return failed(path, "write");
-    done += static_cast<size_t>(n);
-  }
-  return {};
-}
-
 }  // namespace
 
 size_t DiskFolder::NameHash::operator()(const flow::TierName& name) const {
