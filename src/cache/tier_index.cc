@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/byte_reader.h"
 #include "base/macros.h"
 #include "base/sha256.h"
 
@@ -9,10 +10,6 @@ namespace millrace::cache {
 namespace {
 
 constexpr size_t kMostScopes = 65'536;  // 64 bytes each; salts are chosen by clients
-
-std::string_view as_text(std::span<const uint8_t> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 }  // namespace
 
