@@ -38,9 +38,7 @@ Tick Slack::limit(const BudgetView& view) const {
   return std::min(by_target, std::max(kShortStep, kDecodeMultiple * view.cost.predict(view.decodes)));
 }
 
-uint32_t Slack::most(const BudgetView& view) const {
-  return rows_beside_decodes(view, budget_tokens_, c_min_);
-}
+uint32_t Slack::most(const BudgetView& view) const { return rows_beside_decodes(view, budget_tokens_, c_min_); }
 
 Tick Slack::predict(const BudgetView& view, uint32_t n_prefill) const {
   StepShape shape = view.decodes;
