@@ -2,21 +2,19 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <chrono>
 #include <ctime>
+#include <memory>
 #include <random>
 #include <utility>
 
-#include "api/chat.h"
-#include "api/completions.h"
 #include "api/output.h"
-#include "base/macros.h"
+#include "api/reply_format.h"
 #include "server/connection.h"
+#include "server/generation_request.h"
 #include "server/handlers.h"
 #include "server/stream_writer.h"
 #include "server/tenant.h"
-#include "server/text_work.h"
 
 namespace millrace::server {
 namespace asio = boost::asio;
@@ -31,34 +29,22 @@ uint64_t random_word() {
   return uint64_t{device()} << 32 | device();
 }
 
-// X-Request-Timeout-Ms; the smaller of header and field wins.
-Result<void> apply_timeout_header(const HttpRequest& request, const Limits& limits, api::CallerParams& caller) {
-  const std::string* text = request.header("x-request-timeout-ms");
-  if (text == nullptr) return {};
-  constexpr double kMsPerSecond = 1000.0;
-  int64_t ms = 0;
-  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), ms);
-  int64_t max_s = limits[LimitId::kRequestTimeoutSeconds];
-  if (error != std::errc() || end != text->data() + text->size() || ms < 1 || ms > max_s * 1000) {
-    return Error{ErrorCode::kInvalidValue,
-                 fmt::format("X-Request-Timeout-Ms must be an integer in 1..{}", max_s * 1000), ""};
-  }
-  double seconds = static_cast<double>(ms) / kMsPerSecond;
-  if (!caller.timeout_s || seconds < *caller.timeout_s) caller.timeout_s = seconds;
-  return {};
-}
-
 // A request on its way: what both kinds of answer need.
 struct Call {
   Connection& connection;
   const HttpRequest& request;
   instance::Instance& instance;
   instance::Session session;
+  std::unique_ptr<api::ReplyFormat> format;
   api::ReplyHead head;
   Headers headers;
 
-  Call(Connection& on, const HttpRequest& from, instance::Instance& with, instance::Job job)
-      : connection(on), request(from), instance(with), session(with, on.io(), std::move(job), &on.context().metrics) {
+  Call(Connection& on, const HttpRequest& from, instance::Instance& with, GenerationRequest asked)
+      : connection(on),
+        request(from),
+        instance(with),
+        session(with, on.io(), std::move(asked.job), &on.context().metrics),
+        format(std::move(asked.format)) {
     connection.io().add_waiter(session.key(), connection.event());
     connection.context().n_generations.fetch_add(1);
   }
@@ -73,40 +59,9 @@ struct Call {
   Metrics& metrics() { return connection.context().metrics; }
 };
 
-// Takes the body out of the request. Thread: IO or a text worker.
-Result<instance::Job> read_job(const ServerContext& context, const instance::Instance& instance, HttpRequest& request,
-                               RouteId route) {
-  instance::Job job;
-  job.arrival = instance.clock().now();
-  job.body_bytes = request.body.size();
-  Json body = TRY(parse_body(std::exchange(request.body, {}), context.options.limits));
-  api::ParseContext parse = parse_context(context, instance);
-  if (route == RouteId::kChat) {
-    job.body = TRY(api::parse_chat(body, parse));
-  } else {
-    job.body = TRY(api::parse_completion(body, parse));
-  }
-  const std::string* id = request.header("x-request-id");
-  if (id != nullptr && is_visible_id(*id)) job.params().caller.request_id = *id;
-  TRY(apply_timeout_header(request, context.options.limits, job.params().caller));
-  return job;
-}
-
-// read_job() where it delays nobody.
-asio::awaitable<Result<instance::Job>> read_job_aside(Connection& connection, instance::Instance& instance,
-                                                      HttpRequest& request, RouteId route) {
-  const ServerContext& context = connection.context();
-  if (request.body.size() < kInlineBodyBytes) co_return read_job(context, instance, request, route);
-  Result<instance::Job> job = Error{};
-  Result<void> done = co_await run_on_text_worker(connection, instance, request.body.size(),
-                                                  [&] { job = read_job(context, instance, request, route); });
-  if (!done.ok()) co_return done.take_error();
-  co_return job;
-}
-
 void fill_head(Call& call) {
   ServerContext& context = call.connection.context();
-  std::string prefix = call.session.job().is_chat() ? "chatcmpl-" : "cmpl-";
+  std::string prefix(call.format->id_prefix());
   const std::string& wanted = call.params().caller.request_id;
   call.head.id = wanted.empty() ? api::make_reply_id(prefix, random_word(), random_word()) : prefix + wanted;
   call.head.created = static_cast<int64_t>(std::time(nullptr));
@@ -155,7 +110,7 @@ void reply_whole(Call& call, std::vector<api::ChoiceOutput>& choices) {
                         .choices = choices,
                         .usage = call.session.usage(),
                         .timings = call.connection.context().options.timings ? &timings : nullptr};
-  HttpReply reply = json_reply(call.session.job().is_chat() ? api::chat_reply(parts) : api::completion_reply(parts));
+  HttpReply reply = json_reply(call.format->whole(parts));
   reply.headers = call.headers;
   call.connection.send_reply(call.request, std::move(reply));
 }
@@ -192,10 +147,7 @@ class Stream {
   explicit Stream(Call& call)
       : call_(call),
         options_(call.connection.context().options),
-        writer_(call.session, call.head,
-                {.error_style = options_.error_style,
-                 .force_include_usage = options_.force_include_usage,
-                 .timings = options_.timings}),
+        writer_(call.session, call.head, *call.format),
         head_deadline_(steady_clock::now() + milliseconds(options_.sse_header_delay_ms)),
         last_bytes_(steady_clock::now()) {
     call_.metrics().add(MetricId::kStreamsOpen, 1);
@@ -282,7 +234,7 @@ std::string Stream::take_head() {
   head_sent_ = true;
   Headers headers = call_.headers;
   add_stream_headers(headers);
-  return call_.connection.begin_open_ended(call_.request, kEventStream, headers);
+  return call_.connection.begin_open_ended(call_.request, call_.format->stream_type(), headers);
 }
 
 // What is buffered leaves as one chunk, once the previous one has left.
@@ -360,20 +312,20 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     co_return;
   }
   instance::Instance& instance = **usable;
-  Result<instance::Job> job = co_await read_job_aside(connection, instance, request, route);
-  if (!job.ok() && job.error().code == ErrorCode::kCancelled) {
+  Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route);
+  if (!asked.ok() && asked.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();
     co_return;
   }
-  if (!job.ok()) {
-    connection.send_reply(request, context.error_reply({job.error()}));
+  if (!asked.ok()) {
+    connection.send_reply(request, context.error_reply({asked.error()}));
     co_return;
   }
   instance::Tenant tenant = instance.tenants().intern(tenant_name(context.options, request, who));
-  job->tenant = tenant.id;
-  job->tenant_weight = tenant.weight;
-  bool stream = job->params().stream.stream;
-  Call call(connection, request, instance, std::move(job).value());
+  asked->job.tenant = tenant.id;
+  asked->job.tenant_weight = tenant.weight;
+  bool stream = asked->job.params().stream.stream;
+  Call call(connection, request, instance, std::move(asked).value());
   fill_head(call);
   call.session.start();
   if (stream) {

@@ -45,7 +45,6 @@ std::string open_ended_head(std::string_view content_type, const Headers& header
 void append_chunk(std::string& out, std::string_view bytes, bool last, bool http_1_1);
 // Headers of a stream of events.
 void add_stream_headers(Headers& headers);
-constexpr std::string_view kEventStream = "text/event-stream; charset=utf-8";
 
 HttpReply json_reply(std::string body);
 HttpReply text_reply(int status, std::string body);

@@ -4,86 +4,63 @@
 
 namespace millrace::server {
 
-StreamWriter::StreamWriter(const instance::Session& session, const api::ReplyHead& head, StreamOptions options)
+StreamWriter::StreamWriter(const instance::Session& session, const api::ReplyHead& head, api::ReplyFormat& format)
     : session_(&session),
-      params_(&session.job().params()),
-      options_(options),
-      kind_(session.job().is_chat() ? api::ReplyKind::kChat : api::ReplyKind::kCompletion),
-      chunks_(kind_, head, session.job().params()) {}
+      format_(&format),
+      view_{.head = head, .params = session.job().params(), .prompts = {}, .n_choices = 0, .usage = {}} {}
 
-const api::Usage* StreamWriter::running_usage(const instance::ChoiceDelta& delta) {
-  running_ = session_->usage();
-  running_.completion_tokens = 0;
-  n_output_[delta.choice] = delta.n_output;
-  for (uint32_t n : n_output_) running_.completion_tokens += n;
-  return &running_;
-}
-
+// The prompts and their number are known once the first token is.
 void StreamWriter::begin() {
   started_ = true;
-  uint32_t n_choices = session_->n_choices();
-  n_output_.assign(n_choices, 0);
-  begun_.assign(n_choices, false);
-  const auto& prompts = session_->prompts();
-  if (kind_ == api::ReplyKind::kChat) {
-    running_ = session_->usage();
-    running_.completion_tokens = 0;
-    chunks_.append_roles(events_, n_choices, prompts.empty() ? nullptr : &prompts.front(), &running_);
-    return;
-  }
-  if (!params_->output.return_token_ids) return;
-  for (uint32_t i = 0; i < n_choices; ++i) chunks_.attach_prompt(i, prompts[session_->prompt_of_choice(i)]);
+  view_.prompts = session_->prompts();
+  view_.n_choices = session_->n_choices();
+  n_output_.assign(view_.n_choices, 0);
+  view_.usage = session_->usage();
+  view_.usage.completion_tokens = 0;
+  format_->begin(events_, view_);
 }
 
-// With echo, the prompt comes first.
-void StreamWriter::begin_choice(uint32_t choice) {
-  begun_[choice] = true;
-  if (!params_->output.echo) return;
-  const api::PromptOutput& prompt = session_->prompts()[session_->prompt_of_choice(choice)];
-  api::Delta delta;
-  delta.text = prompt.text;
-  if (params_->sampling.n_logprobs >= 0) delta.logprobs = prompt.logprobs;
-  delta.running = &running_;
-  chunks_.append_delta(events_, choice, delta);
+// The usage of what is written, which may be behind what the session has.
+void StreamWriter::count(const instance::ChoiceDelta& delta) {
+  n_tokens_ += static_cast<uint32_t>(delta.token_ids.size());
+  n_output_[delta.choice] = delta.n_output;
+  view_.usage = session_->usage();
+  view_.usage.completion_tokens = 0;
+  for (uint32_t n : n_output_) view_.usage.completion_tokens += n;
 }
 
 void StreamWriter::write(const std::vector<instance::ChoiceDelta>& deltas) {
-  for (const instance::ChoiceDelta& from : deltas) {
+  for (const instance::ChoiceDelta& delta : deltas) {
     if (!started_) begin();
-    const api::Usage* running = running_usage(from);
-    if (!begun_[from.choice]) begin_choice(from.choice);
-    if (!from.text.empty() || !from.token_ids.empty()) {
-      api::Delta delta;
-      delta.text = from.text;
-      delta.logprobs = from.logprobs;
-      delta.token_ids = from.token_ids;
-      delta.running = running;
-      // Tokens without text (the end token) matter only to those who asked for ids or logprobs.
-      bool shown = !from.text.empty() || !from.logprobs.empty() || params_->output.return_token_ids;
-      if (shown) chunks_.append_delta(events_, from.choice, delta);
-      n_tokens_ += static_cast<uint32_t>(from.token_ids.size());
+    count(delta);
+    api::Piece piece{.choice = delta.choice,
+                     .text = delta.text,
+                     .logprobs = delta.logprobs,
+                     .token_ids = delta.token_ids,
+                     .n_output = delta.n_output};
+    if (delta.finish) {
+      piece.finish = &*delta.finish;
+      piece.timings = &delta.timings;
     }
-    if (from.finish) {
-      chunks_.append_finish(events_, from.choice, *from.finish, options_.timings ? &from.timings : nullptr, running);
-    }
+    format_->piece(events_, view_, piece);
   }
 }
 
 void StreamWriter::finish() {
   if (ended_) return;
   ended_ = true;
-  if (params_->stream.include_usage || options_.force_include_usage) chunks_.append_usage(events_, session_->usage());
-  events_ += api::kDoneEvent;
+  if (!started_) begin();
+  view_.usage = session_->usage();
+  format_->end(events_, view_);
 }
 
 void StreamWriter::fail(const api::ApiError& error) {
   if (ended_) return;
   ended_ = true;
-  events_ += api::error_event(error, options_.error_style);
-  events_ += api::kDoneEvent;
+  format_->fail(events_, error);
 }
 
-void StreamWriter::keep_alive() { events_ += api::kKeepAliveEvent; }
+void StreamWriter::keep_alive() { events_ += format_->keep_alive(); }
 
 std::string StreamWriter::take() {
   n_tokens_ = 0;

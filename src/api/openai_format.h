@@ -1,0 +1,13 @@
+// The answers of /v1/chat/completions and /v1/completions: whole replies by output.h, streams by ChunkWriter.
+// Thread: one at a time per request.
+#pragma once
+
+#include <memory>
+
+#include "api/reply_format.h"
+
+namespace millrace::api {
+
+std::unique_ptr<ReplyFormat> make_openai_format(ReplyKind kind, const FormatOptions& options);
+
+}  // namespace millrace::api
