@@ -19,7 +19,7 @@ constexpr std::string_view kNoConstraint = "structured output is not supported y
 constexpr std::string_view kNoDrafts = "speculative decoding is not supported yet";
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
 constexpr std::string_view kNoTls = "TLS is not supported; put a proxy in front";
-constexpr std::string_view kNoPage = "there is no web page";
+constexpr std::string_view kNoPage = "the web page is built in; --no-ui turns it off";
 constexpr std::string_view kTextOnly = "models generate text from text only";
 constexpr std::string_view kNoTraces = "traces are not exported";
 constexpr std::string_view kNoRouter = "one process serves one model";
@@ -66,8 +66,6 @@ constexpr ForeignFlag kFlags[] = {
     harmless("--metrics"),
     harmless("--slots"),
     harmless("--no-slots"),
-    harmless("--no-webui"),
-    harmless("--no-ui"),
     harmless("--master-addr", Value::kOne),
     harmless("--master-port", Value::kOne),
     refused("--seed,-s", "give a seed with each request", Value::kOne, "0|-1"),

@@ -41,6 +41,7 @@ struct ServeFlags {
   bool trust_template = false;
   bool force_include_usage = false;
   bool timings = true;
+  bool ui = true;
   double temperature = -1;  // these four: defaults of requests; -1: the model's
   double top_p = -1;
   double min_p = -1;
@@ -72,6 +73,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
   set.add("--timings", &f.timings, "timings in replies");
+  set.add("--ui,--webui", &f.ui, "the web page at /");
   set.add("--temperature,--temp", &f.temperature, "default of requests; -1 = the model's", {-1, 100});
   set.add("--top-p", &f.top_p, "default of requests; -1 = the model's", {-1, 1});
   set.add("--min-p", &f.min_p, "default of requests; -1 = the model's", {-1, 1});
@@ -136,6 +138,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.strict_fields = f.strict_fields;
   out.trust_request_chat_template = f.trust_template;
   out.force_include_usage = f.force_include_usage;
+  out.ui = f.ui;
   out.timings = f.timings;
   size_t i = 0;
   for (const Limit& row : limit_table()) {

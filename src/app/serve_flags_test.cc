@@ -101,6 +101,8 @@ constexpr Row kTaken[] = {
     {"--cors-origins", "*"},
     {"--error-style", "vllm"},
     {"--no-timings", nullptr},
+    {"--no-ui", nullptr},
+    {"--no-webui", nullptr},
     {"--enable-force-include-usage", nullptr},
     {"--sse-header-delay-ms", "10"},
     {"--sse-keep-alive-interval", "10"},

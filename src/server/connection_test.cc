@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "server/page.h"
 #include "server/routes.h"
 #include "tests/support/server_fixture.h"
 
@@ -404,6 +405,25 @@ TEST(Connection, RequestIdsAreEchoedOnlyWhenVisible) {
   EXPECT_EQ(client.get("/version", "X-Request-Id: abc-1\r\n").header("X-Request-Id"), "abc-1");
   EXPECT_FALSE(client.get("/version", "X-Request-Id: a b\r\n").header("X-Request-Id"));
   EXPECT_FALSE(client.get("/version", "X-Request-Id: " + std::string(129, 'a') + "\r\n").header("X-Request-Id"));
+}
+
+TEST(Connection, BrowsersGetThePage) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto page = client.get("/", "Accept: text/html,*/*;q=0.8\r\n");
+  EXPECT_EQ(page.header("Content-Type"), "text/html; charset=utf-8");
+  EXPECT_EQ(page.body, page_html());
+  EXPECT_EQ(page.header("Content-Security-Policy"), page_policy());
+  EXPECT_EQ(client.get("/index.html").body, page_html());
+  EXPECT_LT(page_html().size(), 60'000u);
+  // one file: nothing is loaded from elsewhere, and no script runs but the one the policy names
+  EXPECT_EQ(page_html().find("src="), std::string_view::npos);
+  EXPECT_EQ(page_policy().find("unsafe"), std::string_view::npos);
+  ServerOptions options;
+  options.ui = false;
+  TestServer plain(options);
+  HttpClient other(plain.port());
+  EXPECT_EQ(other.get("/", "Accept: text/html\r\n").header("Content-Type"), "text/plain; charset=utf-8");
 }
 
 TEST(Connection, PlainRoutes) {

@@ -6,3 +6,11 @@ target_compile_definitions(${FOLDER_TARGET} ${FOLDER_KIND}
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
 # g++ 12 sees through the frame allocation of asio coroutines and misjudges it.
 target_compile_options(${FOLDER_TARGET} ${FOLDER_KIND} $<$<CXX_COMPILER_ID:GNU>:-Wno-mismatched-new-delete>)
+# The web page as C++.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+file(GLOB page_sources CONFIGURE_DEPENDS ${dir}/page/*)
+set(page_code ${CMAKE_CURRENT_BINARY_DIR}/page.cc)
+add_custom_command(OUTPUT ${page_code}
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tools/build/page.py ${dir}/page ${page_code}
+  DEPENDS ${CMAKE_SOURCE_DIR}/tools/build/page.py ${page_sources} VERBATIM)
+target_sources(${FOLDER_TARGET} PRIVATE ${page_code})

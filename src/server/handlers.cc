@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/macros.h"
 #include "server/health.h"
+#include "server/page.h"
 
 namespace millrace::server {
 namespace {
@@ -66,6 +67,24 @@ Result<std::string> version_body(ServerContext& context) {
 
 Result<std::string> load_body(ServerContext& context) {
   return fmt::format("{{\"server_load\":{}}}", context.n_generations.load());
+}
+
+// The page for browsers, a line of text for everybody else.
+HttpReply root_reply(ServerContext& context, const HttpRequest& request) {
+  const std::string* accept = request.header("accept");
+  const bool browser = accept != nullptr && accept->find("text/html") != std::string::npos;
+  if (!context.options.ui || (!browser && request.path == context.options.root_path + "/")) {
+    return text_reply(
+        200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
+  }
+  HttpReply reply = text_reply(200, std::string(page_html()));
+  reply.content_type = "text/html; charset=utf-8";
+  reply.headers = {{"Content-Security-Policy", std::string(page_policy())},
+                   {"X-Content-Type-Options", "nosniff"},
+                   {"Referrer-Policy", "no-referrer"},
+                   {"Cache-Control", "no-cache"},
+                   {"Vary", "Accept"}};
+  return reply;
 }
 
 HttpReply metrics_reply(ServerContext& context) {
@@ -187,8 +206,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
       return context.error_reply(
           {Error{ErrorCode::kUnsupportedParameter, "embeddings are not supported by this server", "input"}});
     case RouteId::kRoot:
-      return text_reply(
-          200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
+      return root_reply(context, request);
     case RouteId::kChat:
     case RouteId::kCompletions:
     case RouteId::kTokenize:

@@ -32,6 +32,7 @@ constexpr Route kRoutes[] = {
     {.path = "/tokenizer_info", .id = RouteId::kTokenizerInfo},
     {.path = "/reset_prefix_cache", .id = RouteId::kResetPrefixCache, .methods = kPost, .auth = AuthClass::kAdmin},
     {.path = "/", .id = RouteId::kRoot, .auth = kOpen},
+    {.path = "/index.html", .id = RouteId::kRoot, .auth = kOpen},
 };
 
 }  // namespace

@@ -32,6 +32,7 @@ struct ServerOptions {
   bool trust_request_chat_template = false;
   bool force_include_usage = false;
   bool timings = true;
+  bool ui = true;  // the web page at /
 };
 
 }  // namespace millrace::server

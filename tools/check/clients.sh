@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Foreign benchmark clients, unmodified, against a running server: ./check --clients. Each must run to its end.
+# Foreign benchmark clients, unmodified, and the web page in Chromium, against a running server: ./check --clients.
+# Each must run to its end.
 # Needs the network once for the packages; nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -9,3 +10,7 @@ python3 tools/setup/fetch_models.py
 build/release/millrace convert "$model" build/check/tokenizer --tokenizer-only
 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
   python3 tools/check/run_benchy.py .venv/clients/bin/llama-benchy build/check/tokenizer
+
+[ -x .venv/page/bin/python ] || { python3 -m venv .venv/page && .venv/page/bin/pip install -q selenium==4.51.0; }
+python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --api-key page-key -- \
+  .venv/page/bin/python tests/web/page_test.py
