@@ -50,7 +50,7 @@ TEST(Auth, EveryRouteWithEveryKindOfKey) {
         << route.path;
     EXPECT_EQ(verdict(keys, admin, route.auth), Verdict()) << route.path;
   }
-  EXPECT_EQ(n_open, 12);  // the allow-list: 8 probes, /metrics, /load, /version, /
+  EXPECT_EQ(n_open, 13);  // the allow-list: 8 probes, /metrics, /load, /version, /
 }
 
 TEST(Auth, WhereAKeyMayStand) {
