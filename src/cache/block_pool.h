@@ -49,6 +49,7 @@ class BlockPool {
   uint32_t size() const { return n_blocks_; }
   const PoolCounts& counts() const { return counts_; }
   const Block& block(BlockId id) const { return blocks_[id]; }
+  uint64_t retired_step() const { return retired_step_; }
   // Blocks that take() gives, or gives after evictions.
   uint32_t available() const { return counts_.free + counts_.cooling + counts_.cached; }
 

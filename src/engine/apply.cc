@@ -22,12 +22,21 @@ bool Engine::State::apply(Tick now) {
 
 bool Engine::State::turn_tiers(Tick now) {
   loaded.clear();
-  bool busy = tiers->turn(in_flight.empty(), loaded);
-  for (flow::RequestId id : loaded) {
-    Request* request = find(id);
-    if (request != nullptr && request->load_until != 0) open_sequence(*request, now);
+  bool busy = tiers->turn(now, row_time, in_flight.empty(), loaded);
+  for (const LoadWaiter& waiter : loaded) {
+    Request* request = find(waiter.request);
+    CHECK(request != nullptr, "request {} ended and still waits for a load", waiter.request);
+    if (waiter.seq == sched::kNoSeq) {
+      open_sequence(*request, now);
+    } else {
+      seqs.set_load_until(seqs.at(waiter.seq), 0);
+    }
   }
   return busy;
+}
+
+void Engine::State::note_timer(Tick at) {
+  if (at != 0 && (next_timer == 0 || at < next_timer)) next_timer = at;
 }
 
 void Engine::State::handle(Message& message, Tick now) {
@@ -79,17 +88,15 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
   bool is_new = requests.emplace(id, std::move(owned)).second;
   CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
   in_order.push_back(&request);
-  request.load_until = tiers == nullptr ? 0 : tiers->begin_load(request.ask, now, row_time);
+  request.load_until = tiers == nullptr ? 0 : tiers->begin_load(request.ask);
   if (request.load_until == 0) open_sequence(request, now);
-  if (request.load_until != 0 && (next_timer == 0 || request.load_until < next_timer)) next_timer = request.load_until;
-  if (request.ask.deadline != 0 && (next_timer == 0 || request.ask.deadline < next_timer)) {
-    next_timer = request.ask.deadline;
-  }
+  note_timer(request.load_until);
+  note_timer(request.ask.deadline);
 }
 
 // Fork 0 takes its place in the list.
 void Engine::State::open_sequence(Request& request, Tick now) {
-  if (std::exchange(request.load_until, 0) != 0) tiers->forget(request.ask.id);
+  if (std::exchange(request.load_until, 0) != 0) tiers->forget({.request = request.ask.id});
   sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
   seq.lagged = request.parked_until != 0;
   seqs.set_parked(seq, seq.lagged);
@@ -117,7 +124,7 @@ void Engine::State::park(Request& request, Tick now) {
   if (request.parked_until != 0) return;
   request.parked_until = now + options.park_limit;
   ++n_parked_requests;
-  if (next_timer == 0 || request.parked_until < next_timer) next_timer = request.parked_until;
+  note_timer(request.parked_until);
   for (const Fork& fork : request.forks) {
     if (fork.seq == sched::kNoSeq) continue;
     seqs.at(fork.seq).lagged = true;
@@ -154,6 +161,13 @@ bool Engine::State::run_timers(Tick now) {
     } else if (request->load_until != 0 && now >= request->load_until) {
       open_sequence(*request, now);
     }
+    for (const Fork& fork : request->forks) {
+      if (fork.seq == sched::kNoSeq) continue;
+      sched::Seq& seq = seqs.at(fork.seq);
+      if (seq.load_until == 0 || now < seq.load_until) continue;
+      tiers->forget({.request = request->ask.id, .seq = seq.id});
+      seqs.set_load_until(seq, 0);
+    }
   }
   find_next_timer();
   return true;
@@ -163,8 +177,9 @@ void Engine::State::find_next_timer() {
   next_timer = cache.next_lease_expiry();
   for (const Request* request : in_order) {
     if (request->n_ended == request->forks.size()) continue;
-    for (Tick at : {request->ask.deadline, request->parked_until, request->load_until}) {
-      if (at != 0 && (next_timer == 0 || at < next_timer)) next_timer = at;
+    for (Tick at : {request->ask.deadline, request->parked_until, request->load_until}) note_timer(at);
+    for (const Fork& fork : request->forks) {
+      if (fork.seq != sched::kNoSeq) note_timer(seqs.at(fork.seq).load_until);
     }
   }
 }

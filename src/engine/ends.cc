@@ -39,11 +39,12 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     if (event.finish != flow::FinishReason::kError) keep_prefix(request, seq, now);
     bool by_itself = event.finish != flow::FinishReason::kCancelled && event.finish != flow::FinishReason::kError;
     if (by_itself) scheduler.note_output(event.n_output);
+    if (seq.load_until != 0) tiers->forget({.request = request.ask.id, .seq = seq.id});
     seqs.end(seq);
     cache.release(seq.kv);
     destroy_if_idle(seq);
   } else if (fork_index == 0 && std::exchange(request.load_until, 0) != 0) {
-    tiers->forget(request.ask.id);
+    tiers->forget({.request = request.ask.id});
     any_done = true;
   }
   ++totals.n_finished[static_cast<size_t>(event.finish)];
@@ -65,7 +66,7 @@ void Engine::State::keep_prefix(const Request& request, sched::Seq& seq, Tick no
   if (!session) return;
   Tick expires = now + request.ask.session_ttl;
   if (!cache.lease({.session = request.ask.session, .tenant = request.ask.tenant, .expires = expires}, seq.kv)) return;
-  if (next_timer == 0 || expires < next_timer) next_timer = expires;
+  note_timer(expires);
 }
 
 void Engine::State::end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now) {
@@ -139,6 +140,8 @@ void Engine::State::publish_stats() {
     stats.tier_loads = tiers->totals().n_loads;
     stats.tier_failed_loads = tiers->totals().n_failed;
     stats.tier_loaded_tokens = tiers->totals().n_loaded_tokens;
+    stats.swapped_out_blocks = tiers->totals().n_swapped_out;
+    stats.swap_loads = tiers->totals().n_swap_loads;
   }
   stats.n_steps = totals.n_steps;
   stats.n_rows = totals.n_rows;

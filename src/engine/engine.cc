@@ -71,6 +71,7 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
   published.recent.reserve(kRecentSteps);
   if (options.tier == nullptr) return;
   tiers = std::make_unique<Tiers>(cache, *options.tier, options.tier_saves_all);
+  scheduler.set_below(tiers.get());
   options.tier->start([this] { inbox.wake(); });
 }
 
@@ -202,7 +203,9 @@ void Engine::run() {
 bool Engine::State::plan(Tick now) {
   if (in_flight.full()) return false;
   sched::PlanRecord& record = in_flight.next();
-  if (!scheduler.plan(seqs, cache, now, record)) return false;
+  bool planned = scheduler.plan(seqs, cache, now, record);
+  for (sched::SeqId id : seqs.aside()) note_timer(seqs.at(id).load_until);
+  if (!planned) return false;
   for (size_t i = 0; i < record.first_admitted.size(); ++i) {
     sched::Seq& seq = seqs.at(record.first_admitted[i]);
     Request& request = request_of(seq);
@@ -285,6 +288,10 @@ std::string Engine::check_integrity() const {
   for (const sched::Waiter& waiter : s.seqs.fresh()) waiting.push_back(waiter.id);
   for (sched::SeqId id : waiting) {
     if (!empty_handed(id)) return fmt::format("waiting sequence {} holds memory", id);
+    const sched::Seq& seq = s.seqs.at(id);
+    if (seq.load_until != 0 && !s.tiers->waits({.request = seq.request->id, .seq = id})) {
+      return fmt::format("sequence {} waits for a load that is not there", id);
+    }
   }
   for (sched::SeqId id : s.seqs.live()) {
     const sched::Seq& seq = s.seqs.at(id);
@@ -312,7 +319,7 @@ std::string Engine::check_integrity() const {
   for (const Request* request : s.in_order) {
     const Fork& first = request->forks[0];
     bool loading = request->load_until != 0;
-    if (loading && !s.tiers->waits(request->ask.id)) {
+    if (loading && !s.tiers->waits({.request = request->ask.id})) {
       return fmt::format("request {} waits for a load that is not there", request->ask.id);
     }
     if (!first.ended && (first.seq == sched::kNoSeq) != loading) {

@@ -77,6 +77,8 @@ struct EngineStats {
   uint64_t tier_loads = 0;         // loads begun
   uint64_t tier_failed_loads = 0;  // of those, ended with less than was asked for, or too late
   uint64_t tier_loaded_tokens = 0;
+  uint64_t swapped_out_blocks = 0;  // of tokens, copied down as their sequence was preempted
+  uint64_t swap_loads = 0;          // loads that a preempted sequence waited for
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;  // tokens through the model
   uint64_t n_failed_steps = 0;

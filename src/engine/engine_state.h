@@ -107,6 +107,7 @@ struct Engine::State {
   void add_request(flow::GenerateRequest&& ask, Tick now);
   void open_sequence(Request& request, Tick now);
   bool turn_tiers(Tick now);
+  void note_timer(Tick at);
   void park(Request& request, Tick now);
   void resume(Request& request);
   void reset_prefix_cache();
@@ -153,8 +154,8 @@ struct Engine::State {
   std::vector<Request*> in_order;                                          // all requests, by number
   std::vector<Message> messages;                                           // scratch of apply
   std::vector<flow::TokenEvent> events;
-  std::vector<flow::RequestId> loaded;  // scratch of turn_tiers
-  Tick row_time = 0;                    // ns of a step per row, average over steps with a prefill; 0 = not known
+  std::vector<LoadWaiter> loaded;  // scratch of turn_tiers
+  Tick row_time = 0;               // ns of a step per row, average over steps with a prefill; 0 = not known
   Totals totals;
   Published published;
   uint64_t next_number = 1;

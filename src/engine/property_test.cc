@@ -253,6 +253,7 @@ std::string describe(uint64_t seed, const Case& c) {
 TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   constexpr uint64_t kSeeds = 400;
   uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0, n_leased = 0, n_restored = 0;
+  uint64_t n_swapped_out = 0, n_swap_loads = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     Case c = random_case(seed);
     SCOPED_TRACE(describe(seed, c));
@@ -267,6 +268,8 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
     n_evictions += stats.n_evictions;
     n_leased += world.n_leased_at_end();
     n_restored += world.n_restored();
+    n_swapped_out += stats.swapped_out_blocks;
+    n_swap_loads += stats.swap_loads;
   }
   // the traces reach what they are meant to reach
   EXPECT_GT(n_steps, kSeeds * 50);
@@ -276,6 +279,8 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   EXPECT_GT(n_evictions, kSeeds);
   EXPECT_GT(n_leased, kSeeds / 4);
   EXPECT_GT(n_restored, kSeeds * 2);
+  EXPECT_GT(n_swapped_out, kSeeds / 4);
+  EXPECT_GT(n_swap_loads, kSeeds / 8);
 }
 
 TEST(EngineProperty, SameEventsGiveSamePlansWhateverTheHash) {

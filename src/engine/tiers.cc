@@ -20,29 +20,38 @@ constexpr Tick kLoadPatiencePerToken = kSecond / 4096;
 }  // namespace
 
 Tiers::Tiers(cache::KvCache& cache, flow::TierStore& store, bool saves_all)
-    : cache_(cache), store_(store), index_(cache, store.layout()), saves_all_(saves_all) {}
+    : cache_(cache),
+      store_(store),
+      index_(cache, store.layout()),
+      saves_all_(saves_all),
+      ids_(cache.geometry().groups.size()) {}
 
 Tiers::~Tiers() { store_.stop(); }
 
-Tick Tiers::begin_load(const flow::GenerateRequest& request, Tick now, Tick row_time) {
+Tick Tiers::begin_load(const flow::GenerateRequest& request) {
   if (!index_.open_scope(request.scope, request.cache_salt)) return 0;
   if (!request.use_prefix_cache || request.window_tokens > 0 || request.sampling.n_prompt_logprobs >= 0) return 0;
-  cache::TokenView tokens{.prompt = request.prompt, .outputs = {}};
-  cache::TierLoad wish = index_.find(request.scope, tokens, store_.max_load_blocks());
+  return load_for({.scope = request.scope,
+                   .priority = request.retention,
+                   .tokens = {.prompt = request.prompt, .outputs = {}},
+                   .waiter = {.request = request.id}});
+}
+
+Tick Tiers::load_for(const Wish& ask) {
+  cache::TierLoad wish = index_.find(ask.scope, ask.tokens, store_.max_load_blocks());
   if (wish.blocks.empty()) return 0;
   uint32_t block_tokens = cache_.geometry().block_tokens;
-  Tick gain = row_time * (wish.n_prefix_blocks - wish.n_device_blocks) * block_tokens;
-  if (row_time > 0 && store_.load_time(wish.n_loads) >= gain) return 0;
-  Tick patience = kLoadPatience + kLoadPatiencePerToken * wish.n_prefix_blocks * block_tokens;
+  Tick gain = row_time_ * (wish.n_prefix_blocks - wish.n_device_blocks) * block_tokens;
+  if (row_time_ > 0 && store_.load_time(wish.n_loads) >= gain) return 0;
+  std::vector<TokenId> tokens(size_t{wish.n_prefix_blocks} * block_tokens);
+  std::span<const TokenId> prefix = ask.tokens.slice(0, tokens);
+  if (prefix.data() != tokens.data()) std::ranges::copy(prefix, tokens.begin());
+  Tick until = now_ + kLoadPatience + kLoadPatiencePerToken * static_cast<Tick>(tokens.size());
   for (Load& load : loads_) {
-    size_t shared = std::min(load.tokens.size(), size_t{wish.n_prefix_blocks} * block_tokens);
-    if (load.kv.scope != request.scope || load.wanted.size() < wish.n_prefix_blocks) continue;
-    if (!std::equal(request.prompt.begin(), request.prompt.begin() + static_cast<std::ptrdiff_t>(shared),
-                    load.tokens.begin())) {
-      continue;
-    }
-    load.waiting.push_back(request.id);
-    return now + patience;
+    if (load.kv.scope != ask.scope || load.wanted.size() < wish.n_prefix_blocks) continue;
+    if (!std::equal(tokens.begin(), tokens.end(), load.tokens.begin())) continue;
+    load.waiting.push_back(ask.waiter);
+    return until;
   }
   Load load;
   load.wanted.assign(wish.n_prefix_blocks, 0);
@@ -50,22 +59,23 @@ Tick Tiers::begin_load(const flow::GenerateRequest& request, Tick now, Tick row_
   load.id = store_.load(std::move(wish.blocks));
   if (load.id == 0) return 0;
   ++totals_.n_loads;
-  size_t n_tokens = size_t{wish.n_prefix_blocks} * block_tokens;
-  load.tokens.assign(request.prompt.begin(), request.prompt.begin() + static_cast<std::ptrdiff_t>(n_tokens));
+  load.tokens = std::move(tokens);
   load.indices = std::move(wish.indices);
   load.n_device_blocks = wish.n_device_blocks;
-  load.kv.scope = request.scope;
-  load.kv.priority = request.retention;
-  load.waiting.push_back(request.id);
+  load.kv.scope = ask.scope;
+  load.kv.priority = ask.priority;
+  load.waiting.push_back(ask.waiter);
   loads_.push_back(std::move(load));
-  return now + patience;
+  return until;
 }
 
-void Tiers::forget(flow::RequestId request) {
-  for (Load& load : loads_) std::erase(load.waiting, request);
+void Tiers::forget(const LoadWaiter& waiter) {
+  for (Load& load : loads_) std::erase(load.waiting, waiter);
 }
 
-bool Tiers::turn(bool idle, std::vector<flow::RequestId>& ready) {
+bool Tiers::turn(Tick now, Tick row_time, bool idle, std::vector<LoadWaiter>& ready) {
+  now_ = now;
+  row_time_ = row_time;
   events_.clear();
   store_.poll(events_);
   bool busy = !events_.empty();
@@ -117,7 +127,7 @@ bool Tiers::restore_some(Load& load) {
   return more;
 }
 
-void Tiers::finish(size_t index, std::vector<flow::RequestId>& ready) {
+void Tiers::finish(size_t index, std::vector<LoadWaiter>& ready) {
   Load& load = loads_[index];
   uint32_t n_new = load.kv.n_published - std::min(load.kv.n_published, load.n_device_blocks);
   totals_.n_loaded_tokens += uint64_t{n_new} * cache_.geometry().block_tokens;
@@ -172,40 +182,85 @@ bool Tiers::save_some() {
   note_oldest();
   uint64_t bytes = 0;
   bool busy = false;
-  std::vector<flow::BlockId> ids(cache_.geometry().groups.size());
   while (!saves_.empty() && bytes < kBytesPerTurn) {
     auto [node, serial] = saves_.front();
     const cache::PrefixTrie& trie = cache_.trie();
     bool alive = trie.node(node).used && trie.node(node).serial == serial;
     uint32_t groups = alive ? device_groups(node) : 0;
     flow::TierName name = groups == 0 ? flow::TierName{} : index_.name_of(node);
-    if (groups == 0 || (groups & ~index_.kv_groups(name)) == 0) {
-      saves_.pop_front();
-      continue;
+    if (groups != 0 && (groups & ~index_.kv_groups(name)) != 0) {
+      if (!copy_down(node, groups, name)) return busy;  // later
+      bytes += cache_.geometry().block_bytes * static_cast<uint64_t>(std::popcount(groups));
+      busy = true;
     }
-    cache::NodeId parent = trie.node(node).parent;
-    auto tokens = trie.tokens(node);
-    flow::TierBlock block{.name = name, .parent = {}, .tokens = {tokens.begin(), tokens.end()}, .kv_groups = groups};
-    block.parent = parent == cache::kNoNode ? index_.scope_name(trie.node(node).scope) : index_.name_of(parent);
-    for (uint32_t g = 0; g < ids.size(); ++g) ids[g] = trie.at(node, g);
-    if (!store_.save(block, ids)) return busy;  // later
-    index_.add(name, groups);                   // until the store says otherwise
-    bytes += cache_.geometry().block_bytes * static_cast<uint64_t>(std::popcount(groups));
-    ++totals_.n_saved;
-    busy = true;
     saves_.pop_front();
   }
   return busy;
 }
 
-bool Tiers::waits(flow::RequestId request) const {
-  return std::ranges::any_of(
-      loads_, [request](const Load& load) { return std::ranges::find(load.waiting, request) != load.waiting.end(); });
+// False: the store has no room now.
+bool Tiers::copy_down(cache::NodeId node, uint32_t groups, const flow::TierName& name) {
+  const cache::PrefixTrie& trie = cache_.trie();
+  cache::NodeId parent = trie.node(node).parent;
+  auto tokens = trie.tokens(node);
+  flow::TierBlock block{.name = name, .parent = {}, .tokens = {tokens.begin(), tokens.end()}, .kv_groups = groups};
+  block.parent = parent == cache::kNoNode ? index_.scope_name(trie.node(node).scope) : index_.name_of(parent);
+  for (uint32_t g = 0; g < ids_.size(); ++g) ids_[g] = trie.at(node, g);
+  if (!store_.save(block, ids_)) return false;
+  index_.add(name, groups);  // until the store says otherwise
+  ++totals_.n_saved;
+  return true;
+}
+
+// --- preemption
+
+// A block of the path goes down when this sequence alone holds it: others keep theirs in the pool. What a step in
+// flight still writes does not exist yet.
+void Tiers::swap_out(const sched::Seq& seq) {
+  if (seq.kv.window_tokens > 0 || seq.wants_prompt_logprobs() || !index_.is_open(seq.kv.scope)) return;
+  const cache::PrefixTrie& trie = cache_.trie();
+  const cache::BlockPool& pool = cache_.pool();
+  path_.clear();
+  uint32_t n_blocks = 0;
+  for (cache::NodeId node = seq.kv.tail; node != cache::kNoNode; node = trie.node(node).parent) {
+    uint32_t n_own = 0;
+    for (uint32_t g = 0; g < ids_.size(); ++g) {
+      flow::BlockId id = trie.at(node, g);
+      if (id != cache::kNullBlock && pool.block(id).ref == 1) ++n_own;
+    }
+    if (n_own == 0) break;  // who holds a block holds those before it
+    n_blocks += n_own;
+    path_.push_back(node);
+  }
+  Tick recompute = row_time_ * static_cast<Tick>(path_.size()) * cache_.geometry().block_tokens;
+  if (path_.empty() || (row_time_ > 0 && store_.load_time(n_blocks) >= recompute)) return;
+  for (size_t i = path_.size(); i-- > 0;) {
+    uint32_t groups = device_groups(path_[i]);
+    flow::TierName name = index_.name_of(path_[i]);
+    if ((groups & ~index_.kv_groups(name)) == 0) continue;
+    if (trie.node(path_[i]).step > pool.retired_step() || !copy_down(path_[i], groups, name)) return;
+    ++totals_.n_swapped_out;
+  }
+}
+
+Tick Tiers::swap_in(const sched::Seq& seq) {
+  if (seq.kv.window_tokens > 0 || seq.wants_prompt_logprobs() || !index_.is_open(seq.kv.scope)) return 0;
+  Tick until = load_for({.scope = seq.kv.scope,
+                         .priority = seq.kv.priority,
+                         .tokens = seq.tokens(),
+                         .waiter = {.request = seq.request->id, .seq = seq.id}});
+  if (until != 0) ++totals_.n_swap_loads;
+  return until;
+}
+
+bool Tiers::waits(const LoadWaiter& waiter) const {
+  auto serves = [&](const Load& load) { return std::ranges::find(load.waiting, waiter) != load.waiting.end(); };
+  return std::ranges::any_of(loads_, serves);
 }
 
 uint32_t Tiers::n_waiting() const {
-  size_t n = 0;
-  for (const Load& load : loads_) n += load.waiting.size();
+  std::ptrdiff_t n = 0;
+  for (const Load& load : loads_) n += std::ranges::count(load.waiting, sched::kNoSeq, &LoadWaiter::seq);
   return static_cast<uint32_t>(n);
 }
 

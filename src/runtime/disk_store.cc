@@ -203,8 +203,19 @@ void DiskStore::do_save(Save save) {
   report(std::move(events));
 }
 
+// What waits to be written: a preempted sequence may ask for its blocks sooner than that.
+Result<std::vector<uint8_t>> DiskStore::waiting_record(const flow::TierName& name) const {
+  std::lock_guard lock(mutex_);
+  auto found = std::ranges::find(shared_.saves, name, &Save::name);
+  if (found == shared_.saves.end()) return Error{ErrorCode::kNotFound, "nothing of that name waits", ""};
+  std::vector<uint8_t> record = found->record;
+  seal_record(record);
+  return record;
+}
+
 bool DiskStore::read_block(Load& load, const flow::TierBlock& block) {
-  Result<std::vector<uint8_t>> record = folder_->read(block.name);
+  Result<std::vector<uint8_t>> record = waiting_record(block.name);
+  if (!record.ok()) record = folder_->read(block.name);
   if (!record.ok()) return false;
   Result<uint32_t> groups = check_record(*record, options_.layout, block);
   if (!groups.ok()) {

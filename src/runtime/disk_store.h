@@ -107,6 +107,7 @@ class DiskStore final : public flow::TierStore {
   void work();
   void do_save(Save save);
   void do_load(LoadPtr load);
+  Result<std::vector<uint8_t>> waiting_record(const flow::TierName& name) const;
   bool read_block(Load& load, const flow::TierBlock& block);
   uint64_t load_bytes(const std::vector<flow::TierBlock>& blocks) const;
   void report(std::vector<flow::TierEvent> events);

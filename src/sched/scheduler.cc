@@ -118,6 +118,7 @@ class Scheduler::Run {
   }
 
   void consider_waiting(Seq& seq, size_t place) {
+    if (seq.may_load && sched_.below_ != nullptr && load_first(seq, place)) return;
     bool head = std::exchange(head_, false);
     bool admitted = seq.source != kNoSeq && try_admit(seq, place, share_prompt(seq), head);
     if (!admitted) {
@@ -132,6 +133,19 @@ class Scheduler::Run {
     }
     refused.push_back(seq.id);
     if (seqs_.is_barrier(seq, now_) || ++n_refused_ == kMostRefusals) admit_open_ = false;
+  }
+
+  // A preempted sequence that could start in memory that is free: first what it had is loaded from below the pool.
+  bool load_first(Seq& seq, size_t place) {
+    uint32_t computed = match(seq);
+    bool room = cache_.available() >= cache_.blocks_needed(seq.kv, computed, seq.n_known() - computed) &&
+                may_start(seq, place, computed, head_);
+    cache_.release(seq.kv);
+    if (!room) return false;
+    seq.may_load = false;
+    Tick until = sched_.below_->swap_in(seq);
+    if (until != 0) seqs_.set_load_until(seq, until);
+    return until != 0;
   }
 
   // All of the prompt but its last token, from the first fork; 0 when that has no slot any more, or computes its prompt
@@ -155,13 +169,7 @@ class Scheduler::Run {
   // `computed` tokens are in its table. Leaves the sequence waiting and without blocks when it cannot start.
   bool try_admit(Seq& seq, size_t place, uint32_t computed, bool head) {
     uint32_t n = std::min(seq.n_known() - computed, prefill_left_);
-    AdmitView view{.seqs = seqs_,
-                   .cache = cache_,
-                   .usual_output = sched_.lengths_.mean(),
-                   .n_takeable = takeable_behind(seq, place),
-                   .takeable = sched_.takeable_,
-                   .head = head};
-    if (!sched_.admit_->ok(view, seq, computed) || !find_memory(seq, place, computed, n, head)) {
+    if (!may_start(seq, place, computed, head) || !find_memory(seq, place, computed, n, head)) {
       cache_.release(seq.kv);
       return false;
     }
@@ -169,6 +177,16 @@ class Scheduler::Run {
     commit(seq, computed, n);
     prefill_left_ -= n;
     return true;
+  }
+
+  bool may_start(const Seq& seq, size_t place, uint32_t computed, bool head) {
+    AdmitView view{.seqs = seqs_,
+                   .cache = cache_,
+                   .usual_output = sched_.lengths_.mean(),
+                   .n_takeable = takeable_behind(seq, place),
+                   .takeable = sched_.takeable_,
+                   .head = head};
+    return sched_.admit_->ok(view, seq, computed);
   }
 
   uint32_t takeable_behind(const Seq& asker, size_t place) {
@@ -216,6 +234,7 @@ class Scheduler::Run {
   void take_from(Seq& victim, bool head) {
     flow::SlotId slot = victim.kv.slot;
     std::erase_if(out_.plan.blocks, [slot](const flow::BlockDelta& delta) { return delta.slot == slot; });
+    if (sched_.below_ != nullptr) sched_.below_->swap_out(victim);
     preempt(seqs_, cache_, victim, now_);
     if (!head) ++victim.rank.n_preempted_by_others;
     ++out_.n_preempted;

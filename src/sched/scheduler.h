@@ -13,6 +13,7 @@
 
 #include "cache/kv_cache.h"
 #include "flow/step_plan.h"
+#include "sched/below.h"
 #include "sched/output_lengths.h"
 #include "sched/place_list.h"
 #include "sched/seq_table.h"
@@ -56,6 +57,9 @@ class Scheduler {
   // A sequence ended by itself with so many output tokens.
   void note_output(uint32_t n_tokens) { lengths_.add(n_tokens); }
 
+  // What lies below the pool; nullptr (as at first): nothing. Outlives its use by plan().
+  void set_below(Below* below) { below_ = below; }
+
   PrefillOutlook outlook(const SeqTable& seqs) const;
 
   const CostModel& cost() const { return cost_; }
@@ -74,6 +78,7 @@ class Scheduler {
   Slack slack_;
   uint32_t max_len_;
   uint64_t next_step_ = 1;
+  Below* below_ = nullptr;
   std::vector<SeqId> victims_;   // scratch
   std::vector<SeqId> takeable_;  // scratch
   std::vector<SeqId> refused_;   // scratch

@@ -58,6 +58,7 @@ void SeqTable::admit(Seq& seq, Tick now) {
   CHECK(seq.state == SeqState::kWaiting && !free_slots_.empty(), "sequence {} cannot be admitted", seq.id);
   dequeue(seq);
   seq.state = SeqState::kLive;
+  seq.may_load = false;
   seq.kv.slot = free_slots_.back();
   free_slots_.pop_back();
   slot_used_[seq.kv.slot] = true;
@@ -77,6 +78,7 @@ void SeqTable::preempt(Seq& seq, Tick now) {
   seq.progress.computed = 0;
   ++seq.epoch;
   ++seq.rank.n_preempted;
+  seq.may_load = true;
   seq.rank.waiting_since = now;
   enqueue(seq);
 }
@@ -89,6 +91,7 @@ void SeqTable::end(Seq& seq) {
     dequeue(seq);
   }
   if (seq.parked) --n_parked_;
+  seq.load_until = 0;
   seq.state = SeqState::kDraining;
 }
 
@@ -108,6 +111,13 @@ void SeqTable::set_parked(Seq& seq, bool parked) {
   if (waits) enqueue(seq);
   if (seq.state == SeqState::kDraining) return;
   parked ? ++n_parked_ : --n_parked_;
+}
+
+void SeqTable::set_load_until(Seq& seq, Tick until) {
+  CHECK(seq.state == SeqState::kWaiting, "sequence {} does not wait", seq.id);
+  dequeue(seq);
+  seq.load_until = until;
+  enqueue(seq);
 }
 
 void SeqTable::bypass(Seq& seq) {
@@ -136,7 +146,7 @@ void SeqTable::take_freed_slots(std::vector<flow::SlotId>& out) {
 
 // A waiting sequence into the list it belongs to.
 void SeqTable::enqueue(Seq& seq) {
-  if (seq.parked) {
+  if (stands_aside(seq)) {
     aside_.push_back(seq.id);
   } else if (seq.rank.seniority != 0) {
     resumed_.push_back(seq.id);
@@ -153,7 +163,7 @@ void SeqTable::enqueue(Seq& seq) {
 }
 
 void SeqTable::dequeue(Seq& seq) {
-  if (seq.parked) {
+  if (stands_aside(seq)) {
     drop(aside_, seq.id);
   } else if (seq.rank.seniority != 0) {
     drop(resumed_, seq.id);

@@ -1,6 +1,6 @@
 // Seq: one sequence (one fork of a request) as the scheduler sees it. SeqTable: all of them, the slots, and the lists
 // that they stand in: live, fresh (wait for their first admission), resumed (preempted, wait again), aside (wait,
-// parked).
+// parked or while their blocks are loaded).
 //  1. A sequence holds a slot exactly while it is Live.
 //  2. An ended sequence stays (Draining) until no step in flight names it; then its id may be used again.
 //  3. computed counts planned rows; placeholders counts sampled tokens that are planned and not known yet.
@@ -46,9 +46,10 @@ struct SeqProgress {
 struct Seq {
   SeqId id = kNoSeq;
   SeqState state = SeqState::kUnused;
-  bool parked = false;  // its reader is slow: left out of plans; see SeqTable::set_parked
-  bool lagged = false;  // was parked or rolled back: its neighbours may have grown into its reservation
-  uint16_t epoch = 0;   // counts preemptions
+  bool parked = false;    // its reader is slow: left out of plans; see SeqTable::set_parked
+  bool may_load = false;  // was preempted and has not asked yet for what lies below the pool
+  bool lagged = false;    // was parked or rolled back: its neighbours may have grown into its reservation
+  uint16_t epoch = 0;     // counts preemptions
   uint32_t fork = 0;
   SeqId source = kNoSeq;  // fork 0, while its prompt can be shared
   const flow::GenerateRequest* request = nullptr;
@@ -56,7 +57,8 @@ struct Seq {
   cache::SeqBlocks kv;  // kv.slot is the slot
   cache::PrefixMemo memo;
   TenantIdx tenant = 0;
-  Tick next_due = 0;  // when its next token is due by its target; 0 = no target, or none yet
+  Tick load_until = 0;  // waits aside while its blocks are loaded, at most until then; 0 = does not
+  Tick next_due = 0;    // when its next token is due by its target; 0 = no target, or none yet
   SeqProgress progress;
   SeqRank rank;
 
@@ -105,6 +107,8 @@ class SeqTable {
   void destroy(Seq& seq);
   // A parked sequence is left out of plans; a live one keeps its slot and its blocks.
   void set_parked(Seq& seq, bool parked);
+  // A waiting sequence stands aside until its blocks are loaded; 0: no longer.
+  void set_load_until(Seq& seq, Tick until);
 
   // A plan admitted another one past this waiting sequence.
   void bypass(Seq& seq);
@@ -119,6 +123,7 @@ class SeqTable {
   void enqueue(Seq& seq);
   void dequeue(Seq& seq);
   void leave_slot(Seq& seq);
+  static bool stands_aside(const Seq& seq) { return seq.parked || seq.load_until != 0; }
   Tick barrier_age() const;
 
   uint32_t k_bypass_;

@@ -65,6 +65,8 @@ enum class MetricId : uint8_t {
   kKvDiskLoads,
   kKvDiskFailedLoads,
   kKvDiskTokens,
+  kKvSwappedOut,
+  kKvSwapLoads,
   kDisconnects,
   kSlowReaderCancels,
   kUnknownFields,

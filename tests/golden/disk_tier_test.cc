@@ -126,6 +126,35 @@ TEST_P(DiskTier, SomethingForEveryoneWhenThePoolIsSmall) {
   EXPECT_GE(rig.stats().tier_saved_blocks, 8u);
 }
 
+// Whatever step is the last before its blocks are taken: what went down and comes back is what was there.
+TEST_P(DiskTier, PreemptedAtEachStepAndSwappedItStaysTheSame) {
+  GenerateRequest late = turn(9, {}, 180);
+  late.band = 9;
+  late.sampling.max_tokens = 2;
+  Traces want;
+  for (const GenerateRequest& ask : {first_, late}) {
+    EngineRig alone(machine_, {});
+    want.merge(alone.run({ask}));
+  }
+  RigOptions small{.budget = 64, .order = sched::OrderKind::kPriority};
+  small.n_blocks = machine_.smallest_pool(182, small.budget);
+  uint64_t n_swap_loads = 0, n_preempted = 0;
+  for (uint32_t depth : {1u, 2u}) {
+    small.depth = depth;
+    for (uint64_t step = 2; step < 14; ++step) {
+      testing::TempDir dir;
+      small.disk_folder = dir.path();
+      EngineRig rig(machine_, small);
+      EXPECT_TRUE(rig.run({first_}, &late, step) == want) << "taken at step " << step << ", depth " << depth;
+      n_preempted += rig.stats().n_preemptions;
+      n_swap_loads += rig.stats().swap_loads;
+      EXPECT_EQ(rig.stats().tier_failed_loads, 0u);
+    }
+  }
+  EXPECT_GE(n_preempted, 16u);
+  EXPECT_GE(n_swap_loads, 12u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, DiskTier, ::testing::Values("llama", "gemma3"),
                          [](const auto& info) { return std::string(info.param); });
 
