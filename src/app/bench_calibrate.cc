@@ -12,8 +12,8 @@
 #include "app/model_flags.h"
 #include "base/macros.h"
 #include "instance/calibration.h"
-#include "instance/model_store.h"
 #include "instance/session.h"
+#include "store/model_store.h"
 
 namespace millrace::app {
 namespace {
@@ -73,8 +73,8 @@ Result<int> bench_calibrate_command(std::span<const std::string> args) {
   sched::CostModel cost = model->engine().cost_model();
   if (!cost.known()) return Error{ErrorCode::kUsage, "too few steps were measured: give more --seconds", "--seconds"};
   const instance::InstanceFacts& facts = model->facts();
-  std::string path = instance::calibration_path(instance::ModelStore::default_root(), facts.system_fingerprint,
-                                                facts.isa, facts.n_threads);
+  std::string path = instance::calibration_path(store::ModelStore::default_root(), facts.system_fingerprint, facts.isa,
+                                                facts.n_threads);
   TRY(instance::write_calibration(path, cost));
   fmt::print("{}\n", path);
   print_regime(fmt::format("<= {}", cost.split_rows()), cost.small());

@@ -27,6 +27,10 @@ constexpr Command kCommands[] = {
     {"tokenize", "text to token ids and back", tokenize_command},
     {"convert", "write a tokenizer folder for client tools", convert_command},
     {"pull", "fetch a model into the local store", pull_command},
+    {"list", "the models in the local store", list_command},
+    {"show", "what a model file holds (as inspect)", inspect_command},
+    {"rm", "remove a model from the local store", rm_command},
+    {"cp", "give a model a second name in the local store", cp_command},
     {"version", "version, build and instruction set", version_command},
 };
 

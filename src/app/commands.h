@@ -37,6 +37,9 @@ Result<int> simulate_command(std::span<const std::string> args);
 Result<int> tokenize_command(std::span<const std::string> args);
 Result<int> convert_command(std::span<const std::string> args);
 Result<int> pull_command(std::span<const std::string> args);
+Result<int> list_command(std::span<const std::string> args);
+Result<int> rm_command(std::span<const std::string> args);
+Result<int> cp_command(std::span<const std::string> args);
 Result<int> version_command(std::span<const std::string> args);
 
 }  // namespace millrace::app

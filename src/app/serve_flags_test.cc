@@ -102,6 +102,9 @@ constexpr Row kTaken[] = {
     {"--error-style", "vllm"},
     {"--no-timings", nullptr},
     {"--no-ui", nullptr},
+    {"--hf-endpoint", "x"},
+    {"--hf-token", "x"},
+    {"--offline", nullptr},
     {"--no-webui", nullptr},
     {"--enable-force-include-usage", nullptr},
     {"--sse-header-delay-ms", "10"},
@@ -112,16 +115,10 @@ constexpr Row kTaken[] = {
 
 // Known, and refused with this value.
 constexpr Row kRefused[] = {
-    {"--hf-endpoint", "x"},
     {"--tokenizer", "x"},
-    {"--revision", "x"},
     {"--load-format", "pt"},
     {"--download-dir", "x"},
-    {"--hf-token", "x"},
-    {"-hf", "user/repo"},
-    {"--hf-file", "x"},
     {"--model-url", "x"},
-    {"--offline", nullptr},
     {"--kv-cache-dtype", "fp8"},
     {"-ctk", "q4_0"},
     {"-ctv", "q8_0"},  // K stays bf16

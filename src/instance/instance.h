@@ -29,6 +29,7 @@
 #include "instance/router.h"
 #include "instance/tenants.h"
 #include "instance/text_side.h"
+#include "store/hub.h"
 
 namespace millrace::instance {
 
@@ -81,7 +82,9 @@ using ProgressFn = std::function<bool(const LoadProgress&)>;  // false: give up 
 
 // 0 and empty = from the model, or all that fits.
 struct InstanceOptions {
-  std::string model;                      // reference, see model_store.h
+  std::string model;     // reference, see store/model_store.h
+  std::string hub_file;  // of a hub model: this file
+  store::HubSettings hub;
   std::vector<std::string> served_names;  // empty: the last part of the reference
   std::string chat_template;              // Jinja text that replaces the model's
   uint32_t max_model_len = 0;

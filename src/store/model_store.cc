@@ -1,6 +1,7 @@
-#include "instance/model_store.h"
+#include "store/model_store.h"
 
 #include <fmt/core.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,9 +14,9 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "base/sha256.h"
-#include "instance/wheel.h"
+#include "store/wheel.h"
 
-namespace millrace::instance {
+namespace millrace::store {
 namespace fs = std::filesystem;
 namespace {
 
@@ -63,6 +64,20 @@ Result<void> append_part(const std::string& path, const WheelFile& part, std::FI
                  ""};
   }
   return {};
+}
+
+void fill_size(ModelStore::Entry& entry) {
+  std::error_code error;
+  auto add = [&](const fs::path& path) {
+    struct stat info {};
+    if (::stat(path.c_str(), &info) != 0) return;
+    entry.bytes += static_cast<uint64_t>(info.st_size);
+    entry.modified_s = std::max<int64_t>(entry.modified_s, info.st_mtim.tv_sec);
+  };
+  if (!fs::is_directory(entry.path, error)) return add(entry.path);
+  for (fs::recursive_directory_iterator file(entry.path, error), end; !error && file != end; file.increment(error)) {
+    if (file->is_regular_file(error)) add(file->path());
+  }
 }
 
 // Removes a folder with all it holds when it goes out of scope.
@@ -133,7 +148,7 @@ Result<ModelReference> parse_pypi_reference(std::string_view reference) {
   return out;
 }
 
-ModelStore::ModelStore(std::string root) : root_(std::move(root)) {}
+ModelStore::ModelStore(std::string root, HubSettings hub) : root_(std::move(root)), hub_(root_, std::move(hub)) {}
 
 std::string ModelStore::default_root() {
   if (const char* home = std::getenv("MILLRACE_HOME"); home != nullptr && *home != 0) return home;
@@ -141,15 +156,60 @@ std::string ModelStore::default_root() {
   return std::string(home != nullptr ? home : "/tmp") + "/.millrace";
 }
 
-std::vector<std::string> ModelStore::list() const {
-  std::vector<std::string> names;
+std::vector<ModelStore::Entry> ModelStore::list() const {
+  std::vector<Entry> out;
   std::error_code error;
   for (fs::directory_iterator entry(root_ + "/models", error), end; !error && entry != end; entry.increment(error)) {
     std::string name = entry->path().filename().string();
-    if (is_store_name(name)) names.push_back(name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name);
+    if (is_store_name(name))
+      out.push_back({.name = name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name, .path = entry->path()});
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  for (Hub::Entry& entry : hub_.list()) {
+    out.push_back({.name = entry.reference.text(), .path = std::move(entry.path)});
+  }
+  for (Entry& entry : out) fill_size(entry);
+  std::sort(out.begin(), out.end(), [](const Entry& a, const Entry& b) { return a.name < b.name; });
+  return out;
+}
+
+Result<void> ModelStore::remove(const std::string& name) const {
+  std::string have;
+  for (const Entry& entry : list()) {
+    if (entry.name != name) {
+      have += (have.empty() ? "" : ", ") + quote_for_message(entry.name);
+      continue;
+    }
+    if (is_store_name(name)) {
+      std::error_code error;
+      fs::remove_all(entry.path, error);
+      if (error) return Error{ErrorCode::kIo, fmt::format("{}: {}", quote_for_message(name), error.message()), "MODEL"};
+      return {};
+    }
+    TRY(hub_.remove(TRY(parse_hub_reference(name))));
+    return {};
+  }
+  return Error{
+      ErrorCode::kNotFound,
+      fmt::format("no model {} in the store; there is: {}", quote_for_message(name), have.empty() ? "nothing" : have),
+      "MODEL"};
+}
+
+Result<void> ModelStore::copy(const std::string& path, const std::string& name) const {
+  if (!path.ends_with(".gguf")) return usage(path, "only a .gguf file can be copied into the store");
+  const std::string target = root_ + "/models/" + name + ".gguf";
+  if (!is_store_name(name) || name.find(':') != std::string::npos)
+    return usage(name, "a name in the store is one path part, without a colon");
+  if (file_exists(target)) return usage(name, "the store has a model of this name already");
+  std::error_code error;
+  fs::create_directories(root_ + "/models", error);
+  if (!error) fs::create_hard_link(path, target, error);
+  if (error) {
+    error.clear();
+    fs::copy_file(path, target + ".part", fs::copy_options::overwrite_existing, error);
+    if (!error) fs::rename(target + ".part", target, error);
+  }
+  if (error) return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), ""};
+  return {};
 }
 
 Result<std::string> ModelStore::fetch(const ModelReference& reference, const std::string& target,
@@ -183,7 +243,21 @@ Result<std::string> ModelStore::fetch(const ModelReference& reference, const std
   return target;
 }
 
-Result<std::string> ModelStore::resolve(const std::string& reference, const ProgressFn& progress) const {
+Result<std::string> ModelStore::resolve_hub(const Wanted& wanted, const ProgressFn& progress) const {
+  HubReference reference = TRY(parse_hub_reference(wanted.reference));
+  reference.file = wanted.hub_file;
+  if (!wanted.refresh) {
+    if (auto path = hub_.find(reference)) return *path;
+    if (auto path = find_in_huggingface_cache(reference)) return *path;
+  }
+  return hub_.fetch(reference, [&](uint64_t bytes, uint64_t total) {
+    return !progress ||
+           progress("download", static_cast<double>(bytes) / static_cast<double>(std::max<uint64_t>(total, 1)));
+  });
+}
+
+Result<std::string> ModelStore::resolve(const Wanted& wanted, const ProgressFn& progress) const {
+  const std::string& reference = wanted.reference;
   if (reference.empty()) return Error{ErrorCode::kUsage, "no model given", "MODEL"};
   if (reference.ends_with(".gguf") && file_exists(reference)) return reference;
   if (is_directory(reference) && file_exists(reference + "/config.json")) return reference;
@@ -198,6 +272,7 @@ Result<std::string> ModelStore::resolve(const std::string& reference, const Prog
     for (const KnownModel& known : known_models()) {
       if (known.name == reference) pypi = known.reference;
     }
+    if (pypi.empty() && is_hub_reference(reference)) return resolve_hub(wanted, progress);
     if (pypi.empty()) {
       return Error{ErrorCode::kNotFound,
                    fmt::format("no model {}: not a .gguf file, not a folder with config.json, not a name in the store",
@@ -212,4 +287,4 @@ Result<std::string> ModelStore::resolve(const std::string& reference, const Prog
   return fetch(parsed, target, progress);
 }
 
-}  // namespace millrace::instance
+}  // namespace millrace::store

@@ -1,4 +1,4 @@
-#include "instance/model_store.h"
+#include "store/model_store.h"
 
 #include <gtest/gtest.h>
 
@@ -6,10 +6,10 @@
 
 #include "base/file.h"
 #include "base/sha256.h"
-#include "instance/wheel.h"
+#include "store/wheel.h"
 #include "tests/support/temp_dir.h"
 
-namespace millrace::instance {
+namespace millrace::store {
 namespace {
 
 std::string sha256_hex(std::string_view text) {
@@ -88,17 +88,41 @@ TEST(ModelStore, LocalReferences) {
   touch(dir.path() + "/home/models/mine.gguf");
   touch(dir.path() + "/home/models/smollm2.gguf");
   touch(dir.path() + "/home/models/p==1.gguf");
-  EXPECT_EQ(*store.resolve(dir.path() + "/a.gguf", {}), dir.path() + "/a.gguf");
-  EXPECT_EQ(*store.resolve(dir.path() + "/hf", {}), dir.path() + "/hf");
-  EXPECT_EQ(*store.resolve("mine", {}), dir.path() + "/home/models/mine.gguf");
-  EXPECT_EQ(*store.resolve("smollm2", {}), dir.path() + "/home/models/smollm2.gguf");  // stored: no network
-  EXPECT_EQ(*store.resolve("pypi:p==1", {}), dir.path() + "/home/models/p==1.gguf");
-  EXPECT_EQ(store.list(), (std::vector<std::string>{"mine", "p==1", "smollm2"}));
-  for (const char* missing : {"nothing", "../a", "no/such.gguf", ".hidden"}) {
-    EXPECT_EQ(store.resolve(missing, {}).error().code, ErrorCode::kNotFound) << missing;
+  EXPECT_EQ(*store.resolve({.reference = dir.path() + "/a.gguf"}, {}), dir.path() + "/a.gguf");
+  EXPECT_EQ(*store.resolve({.reference = dir.path() + "/hf"}, {}), dir.path() + "/hf");
+  EXPECT_EQ(*store.resolve({.reference = "mine"}, {}), dir.path() + "/home/models/mine.gguf");
+  EXPECT_EQ(*store.resolve({.reference = "smollm2"}, {}),
+            dir.path() + "/home/models/smollm2.gguf");  // stored: no network
+  EXPECT_EQ(*store.resolve({.reference = "pypi:p==1"}, {}), dir.path() + "/home/models/p==1.gguf");
+  std::vector<std::string> names;
+  for (const ModelStore::Entry& entry : store.list()) {
+    names.push_back(entry.name);
+    EXPECT_EQ(entry.bytes, 1u);
+    EXPECT_GT(entry.modified_s, 0);
   }
-  EXPECT_EQ(store.resolve("", {}).error().code, ErrorCode::kUsage);
+  EXPECT_EQ(names, (std::vector<std::string>{"mine", "p==1", "smollm2"}));
+  for (const char* missing : {"nothing", "../a", "no/such.gguf", ".hidden"}) {
+    EXPECT_EQ(store.resolve({.reference = missing}, {}).error().code, ErrorCode::kNotFound) << missing;
+  }
+  EXPECT_EQ(store.resolve({.reference = ""}, {}).error().code, ErrorCode::kUsage);
+}
+
+TEST(ModelStore, CopyAndRemove) {
+  testing::TempDir dir;
+  ModelStore store(dir.path() + "/home");
+  const std::string path = dir.write("a.gguf", "weights");
+  ASSERT_TRUE(store.copy(path, "mine").ok());
+  EXPECT_EQ(store.copy(path, "mine").error().code, ErrorCode::kUsage);
+  for (const char* bad : {"", ".x", "a/b", "a:b"})
+    EXPECT_EQ(store.copy(path, bad).error().code, ErrorCode::kUsage) << bad;
+  EXPECT_EQ(store.copy(dir.path(), "folder").error().code, ErrorCode::kUsage);
+  EXPECT_EQ(*store.resolve({.reference = "mine"}, {}), dir.path() + "/home/models/mine.gguf");
+  EXPECT_EQ(store.remove("other").error().message, "no model other in the store; there is: mine");
+  EXPECT_TRUE(store.remove("mine").ok());
+  EXPECT_TRUE(file_exists(path));
+  EXPECT_TRUE(store.list().empty());
+  EXPECT_EQ(store.remove("../a").error().code, ErrorCode::kNotFound);
 }
 
 }  // namespace
-}  // namespace millrace::instance
+}  // namespace millrace::store

@@ -1,4 +1,4 @@
-#include "instance/wheel.h"
+#include "store/wheel.h"
 
 #include <fmt/core.h>
 #include <spawn.h>
@@ -15,7 +15,7 @@
 
 extern char** environ;
 
-namespace millrace::instance {
+namespace millrace::store {
 namespace fs = std::filesystem;
 namespace {
 
@@ -114,4 +114,4 @@ Result<WheelFile> find_member(const std::string& unpacked, const std::string& me
   return *best;
 }
 
-}  // namespace millrace::instance
+}  // namespace millrace::store

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace millrace::instance {
+namespace millrace::store {
 
 // Runs a program of PATH without a shell; its output goes to our stderr. kIo with the exit code.
 Result<void> run_program(const std::vector<std::string>& arguments);
@@ -27,4 +27,4 @@ Result<std::vector<WheelFile>> parse_record(std::string_view record);
 // The file whose path ends in member, or the largest one, of an unpacked wheel.
 Result<WheelFile> find_member(const std::string& unpacked, const std::string& member);
 
-}  // namespace millrace::instance
+}  // namespace millrace::store
