@@ -155,6 +155,7 @@ struct FlagSet::State {
 FlagSet::FlagSet(std::string name, std::string description)
     : state_(std::make_unique<State>("millrace " + std::move(name), std::move(description))) {
   state_->app.set_config("--config", "", "read flags from a TOML file; keys are flag names");
+  state_->app.allow_config_extras(CLI::config_extras_mode::error);
   state_->by_name["--config"] = nullptr;
   state_->by_name["--help"] = nullptr;
   state_->by_name["-h"] = nullptr;
@@ -260,6 +261,13 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
   } catch (const CLI::CallForHelp&) {
     std::fputs(state_->app.help().c_str(), stdout);
     return false;
+  } catch (const CLI::ConfigError& error) {
+    std::string_view key = error.what();
+    key.remove_prefix(std::min(key.rfind(' ') + 1, key.size()));
+    return Error{ErrorCode::kUsage,
+                 fmt::format("config file: {} is no flag of this command; keys are long flag names without the dashes",
+                             quote_for_message(key)),
+                 "--config"};
   } catch (const CLI::Error& error) {
     return Error{ErrorCode::kUsage, error.what(), ""};
   }

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "tests/support/temp_dir.h"
+
 namespace millrace::app {
 namespace {
 
@@ -63,6 +65,15 @@ TEST(FlagsTest, ForeignHarmlessFlagsAreAccepted) {
   EXPECT_EQ(parsed.error, "");
   EXPECT_EQ(parsed.host, "h");
   EXPECT_EQ(parsed.model, "m");
+}
+
+TEST(FlagsTest, ConfigFileKeysAreFlags) {
+  testing::TempDir dir;
+  const std::string good = dir.write("good.toml", "max-model-len = \"2k\"\nhost = \"::1\"\n");
+  EXPECT_EQ(parse({"m", "--config", good}).length, 2048);
+  EXPECT_EQ(parse({"m", "--config", good, "-c", "5"}).length, 5);
+  const std::string bad = dir.write("bad.toml", "max-model-length = 5\n");
+  EXPECT_THAT(parse({"m", "--config", bad}).error, HasSubstr("config file: max-model-length is no flag"));
 }
 
 TEST(FlagsTest, CommandLineBeatsEnvironment) {
