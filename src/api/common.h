@@ -66,6 +66,7 @@ struct OutputParams {
   bool return_tokens_as_token_ids = false;  // "token_id:123" instead of text in logprobs
   bool return_token_ids = false;
   bool return_prompt_text = false;
+  int32_t id_slot = -1;  // the name of the conversation for /slots, where it has no session_id
 };
 
 // The object `millrace`: our own extensions.

@@ -273,4 +273,30 @@ int http_get_status(const BenchTarget& target, const std::string& path) {
   return error ? 0 : static_cast<int>(response.result_int());
 }
 
+Result<HttpAnswer> http_post(const BenchTarget& target, const std::string& body) {
+  auto failed = [&](const beast::error_code& error) {
+    return Error{ErrorCode::kIo, fmt::format("{}:{}: {}", target.host, target.port, error.message()), ""};
+  };
+  asio::io_context io(1);
+  beast::error_code error;
+  auto where = tcp::resolver(io).resolve(target.host, target.port, error);
+  if (error) return failed(error);
+  beast::tcp_stream stream(io);
+  stream.connect(where, error);
+  if (error) return failed(error);
+  http::request<http::string_body> request(http::verb::post, target.path, 11);
+  request.set(http::field::host, target.host + ":" + target.port);
+  request.set(http::field::content_type, "application/json");
+  for (const auto& [name, value] : target.headers) request.set(name, value);
+  request.body() = body;
+  request.prepare_payload();
+  http::write(stream, request, error);
+  if (error) return failed(error);
+  beast::flat_buffer buffer;
+  http::response<http::string_body> response;
+  http::read(stream, buffer, response, error);
+  if (error) return failed(error);
+  return HttpAnswer{.status = static_cast<int>(response.result_int()), .body = std::move(response.body())};
+}
+
 }  // namespace millrace::app

@@ -52,4 +52,11 @@ BenchRun run_bench(const BenchTarget& target, const std::vector<BenchRequest>& r
 // GET path; the status code, or 0 when there is no connection.
 int http_get_status(const BenchTarget& target, const std::string& path);
 
+struct HttpAnswer {
+  int status = 0;
+  std::string body;
+};
+// POST of a JSON body to target.path. kIo when there is no answer.
+Result<HttpAnswer> http_post(const BenchTarget& target, const std::string& body);
+
 }  // namespace millrace::app

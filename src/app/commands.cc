@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
     {"simulate", "the scheduler on a cost model: a trace in, latencies out", simulate_command},
     {"tokenize", "text to token ids and back", tokenize_command},
+    {"session", "saved conversations: list | rm | save | restore | erase", session_command},
     {"convert", "write a tokenizer folder for client tools", convert_command},
     {"pull", "fetch a model into the local store", pull_command},
     {"list", "the models in the local store", list_command},

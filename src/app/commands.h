@@ -35,6 +35,7 @@ Result<int> inspect_command(std::span<const std::string> args);
 Result<int> perplexity_command(std::span<const std::string> args);
 Result<int> simulate_command(std::span<const std::string> args);
 Result<int> tokenize_command(std::span<const std::string> args);
+Result<int> session_command(std::span<const std::string> args);
 Result<int> convert_command(std::span<const std::string> args);
 Result<int> pull_command(std::span<const std::string> args);
 Result<int> list_command(std::span<const std::string> args);

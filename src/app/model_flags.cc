@@ -120,6 +120,7 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--kv-disk-path", &f.kv_disk_path,
           "folder for cached KV that no longer fits in memory or outlives a restart");
   set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder", {1 << 20});
+  set.add("--slot-save-path", &f.slot_save_path, "folder for conversations saved by POST /slots/ID?action=save");
   set.add("--kv-disk-write", &f.kv_disk_write,
           "selective | all; selective: what was used twice, has a session, or is about to be evicted");
   set.add("--cache-type-v", &f.cache_type_v, "as --kv-cache-dtype, which it must equal");
@@ -131,6 +132,7 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
           policy_help("prompt tokens beside running streams", sched::budget_rows()));
   set.add("--tenant", &f.tenants, "NAME:WEIGHT[:TOKENS_PER_MINUTE], repeatable; NAME: of a gateway's header, or key-N");
   set.add("--itl-target-ms", &f.itl_target_ms, "time between two tokens of a stream; 0 = automatic", {0, kMaxTargetMs});
+  set.add("--async-scheduling", &f.async_scheduling, "plan the next step while one is computed");
   set.add("--ttft-target-ms", &f.ttft_target_ms, "time to the first token that policy edf works for; 0 = none",
           {0, kMaxTargetMs});
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, kMaxThreads});
@@ -162,10 +164,15 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.memory_limit_bytes = static_cast<uint64_t>(f.memory_limit);
   out.kv_cache_dtype = TRY(one_of("--kv-cache-dtype", kv_alias(f.kv_cache_dtype), {"auto", "bf16", "int8"}));
   out.kv_disk_path = f.kv_disk_path;
+  out.slot_save_path = f.slot_save_path;
+  out.async_scheduling = f.async_scheduling;
   out.kv_disk_bytes = static_cast<uint64_t>(f.kv_disk_size);
   out.kv_disk_all = TRY(one_of("--kv-disk-write", f.kv_disk_write, {"selective", "all"})) == "all";
   if (!out.kv_disk_path.empty() && !f.prefix_caching) {
     return Error{ErrorCode::kUsage, "--kv-disk-path needs --enable-prefix-caching", "--kv-disk-path"};
+  }
+  if (!out.slot_save_path.empty() && !f.prefix_caching) {
+    return Error{ErrorCode::kUsage, "--slot-save-path needs --enable-prefix-caching", "--slot-save-path"};
   }
   if (!f.cache_type_v.empty() && kv_alias(f.cache_type_v) != kv_alias(f.kv_cache_dtype)) {
     return Error{ErrorCode::kUsage,

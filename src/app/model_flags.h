@@ -35,6 +35,8 @@ struct ModelFlags {
   int64_t memory_limit = 0;
   int64_t threads = 0;
   std::string kv_disk_path;
+  std::string slot_save_path;
+  bool async_scheduling = false;
   int64_t kv_disk_size = int64_t{8} << 30;
   std::string kv_disk_write = "selective";
   int64_t block_size = 0;

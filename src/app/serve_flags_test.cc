@@ -192,7 +192,6 @@ constexpr Row kRefused[] = {
     {"--pooling", "mean"},
     {"--rerank", nullptr},
     {"--mmproj", "x"},
-    {"--slot-save-path", "x"},
     {"--props", nullptr},
     {"--ui-config", "x"},
     {"--task", "embed"},

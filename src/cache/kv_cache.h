@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cache/block_pool.h"
@@ -100,6 +101,8 @@ class KvCache {
   Tick next_lease_expiry() const;  // 0 = no lease
   // Gives up the lease that expires first; false when there is none.
   bool give_up_lease();
+  // Gives up the leases of this session, whatever their tenant.
+  void end_leases(std::string_view session);
   uint32_t n_leased() const { return leases_.n_blocks; }  // blocks that leases hold
 
   // Blocks that become available when `seq` is released after the others counted since begin_count().
@@ -113,6 +116,9 @@ class KvCache {
   bool holds_poisoned(const SeqBlocks& seq) const;
   // Forgets what this sequence computed and published itself, and all below it.
   void unpublish_own(const SeqBlocks& seq);
+  // Forgets the deepest nodes of its path that nobody else's path goes through; returns how many blocks of tokens.
+  // heal() must follow.
+  uint32_t forget_own_path(const SeqBlocks& seq);
   // Forgets every prefix; blocks in use stay with their sequences.
   void reset();
   // At once after unpublish_own(), poison_from() and reset(), for every sequence with blocks: drops a path that is

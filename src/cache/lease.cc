@@ -95,6 +95,12 @@ bool KvCache::give_up_lease() {
   return true;
 }
 
+void KvCache::end_leases(std::string_view session) {
+  for (size_t i = leases_.leases.size(); i-- > 0;) {
+    if (leases_.leases[i].ask.session == session) end_lease(i);
+  }
+}
+
 // After the trie forgot something: leases whose path is gone.
 void KvCache::drop_lost_leases() {
   for (size_t i = leases_.leases.size(); i-- > 0;) {

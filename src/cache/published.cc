@@ -103,6 +103,22 @@ void KvCache::unpublish_own(const SeqBlocks& seq) {
   drop_lost_leases();
 }
 
+uint32_t KvCache::forget_own_path(const SeqBlocks& seq) {
+  NodeId top = kNoNode;
+  uint32_t n = 0;
+  for (NodeId id = seq.tail; id != kNoNode; id = trie_.node(id).parent) {
+    const PrefixTrie::Node& node = trie_.node(id);
+    bool last = id == seq.tail;
+    bool one_way =
+        last ? node.first_child == kNoNode : node.first_child == top && trie_.node(top).next_sibling == kNoNode;
+    if (!one_way || node.n_tails > (last ? 1u : 0u)) break;
+    top = id;
+    ++n;
+  }
+  if (n > 0) forget_subtree(top, false);
+  return n;
+}
+
 void KvCache::reset() {
   while (trie_.node(kNoNode).first_child != kNoNode) forget_subtree(trie_.node(kNoNode).first_child, false);
   drop_lost_leases();

@@ -10,6 +10,7 @@ namespace millrace::engine {
 
 bool Engine::State::apply(Tick now) {
   bool busy = tiers != nullptr && turn_tiers(now);  // before requests look for what lies below
+  if (sessions != nullptr) busy |= sessions->turn(in_flight.empty());
   inbox.drain(messages);
   for (Message& message : messages) {
     if (options.event_log != nullptr) options.event_log->add_message(message);
@@ -64,15 +65,29 @@ void Engine::State::handle(Message& message, Tick now) {
       heal_all();
       if (tiers != nullptr) tiers->reset();
       return;
+    case MessageKind::kSession:
+      begin_session(std::move(message.session));
+      return;
     case MessageKind::kBeginDrain:
       end_queued(now);
       return;
     case MessageKind::kStop:
       stopping = true;
+      if (sessions != nullptr) sessions->fail_all({ErrorCode::kDraining, "the server stopped", ""});
       for (Request* each : in_order) {
         end_request(*each, flow::FinishReason::kError, {ErrorCode::kDraining, "the server stopped", ""}, now);
       }
       return;
+  }
+}
+
+void Engine::State::begin_session(std::shared_ptr<SessionTask> task) {
+  if (sessions == nullptr) {
+    task->finish(Error{ErrorCode::kNotSupported, "sessions are not saved here", ""});
+  } else if (stopping) {
+    task->finish(Error{ErrorCode::kDraining, "the server stopped", ""});
+  } else {
+    sessions->add(std::move(task));
   }
 }
 

@@ -59,7 +59,9 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
 // What the sequence computed stays for the next turn of its session, and is noted for the tier below.
 void Engine::State::keep_prefix(const Request& request, sched::Seq& seq, Tick now) {
   bool session = request.ask.session_ttl > 0 && seq.fork == 0;
-  if ((!session && tiers == nullptr) || seq.state != sched::SeqState::kLive) return;
+  bool named = sessions != nullptr && seq.fork == 0 && !request.ask.session.empty() && seq.kv.window_tokens == 0;
+  if (named) sessions->remember(request.ask.session, request.ask.scope, request.ask.cache_salt, seq.tokens());
+  if ((!session && !named && tiers == nullptr) || seq.state != sched::SeqState::kLive) return;
   cache.publish(seq.kv, seq.tokens(), std::min(seq.progress.computed, seq.n_known()));
   cache.settle();
   if (tiers != nullptr) tiers->note_end(seq.kv, session);

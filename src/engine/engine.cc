@@ -34,6 +34,9 @@ Result<void> Engine::validate(const EngineOptions& options) {
   if (options.tier != nullptr && options.event_log != nullptr) {
     return usage("events cannot be recorded with a disk tier: what it loads is no recorded input");
   }
+  if (options.block_bytes && options.event_log != nullptr) {
+    return usage("events cannot be recorded where sessions are saved: a restored one is no recorded input");
+  }
   if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
   if (sched.max_live == 0 || sched.depth == 0 || sched.c_min == 0) {
     return usage(
@@ -69,6 +72,7 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
   if (options.cost_prior.known()) scheduler.set_cost(options.cost_prior);
   events.reserve(options.sched.max_live);
   published.recent.reserve(kRecentSteps);
+  if (options.block_bytes) sessions = std::make_unique<Sessions>(cache, options.block_bytes);
   if (options.tier == nullptr) return;
   tiers = std::make_unique<Tiers>(cache, *options.tier, options.tier_saves_all);
   scheduler.set_below(tiers.get());
@@ -143,6 +147,9 @@ Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
   return check_window(request, options.kv);
 }
 
+void Engine::session(std::shared_ptr<SessionTask> task) {
+  state_->inbox.push({.kind = MessageKind::kSession, .session = std::move(task)});
+}
 void Engine::cancel(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kCancel, .id = id}); }
 void Engine::cancel_fork(flow::RequestId id, uint32_t fork) {
   state_->inbox.push({.kind = MessageKind::kCancelFork, .id = id, .fork = fork});
@@ -202,6 +209,8 @@ void Engine::run() {
 
 bool Engine::State::plan(Tick now) {
   if (in_flight.full()) return false;
+  bool pause = (sessions != nullptr && sessions->waits()) || (tiers != nullptr && tiers->waits_for_idle());
+  if (pause && !in_flight.empty()) return false;  // bytes move into the pool between steps
   sched::PlanRecord& record = in_flight.next();
   bool planned = scheduler.plan(seqs, cache, now, record);
   for (sched::SeqId id : seqs.aside()) note_timer(seqs.at(id).load_until);
@@ -278,6 +287,7 @@ std::string Engine::check_integrity() const {
   std::vector<const cache::SeqBlocks*> holders;
   for (sched::SeqId id : s.seqs.live()) holders.push_back(&s.seqs.at(id).kv);
   if (s.tiers != nullptr) s.tiers->holders(holders);
+  if (s.sessions != nullptr) s.sessions->holders(holders);
   if (std::string fault = s.cache.check_integrity(holders); !fault.empty()) return fault;
   auto empty_handed = [&](sched::SeqId id) {
     const sched::Seq& seq = s.seqs.at(id);

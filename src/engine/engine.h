@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,7 @@ class SeqTable;
 namespace millrace::engine {
 
 class EventLog;
+struct SessionTask;
 
 struct EngineOptions {
   flow::KvGeometry kv;
@@ -41,7 +44,9 @@ struct EngineOptions {
   unsigned trie_hash_bits = 64;            // tests force collisions with 8
   EventLog* event_log = nullptr;           // gets every input of the engine; outlives it
   flow::TierStore* tier = nullptr;         // blocks below the pool; outlives the engine; nullptr = none
-  bool tier_saves_all = false;             // false: what was used twice, has a session, or is about to be evicted
+  // [block_bytes] of a block of the backend's pool; empty: sessions are neither saved nor restored.
+  std::function<std::span<uint8_t>(flow::BlockId)> block_bytes;
+  bool tier_saves_all = false;  // false: what was used twice, has a session, or is about to be evicted
 };
 
 // Numbers for /metrics and /health. Totals only grow. A consistent copy as of the end of a step.
@@ -109,6 +114,12 @@ struct StepRecord {
   Tick predicted = 0;   // what the cost model said when the step was planned; 0 = it knew nothing yet
   Tick planned_at = 0;  // engine clock
   Tick retired_at = 0;
+
+  // It took so much longer than predicted that something else than its work held it up.
+  bool hung() const {
+    constexpr Tick kTimes = 10;
+    return predicted > 0 && took > kTimes * predicted && took > kSecond;
+  }
 };
 
 constexpr size_t kRecentSteps = 64;
@@ -139,6 +150,9 @@ class Engine {
   Result<void> submit(flow::GenerateRequest request);
   // The same for all prompts of one client request, in order: all are taken, as one place of the queue, or none.
   Result<void> submit(std::vector<flow::GenerateRequest> prompts);
+  // Thread: any. Saves, restores or forgets a named conversation (engine/sessions.h); its `done` is called on the
+  // engine thread, unless the engine stops before: see stopped().
+  void session(std::shared_ptr<SessionTask> task);
   // Thread: any. All forks end with kCancelled; unknown or finished ids are ignored.
   void cancel(flow::RequestId id);
   // Thread: any. One fork ends with kCancelled (a stop string was found in it).

@@ -11,6 +11,7 @@
 #include "cache/kv_cache.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
+#include "engine/sessions.h"
 #include "engine/tiers.h"
 #include "sched/scheduler.h"
 
@@ -107,6 +108,7 @@ struct Engine::State {
   void add_request(flow::GenerateRequest&& ask, Tick now);
   void open_sequence(Request& request, Tick now);
   bool turn_tiers(Tick now);
+  void begin_session(std::shared_ptr<SessionTask> task);
   void note_timer(Tick at);
   void park(Request& request, Tick now);
   void resume(Request& request);
@@ -146,7 +148,8 @@ struct Engine::State {
   StepObserver* observer;
   Inbox inbox;
   cache::KvCache cache;
-  std::unique_ptr<Tiers> tiers;  // or nullptr
+  std::unique_ptr<Tiers> tiers;        // or nullptr
+  std::unique_ptr<Sessions> sessions;  // or nullptr
   sched::SeqTable seqs;
   sched::Scheduler scheduler;
   InFlight in_flight;

@@ -116,6 +116,7 @@ void EventLog::begin_step(Tick now) {
 }
 
 void EventLog::add_message(const Message& message) {
+  if (message.kind == MessageKind::kSession) return;
   ++n_messages_;
   put(messages_, static_cast<uint64_t>(message.kind));
   put(messages_, message.id);

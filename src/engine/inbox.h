@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -23,14 +24,18 @@ enum class MessageKind : uint8_t {
   kResume,
   kResetPrefixCache,
   kBeginDrain,
-  kStop
+  kStop,
+  kSession  // never recorded
 };
+
+struct SessionTask;
 
 struct Message {
   MessageKind kind = MessageKind::kSubmit;
   flow::RequestId id = 0;
   uint32_t fork = 0;
   std::optional<flow::GenerateRequest> request;  // with kSubmit
+  std::shared_ptr<SessionTask> session;          // with kSession
 };
 
 struct InboxCounts {

@@ -142,6 +142,7 @@ void Engine::State::step_failed(const sched::PlanRecord& record, const Error& er
 void Engine::State::heal_all() {
   for (sched::SeqId id : seqs.live()) cache.heal(seqs.at(id).kv);
   if (tiers != nullptr) tiers->heal();
+  if (sessions != nullptr) sessions->heal();
 }
 
 void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOutput& output, Tick now) {

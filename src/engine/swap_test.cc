@@ -139,7 +139,7 @@ TEST_P(Swap, PreemptedAfterEveryTokenIsSwappedIsRecomputedIsLeftAlone) {
   EXPECT_GE(recomputed.stats().n_preemptions + 2, n);
   EXPECT_GE(swapped.stats().n_preemptions + 2, n_swaps);
   EXPECT_GE(swapped.stats().swap_loads + 2, n_swaps);
-  EXPECT_GE(swapped.stats().swapped_out_blocks, 11u);  // each block goes down once
+  EXPECT_GE(swapped.stats().swapped_out_blocks, 5u);  // what was not copied ahead
   EXPECT_LT(swapped.stats().recomputed_tokens, uint64_t{n_swaps} * 8);
   EXPECT_GT(recomputed.stats().recomputed_tokens, uint64_t{n} * 30);
 }

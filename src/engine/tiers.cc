@@ -80,13 +80,12 @@ bool Tiers::turn(Tick now, Tick row_time, bool idle, std::vector<LoadWaiter>& re
   store_.poll(events_);
   bool busy = !events_.empty();
   for (const flow::TierEvent& event : events_) take(event);
-  if (!idle) return busy;
-  for (size_t i = loads_.size(); i-- > 0;) {
+  for (size_t i = loads_.size(); idle && i-- > 0;) {
     if (!loads_[i].staged) continue;
     busy = true;
     if (!restore_some(loads_[i])) finish(i, ready);
   }
-  return save_some() || busy;
+  return save_some(idle) || busy;
 }
 
 void Tiers::take(const flow::TierEvent& event) {
@@ -178,7 +177,7 @@ void Tiers::note_oldest() {
   }
 }
 
-bool Tiers::save_some() {
+bool Tiers::save_some(bool idle) {
   note_oldest();
   uint64_t bytes = 0;
   bool busy = false;
@@ -189,7 +188,8 @@ bool Tiers::save_some() {
     uint32_t groups = alive ? device_groups(node) : 0;
     flow::TierName name = groups == 0 ? flow::TierName{} : index_.name_of(node);
     if (groups != 0 && (groups & ~index_.kv_groups(name)) != 0) {
-      if (!copy_down(node, groups, name)) return busy;  // later
+      bool written = idle || trie.node(node).step <= cache_.pool().retired_step();
+      if (!written || !copy_down(node, groups, name)) return busy;  // later
       bytes += cache_.geometry().block_bytes * static_cast<uint64_t>(std::popcount(groups));
       busy = true;
     }
@@ -252,6 +252,8 @@ Tick Tiers::swap_in(const sched::Seq& seq) {
   if (until != 0) ++totals_.n_swap_loads;
   return until;
 }
+
+bool Tiers::waits_for_idle() const { return std::ranges::any_of(loads_, &Load::staged); }
 
 bool Tiers::waits(const LoadWaiter& waiter) const {
   auto serves = [&](const Load& load) { return std::ranges::find(load.waiting, waiter) != load.waiting.end(); };

@@ -57,6 +57,8 @@ class Tiers final : public sched::Below {
   // A sequence ends: notes what of it is to be copied down. `keep`: whatever of it.
   void note_end(const cache::SeqBlocks& seq, bool keep);
 
+  // A load is staged: its bytes move once no step is in flight.
+  bool waits_for_idle() const;
   // A load under way serves it.
   bool waits(const LoadWaiter& waiter) const;
   // Sequences in disguise that hold blocks (audits).
@@ -99,7 +101,7 @@ class Tiers final : public sched::Below {
   void stage(const flow::TierEvent& event);
   bool restore_some(Load& load);
   void finish(size_t index, std::vector<LoadWaiter>& ready);
-  bool save_some();
+  bool save_some(bool idle);
   void note_oldest();
   void note(cache::NodeId node);
   uint32_t device_groups(cache::NodeId node) const;

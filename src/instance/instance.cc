@@ -57,6 +57,10 @@ class Instance::Tap final : public engine::StepObserver {
   explicit Tap(Instance& instance) : instance_(&instance) {}
   void on_step(const engine::StepRecord& record) override {
     instance_->estimate_.on_step(record);
+    if (record.hung()) {
+      LOG(LogLevel::kWarning, "step {} took {} ms, {} ms were predicted: {} prefill and {} decode rows", record.step,
+          record.took / kMillisecond, record.predicted / kMillisecond, record.n_prefill_rows, record.n_decode_rows);
+    }
     engine::StepObserver* observer = instance_->observer_.load(std::memory_order_acquire);
     if (observer != nullptr) observer->on_step(record);
   }
@@ -96,10 +100,10 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
 
 Instance::~Instance() {
   halt();
+  parts_.backend.reset();  // a thread of its own still wakes the engine
   engine_.reset();
   parts_.event_log.reset();
   parts_.tier.reset();
-  parts_.backend.reset();
 }
 
 void Instance::halt() {

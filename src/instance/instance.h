@@ -24,6 +24,7 @@
 #include "base/task_pool.h"
 #include "engine/engine.h"
 #include "engine/event_log.h"
+#include "engine/sessions.h"
 #include "flow/backend.h"
 #include "instance/load_estimate.h"
 #include "instance/router.h"
@@ -67,6 +68,8 @@ struct InstanceParts {
   std::unique_ptr<engine::EventLog> event_log;  // made by make()
   std::shared_ptr<void> holds;                  // what the backend refers to; destroyed after it
   std::unique_ptr<flow::Backend> backend;
+  std::string session_folder;              // for files of conversations; empty: none, and no engine.block_bytes
+  flow::TierName session_layout = {};      // what the bytes in those files depend on
   std::unique_ptr<flow::TierStore> tier;   // of engine.tier; reads and writes the backend's blocks; may be null
   std::function<void()> on_engine_thread;  // first thing the engine thread does; may be empty
   std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
@@ -95,6 +98,7 @@ struct InstanceOptions {
   std::string kv_cache_dtype = "auto";
   std::string kv_disk_path;                    // folder of the disk tier; empty: none
   uint64_t kv_disk_bytes = uint64_t{8} << 30;  // most bytes in it
+  std::string slot_save_path;                  // folder of saved conversations; empty: none
   bool kv_disk_all = false;                    // keep everything, not only what is likely to be used again
   std::string isa;                             // kernels to use; empty: the best the CPU has
   uint32_t n_threads = 0;                      // 0: physical cores
@@ -104,8 +108,9 @@ struct InstanceOptions {
   sched::OrderKind order = sched::OrderKind::kDlpm;
   sched::AdmitKind admit = sched::AdmitKind::kPredictive;
   sched::BudgetKind budget = sched::BudgetKind::kSlack;
-  uint32_t itl_target_ms = 0;   // time between two tokens of a stream; 0 = automatic
-  uint32_t ttft_target_ms = 0;  // order edf; 0 = none
+  uint32_t itl_target_ms = 0;     // time between two tokens of a stream; 0 = automatic
+  uint32_t ttft_target_ms = 0;    // order edf; 0 = none
+  bool async_scheduling = false;  // the next step is planned while one is computed
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
@@ -113,6 +118,20 @@ struct InstanceOptions {
   api::SamplingDefaults override_defaults;
   Limits limits;
 };
+
+// One action on a conversation. `name`: a session_id, or slot_name() of a number.
+struct SessionCall {
+  engine::SessionVerb verb = engine::SessionVerb::kSave;
+  std::string name;
+  std::string filename;  // in the folder; not with kErase
+};
+struct SessionReport {
+  uint32_t n_tokens = 0;  // whose KV was saved, restored or forgotten
+  uint64_t n_bytes = 0;   // of the file
+  Tick took = 0;
+};
+// No session_id has a space.
+std::string slot_name(int64_t id_slot);
 
 class Instance {
  public:
@@ -143,6 +162,10 @@ class Instance {
   // Runs `work` on a text worker: jobs of few bytes and large ones have workers of their own, so a large one delays no
   // small one. kQueueFull when the jobs that wait hold more than the limit queued_bytes, or are too many.
   Result<void> post_text_work(size_t n_bytes, std::function<void()> work);
+
+  // Saves, restores or forgets a conversation, and waits for that. kInvalidValue names what is wrong with the file or
+  // the name. Thread: a text worker.
+  Result<SessionReport> session(const SessionCall& call);
 
   InstanceState state() const { return state_.load(std::memory_order_acquire); }
   // Totals since warm-up.

@@ -13,6 +13,7 @@
 #include <random>
 #include <utility>
 
+#include "base/file.h"
 #include "base/macros.h"
 #include "base/sha256.h"
 #include "cache/geometry.h"
@@ -27,6 +28,7 @@
 #include "models/model.h"
 #include "runtime/disk_store.h"
 #include "runtime/kv_store.h"
+#include "runtime/own_thread.h"
 #include "runtime/worker_group.h"
 #include "store/model_store.h"
 #include "tensor/formats.h"
@@ -50,6 +52,7 @@ struct Loaded {
   weights::ModelFile file;
   std::unique_ptr<device::ThreadPool> pool;
   std::unique_ptr<models::Model> model;
+  std::unique_ptr<runtime::WorkerGroup> workers;  // with a thread of its own above it
 };
 
 struct Sizes {
@@ -92,6 +95,7 @@ sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& s
   sched.itl_target = options.itl_target_ms * kMillisecond;
   sched.ttft_target = options.ttft_target_ms * kMillisecond;
   sched.max_live = options.max_num_seqs;
+  sched.depth = options.async_scheduling ? 2 : 1;
   sched.tok_cap = sizes.max_rows;
   sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
   return sched;
@@ -242,15 +246,13 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   return engine;
 }
 
-Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& options, const Loaded& loaded,
-                                                   const Sizes& sizes, runtime::WorkerGroup& workers,
-                                                   std::string_view isa) {
+Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& options, const flow::TierName& layout,
+                                                   const Sizes& sizes, runtime::WorkerGroup& workers) {
   if (options.kv_disk_path.empty()) return std::unique_ptr<flow::TierStore>();
   runtime::DiskOptions disk{.folder = options.kv_disk_path, .max_bytes = options.kv_disk_bytes};
   disk.staging_bytes = kTierStagingBytes;
-  disk.layout = {.layout = kv_layout_name(loaded.file, sizes.geometry, options.kv_cache_dtype, isa),
-                 .block_tokens = sizes.geometry.block_tokens,
-                 .block_bytes = sizes.geometry.block_bytes};
+  disk.layout = {
+      .layout = layout, .block_tokens = sizes.geometry.block_tokens, .block_bytes = sizes.geometry.block_bytes};
   auto store = TRY(runtime::DiskStore::open(disk, [&workers](flow::BlockId id) { return workers.kv().block(id); }));
   LOG(LogLevel::kInfo, "KV cache on disk: {} MiB of {} MiB used", store->totals().bytes >> 20,
       options.kv_disk_bytes >> 20);
@@ -267,6 +269,23 @@ sched::CostModel known_cost(const InstanceFacts& facts) {
   if (cost.ok()) return *cost;
   LOG(LogLevel::kWarning, "{}: {}; starting without it", path, cost.error().message);
   return sched::CostModel();
+}
+
+// Who computes: the engine thread itself, or a thread of its own, so that the engine plans meanwhile.
+struct Compute {
+  std::unique_ptr<flow::Backend> backend;
+  runtime::OwnThread* aside = nullptr;
+  std::function<void()> on_engine_thread;
+};
+
+Compute place_compute(const InstanceOptions& options, Loaded& loaded, std::unique_ptr<runtime::WorkerGroup> workers,
+                      const cpu_set_t& mask) {
+  auto pin = [mask] { pthread_setaffinity_np(pthread_self(), sizeof(mask), &mask); };
+  if (!options.async_scheduling) return {.backend = std::move(workers), .on_engine_thread = pin};
+  loaded.workers = std::move(workers);
+  auto aside = std::make_unique<runtime::OwnThread>(*loaded.workers, pin);
+  runtime::OwnThread* thread = aside.get();
+  return {.backend = std::move(aside), .aside = thread};
 }
 
 // A progress function that never says stop when none was given.
@@ -333,23 +352,37 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
   runtime::WorkerGroup* group = workers.get();
-  std::unique_ptr<flow::TierStore> tier = TRY(open_tier(options, *loaded, sizes, *group, table->name));
+  flow::TierName layout = {};
+  if (!options.kv_disk_path.empty() || !options.slot_save_path.empty()) {
+    layout = kv_layout_name(loaded->file, sizes.geometry, options.kv_cache_dtype, table->name);
+  }
+  std::unique_ptr<flow::TierStore> tier = TRY(open_tier(options, layout, sizes, *group));
   engine::EngineOptions engine = engine_options(options, sizes);
   engine.cost_prior = known_cost(facts);
   engine.tier = tier.get();
   engine.tier_saves_all = options.kv_disk_all;
-  InstanceParts parts{
-      .facts = std::move(facts),
-      .text = std::move(text),
-      .engine = engine,
-      .record_events = options.record_events,
-      .holds = loaded,
-      .backend = std::move(workers),
-      .tier = std::move(tier),
-      .on_engine_thread = [engine_mask] { pthread_setaffinity_np(pthread_self(), sizeof(engine_mask), &engine_mask); },
-      .heartbeat = [group] { return group->heartbeat().read(); },
-      .tenants = options.tenants};
+  if (!options.slot_save_path.empty()) {
+    if (!is_directory(options.slot_save_path)) {
+      return Error{ErrorCode::kResource, fmt::format("{}: no such folder", options.slot_save_path), "--slot-save-path"};
+    }
+    engine.block_bytes = [group](flow::BlockId id) { return group->kv().block(id); };
+    text.names_slots = true;
+  }
+  Compute compute = place_compute(options, *loaded, std::move(workers), engine_mask);
+  InstanceParts parts{.facts = std::move(facts),
+                      .text = std::move(text),
+                      .engine = engine,
+                      .record_events = options.record_events,
+                      .holds = loaded,
+                      .backend = std::move(compute.backend),
+                      .session_folder = options.slot_save_path,
+                      .session_layout = layout,
+                      .tier = std::move(tier),
+                      .on_engine_thread = std::move(compute.on_engine_thread),
+                      .heartbeat = [group] { return group->heartbeat().read(); },
+                      .tenants = options.tenants};
   auto instance = TRY(Instance::make(std::move(parts)));
+  if (compute.aside != nullptr) compute.aside->set_on_done([engine = &instance->engine()] { engine->wake(); });
   if (!report(progress, "warm-up", 1.0)) return given_up();
   if (options.warm_up) TRY(instance->warm_up());
   return instance;

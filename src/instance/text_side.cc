@@ -9,6 +9,7 @@
 
 #include "api/to_generate.h"
 #include "base/macros.h"
+#include "instance/instance.h"
 
 namespace millrace::instance {
 namespace {
@@ -75,6 +76,12 @@ uint32_t TextSide::scope_of(const api::CommonParams& params) {
   const api::ExtensionParams& own = params.extensions;
   std::string key = params.prompt.cache_salt;
   if (own.window_tokens > 0) key += fmt::format("@{} {}", own.window_tokens, own.sink_tokens);  // no salt has an @
+  return scope_of_key(std::move(key));
+}
+
+uint32_t TextSide::scope_of_salt(const std::string& salt) { return scope_of_key(salt); }
+
+uint32_t TextSide::scope_of_key(std::string key) {
   if (key.empty()) return 0;
   std::lock_guard lock(scopes_mutex_);
   auto found = scopes_.find(key);
@@ -165,6 +172,9 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     }
     prepared->request = std::move(request).value();
     prepared->request.weight = job.tenant_weight;
+    if (parts_.names_slots && prepared->request.session.empty()) {
+      prepared->request.session = slot_name(std::max(params.output.id_slot, 0));
+    }
     if (prepared->request.prompt.size() != prepared->tokens.size()) {  // truncate_prompt_tokens
       prepared->tokens = prepared->request.prompt;
       if (completion != nullptr) prepared->text = parts_.tokenizer.decode(prepared->tokens, true);

@@ -57,6 +57,7 @@ struct TextParts {
   int64_t max_len = 0;  // tokens
   uint32_t block_tokens = 0;
   uint32_t n_blocks = 0;
+  bool names_slots = false;  // a request without a session_id is known by its slot
   Limits limits;
 };
 
@@ -67,6 +68,8 @@ class TextSide {
   const text::Tokenizer& tokenizer() const { return parts_.tokenizer; }
   const TextParts& parts() const { return parts_; }
 
+  // Of requests with this salt and without a window of their own.
+  uint32_t scope_of_salt(const std::string& salt);
   // Template, tokens, lengths. Never fails as a whole: the error is in the result.
   Prepared prepare(const Job& job, SessionKey key);
   // The tokens of POST /tokenize.
@@ -75,6 +78,7 @@ class TextSide {
 
  private:
   uint32_t scope_of(const api::CommonParams& params);
+  uint32_t scope_of_key(std::string key);
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
 

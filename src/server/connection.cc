@@ -14,6 +14,7 @@
 #include "server/generation.h"
 #include "server/handlers.h"
 #include "server/head_check.h"
+#include "server/slot_actions.h"
 #include "server/tokens.h"
 
 namespace millrace::server {
@@ -356,6 +357,10 @@ asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route
   }
   if (route.id == RouteId::kTokenize || route.id == RouteId::kDetokenize) {
     co_await serve_tokens(*this, std::move(request), route.id);
+    co_return;
+  }
+  if (route.id == RouteId::kSlotAction) {
+    co_await serve_slot_action(*this, std::move(request), route);
     co_return;
   }
   HttpReply reply = answer(*context_, request, route);

@@ -211,7 +211,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kCompletions:
     case RouteId::kTokenize:
     case RouteId::kDetokenize:
-      break;  // served by generation.cc and tokens.cc
+    case RouteId::kSlotAction:
+      break;  // served by generation.cc, tokens.cc and slot_actions.cc
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});
 }

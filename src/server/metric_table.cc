@@ -113,6 +113,7 @@ constexpr MetricRow kMetrics[] = {
     {Id::kKvDiskTokens, "millrace:kv_disk_loaded_tokens_total", kCounter, "Prompt tokens that came from disk."},
     {Id::kKvSwappedOut, "millrace:kv_swapped_out_blocks_total", kCounter, "Blocks copied down by preemptions."},
     {Id::kKvSwapLoads, "millrace:kv_swap_loads_total", kCounter, "Loads that preempted sequences waited for."},
+    {Id::kHungSteps, "millrace:hung_steps_total", kCounter, "Steps of more than 1 s and 10 times their prediction."},
     {Id::kDisconnects, "millrace:client_disconnects_total", kCounter, "Clients gone before their answer.",
      Buckets::kNone, "phase", "queued|running"},
     {Id::kSlowReaderCancels, "millrace:slow_reader_cancels_total", kCounter, "Streams ended because nobody read them."},

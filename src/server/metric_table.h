@@ -67,6 +67,7 @@ enum class MetricId : uint8_t {
   kKvDiskTokens,
   kKvSwappedOut,
   kKvSwapLoads,
+  kHungSteps,
   kDisconnects,
   kSlowReaderCancels,
   kUnknownFields,

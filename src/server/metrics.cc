@@ -174,6 +174,7 @@ void Metrics::on_step(const engine::StepRecord& record) {
   observe(MetricId::kIterationTokens, record.n_rows);
   size_t kind = record.n_prefill_rows == 0 ? 1u : record.n_decode_rows == 0 ? 0u : 2u;  // prefill|decode|mixed
   observe(MetricId::kStepTime, seconds(record.took), kind);
+  if (record.hung()) add(MetricId::kHungSteps, 1);
 }
 
 void Metrics::take_engine_numbers(instance::Instance& instance) {

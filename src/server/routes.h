@@ -28,6 +28,7 @@ enum class RouteId : uint8_t {
   kDetokenize,
   kTokenizerInfo,
   kResetPrefixCache,
+  kSlotAction,
   kRoot,
 };
 

@@ -105,6 +105,8 @@ Result<void> send(engine::Engine& engine, engine::Message& message) {
     case engine::MessageKind::kStop:
       engine.stop();
       break;
+    case engine::MessageKind::kSession:
+      break;  // never recorded
   }
   return {};
 }

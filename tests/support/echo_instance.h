@@ -10,6 +10,7 @@
 
 #include "base/macros.h"
 #include "instance/instance.h"
+#include "runtime/own_thread.h"
 #include "tests/support/echo_backend.h"
 #include "text/byte_alphabet.h"
 #include "text/chat_template.h"
@@ -58,6 +59,8 @@ struct EchoOptions {
   uint32_t max_queued_requests = 512;
   uint32_t max_live = 64;
   bool chat = true;
+  uint32_t depth = 1;                             // 2: steps are computed on a thread of their own
+  std::string session_folder;                     // for saved conversations; empty: none
   std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
   Limits limits;
 };
@@ -123,9 +126,27 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
   parts.engine.kv.groups = {group};
   parts.engine.sched.max_live = options.max_live;
   parts.engine.max_queued_requests = options.max_queued_requests;
+  parts.engine.sched.depth = options.depth;
+  runtime::OwnThread* aside = nullptr;
+  if (options.depth > 1) {
+    std::shared_ptr<flow::Backend> inner = std::move(parts.backend);
+    auto own = std::make_unique<runtime::OwnThread>(*inner);
+    aside = own.get();
+    parts.holds = inner;
+    parts.backend = std::move(own);
+  }
+  if (!options.session_folder.empty()) {
+    auto bytes = std::make_shared<std::vector<uint8_t>>(size_t{options.n_blocks} * parts.engine.kv.block_bytes);
+    parts.engine.block_bytes = [bytes, n = parts.engine.kv.block_bytes](flow::BlockId id) {
+      return std::span<uint8_t>(*bytes).subspan(id * n, n);
+    };
+    parts.session_folder = options.session_folder;
+    parts.text.names_slots = true;
+  }
   auto made = instance::Instance::make(std::move(parts));
   CHECK(made.ok(), "{}", made.error().message);
   out.instance = std::move(made).value();
+  if (aside != nullptr) aside->set_on_done([engine = &out.instance->engine()] { engine->wake(); });
   return out;
 }
 

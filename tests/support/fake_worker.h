@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -85,6 +86,13 @@ class FakeWorker final : public flow::Backend {
     if (!pending_.empty()) violate("block {} is filled while a step is in flight", id);
     std::copy(cells.begin(), cells.end(),
               cells_.begin() + static_cast<std::ptrdiff_t>(size_t{id} * options_.kv.block_tokens));
+  }
+
+  // The same as bytes, for session files.
+  std::span<uint8_t> bytes_of(flow::BlockId id) {
+    if (!pending_.empty()) violate("block {} is copied while a step is in flight", id);
+    size_t n = options_.kv.block_tokens;
+    return {reinterpret_cast<uint8_t*>(&cells_[size_t{id} * n]), n * sizeof(FakeCell)};
   }
 
   const std::vector<std::string>& violations() const { return violations_; }

@@ -1,0 +1,125 @@
+#include "server/slot_actions.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/macros.h"
+#include "engine/sessions.h"
+#include "instance/instance.h"
+#include "server/connection.h"
+#include "server/handlers.h"
+#include "server/text_work.h"
+
+namespace millrace::server {
+namespace asio = boost::asio;
+namespace {
+
+using engine::SessionVerb;
+
+constexpr size_t kWorkBytes = 256 * 1024;  // a large job: it has the bulk worker
+constexpr int64_t kMaxSlot = 1'000'000;
+
+Error invalid(std::string message, std::string param) {
+  return {ErrorCode::kInvalidValue, std::move(message), std::move(param)};
+}
+
+Result<SessionVerb> verb_of(std::string_view query) {
+  constexpr std::string_view kKey = "action=";
+  size_t at = query.starts_with(kKey) ? 0 : query.find("&action=");
+  std::string_view value;
+  if (at != std::string_view::npos) {
+    value = query.substr(query.find(kKey, at) + kKey.size());
+    value = value.substr(0, value.find('&'));
+  }
+  if (value == "save") return SessionVerb::kSave;
+  if (value == "restore") return SessionVerb::kRestore;
+  if (value == "erase") return SessionVerb::kErase;
+  return invalid("Invalid action: want save, restore or erase", "action");
+}
+
+struct SlotCall {
+  instance::SessionCall call;
+  int64_t id_slot = -1;  // -1: named by a session_id
+};
+
+Result<SlotCall> read_call(const ServerContext& context, const HttpRequest& request, const Route& route) {
+  std::string_view id = std::string_view(request.path).substr(context.options.root_path.size() + route.path.size());
+  SlotCall out;
+  out.call.verb = TRY(verb_of(request.query));
+  bool number = std::ranges::all_of(id, [](char c) { return c >= '0' && c <= '9'; });
+  if (number) {
+    auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), out.id_slot);
+    if (error != std::errc() || out.id_slot > kMaxSlot) return invalid("Invalid slot ID", "id_slot");
+    out.call.name = instance::slot_name(out.id_slot);
+  } else if (is_visible_id(id)) {
+    out.call.name = id;
+  } else {
+    return invalid("Invalid slot ID", "id_slot");
+  }
+  if (out.call.verb == SessionVerb::kErase) return out;
+  Json body = TRY(parse_body(request.body, context.options.limits));
+  const Json* filename = body.get("filename");
+  if (filename == nullptr || !filename->is_string()) return invalid("filename must be a string", "filename");
+  out.call.filename = filename->as_string();
+  return out;
+}
+
+std::string reply_text(const SlotCall& slot, const instance::SessionReport& report) {
+  Json timings = Json::object();
+  double ms = static_cast<double>(report.took) / static_cast<double>(kMillisecond);
+  Json body = Json::object();
+  body.set("id_slot", slot.id_slot);
+  if (slot.id_slot < 0) body.set("session_id", slot.call.name);
+  auto tokens = static_cast<int64_t>(report.n_tokens);
+  auto bytes = static_cast<int64_t>(report.n_bytes);
+  switch (slot.call.verb) {
+    case SessionVerb::kSave:
+      timings.set("save_ms", ms);
+      body.set("filename", slot.call.filename);
+      body.set("n_saved", tokens);
+      body.set("n_written", bytes);
+      body.set("timings", std::move(timings));
+      break;
+    case SessionVerb::kRestore:
+      timings.set("restore_ms", ms);
+      body.set("filename", slot.call.filename);
+      body.set("n_restored", tokens);
+      body.set("n_read", bytes);
+      body.set("timings", std::move(timings));
+      break;
+    case SessionVerb::kErase:
+      body.set("n_erased", tokens);
+      break;
+  }
+  return body.dump();
+}
+
+asio::awaitable<Result<std::string>> act(Connection& connection, const HttpRequest& request, const Route& route) {
+  ServerContext& context = connection.context();
+  Result<instance::Instance*> usable = context.usable_instance();
+  if (!usable.ok()) co_return usable.take_error();
+  instance::Instance& instance = **usable;
+  Result<SlotCall> slot = read_call(context, request, route);
+  if (!slot.ok()) co_return slot.take_error();
+  std::optional<Result<instance::SessionReport>> report;
+  Result<void> done = co_await run_on_text_worker(connection, instance, kWorkBytes,
+                                                  [&] { report.emplace(instance.session(slot->call)); });
+  if (!done.ok()) co_return done.take_error();
+  if (!report->ok()) co_return report->take_error();
+  co_return reply_text(*slot, **report);
+}
+
+}  // namespace
+
+asio::awaitable<void> serve_slot_action(Connection& connection, HttpRequest request, const Route& route) {
+  Result<std::string> body = co_await act(connection, request, route);
+  ServerContext& context = connection.context();
+  if (!body.ok() && body.error().code == ErrorCode::kCancelled) {
+    connection.close_after_this();
+    co_return;
+  }
+  connection.send_reply(request, body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()}));
+}
+
+}  // namespace millrace::server
