@@ -233,7 +233,8 @@ InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded,
   return facts;
 }
 
-engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes& sizes) {
+engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes& sizes,
+                                     runtime::WorkerGroup& workers) {
   engine::EngineOptions engine;
   engine.kv = sizes.geometry;
   engine.sched = sched_options(options, sizes);
@@ -241,6 +242,9 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
   engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
   engine.prefix_cache = options.prefix_cache;
+  if (!options.slot_save_path.empty()) {
+    engine.block_bytes = [&workers](flow::BlockId id) { return workers.kv().block(id); };
+  }
   std::random_device device;
   engine.hash_secret = uint64_t{device()} << 32 | device();
   return engine;
@@ -257,6 +261,22 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
   LOG(LogLevel::kInfo, "KV cache on disk: {} MiB of {} MiB used", store->totals().bytes >> 20,
       options.kv_disk_bytes >> 20);
   return std::unique_ptr<flow::TierStore>(std::move(store));
+}
+
+TextParts text_parts(const InstanceOptions& options, const Sizes& sizes, const weights::ModelFile& file,
+                     text::Tokenizer tokenizer) {
+  TextParts text{.tokenizer = std::move(tokenizer),
+                 .chat_template = {},
+                 .defaults = load_defaults(file, options.use_generation_config, options.override_defaults),
+                 .eos_token_ids = {},
+                 .max_len = sizes.geometry.max_len,
+                 .block_tokens = sizes.geometry.block_tokens,
+                 .n_blocks = cache::ceil_div(longest_sequence(options, sizes, sizes.geometry.n_blocks),
+                                             sizes.geometry.block_tokens),
+                 .names_slots = !options.slot_save_path.empty(),
+                 .limits = options.limits};
+  text.eos_token_ids = end_tokens(file, text.tokenizer);
+  return text;
 }
 
 // What `bench calibrate` measured here, or nothing.
@@ -299,6 +319,9 @@ Error given_up() { return {ErrorCode::kCancelled, "the load was given up", ""}; 
 
 Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
+  if (!options.slot_save_path.empty() && !is_directory(options.slot_save_path)) {
+    return Error{ErrorCode::kResource, fmt::format("{}: no such folder", options.slot_save_path), "--slot-save-path"};
+  }
   store::ModelStore store(store::ModelStore::default_root(), options.hub);
   std::string path =
       TRY(store.resolve({.reference = options.model, .hub_file = options.hub_file},
@@ -341,33 +364,18 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   InstanceFacts facts = gather_facts(options, *loaded, sizes);
   facts.isa = table->name;
   facts.n_threads = static_cast<uint32_t>(loaded->pool->n_threads());
-  TextParts text{.tokenizer = std::move(tokenizer),
-                 .chat_template = std::move(chat_template),
-                 .defaults = load_defaults(loaded->file, options.use_generation_config, options.override_defaults),
-                 .eos_token_ids = {},
-                 .max_len = sizes.geometry.max_len,
-                 .block_tokens = sizes.geometry.block_tokens,
-                 .n_blocks = cache::ceil_div(longest_sequence(options, sizes, sizes.geometry.n_blocks),
-                                             sizes.geometry.block_tokens),
-                 .limits = options.limits};
-  text.eos_token_ids = end_tokens(loaded->file, text.tokenizer);
+  TextParts text = text_parts(options, sizes, loaded->file, std::move(tokenizer));
+  text.chat_template = std::move(chat_template);
   runtime::WorkerGroup* group = workers.get();
   flow::TierName layout = {};
   if (!options.kv_disk_path.empty() || !options.slot_save_path.empty()) {
     layout = kv_layout_name(loaded->file, sizes.geometry, options.kv_cache_dtype, table->name);
   }
   std::unique_ptr<flow::TierStore> tier = TRY(open_tier(options, layout, sizes, *group));
-  engine::EngineOptions engine = engine_options(options, sizes);
+  engine::EngineOptions engine = engine_options(options, sizes, *group);
   engine.cost_prior = known_cost(facts);
   engine.tier = tier.get();
   engine.tier_saves_all = options.kv_disk_all;
-  if (!options.slot_save_path.empty()) {
-    if (!is_directory(options.slot_save_path)) {
-      return Error{ErrorCode::kResource, fmt::format("{}: no such folder", options.slot_save_path), "--slot-save-path"};
-    }
-    engine.block_bytes = [group](flow::BlockId id) { return group->kv().block(id); };
-    text.names_slots = true;
-  }
   Compute compute = place_compute(options, *loaded, std::move(workers), engine_mask);
   InstanceParts parts{.facts = std::move(facts),
                       .text = std::move(text),
