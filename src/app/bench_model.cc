@@ -23,6 +23,7 @@ struct BenchModelFlags {
   int64_t n_prompt = 512;
   int64_t n_gen = 128;
   int64_t n_batch = 0;
+  int64_t n_depth = 1;
   int64_t repetitions = 5;
   bool json = false;
 };
@@ -34,19 +35,58 @@ Json random_prompt(std::mt19937& random, int64_t n, int64_t n_vocab) {
   return out;
 }
 
-// n_seqs prompts of n_prompt random tokens, each answered with n_gen tokens.
-Result<instance::Answer> generate(instance::Instance& model, std::mt19937& random, int64_t n_seqs, int64_t n_prompt,
-                                  int64_t n_gen) {
-  Json prompts = Json::array();
-  for (int64_t i = 0; i < n_seqs; ++i) prompts.push_back(random_prompt(random, n_prompt, model.facts().n_vocab));
+struct Prompts {
+  Json tokens = Json::array();
+  bool cached = false;  // read from and left in the prefix cache
+
+  Prompts(std::mt19937& random, int64_t n_seqs, int64_t n_prompt, int64_t n_vocab) {
+    for (int64_t i = 0; i < n_seqs; ++i) tokens.push_back(random_prompt(random, n_prompt, n_vocab));
+  }
+};
+
+using OnDelta = std::function<bool(const instance::ChoiceDelta&)>;
+
+// Each prompt answered with n_gen tokens.
+Result<instance::Answer> generate(instance::Instance& model, const Prompts& prompts, int64_t n_gen,
+                                  const OnDelta& on_delta = {}) {
   Json body = Json::object();
-  body.set("prompt", std::move(prompts));
+  body.set("prompt", prompts.tokens);
   body.set("max_tokens", n_gen);
   body.set("temperature", 0.0);
   body.set("ignore_eos", true);
-  body.set("cache_prompt", false);
+  body.set("cache_prompt", prompts.cached);
   instance::Job job{.body = TRY(api::parse_completion(body, model.parse_context())), .arrival = model.clock().now()};
-  return instance::generate_blocking(model, std::move(job), {});
+  return instance::generate_blocking(model, std::move(job), on_delta);
+}
+
+// Tokens per second of n_batch streams while all of them decode: from the moment the last has its first token to the
+// moment the first has all of its n_gen. Prompts come from the prefix cache, so that they start together.
+Result<double> decode_batch(instance::Instance& model, Prompts prompts, int64_t n_gen) {
+  auto n_seqs = static_cast<size_t>(prompts.tokens.size());
+  prompts.cached = true;
+  TRY(generate(model, prompts, 1));
+  std::vector<uint32_t> n_output(n_seqs, 0);
+  size_t n_started = 0;
+  Tick begin = 0;
+  Tick end = 0;
+  int64_t n_tokens = 0;
+  auto on_delta = [&](const instance::ChoiceDelta& delta) {
+    if (end != 0) return true;
+    if (n_output[delta.choice] == 0) ++n_started;
+    if (begin != 0) n_tokens += delta.n_output - n_output[delta.choice];
+    n_output[delta.choice] = delta.n_output;
+    if (begin == 0 && n_started == n_seqs) begin = model.clock().now();
+    if (delta.finish) end = model.clock().now();
+    return true;
+  };
+  TRY(generate(model, prompts, n_gen, on_delta));
+  if (begin == 0 || end <= begin) return 0.0;
+  return static_cast<double>(n_tokens) * static_cast<double>(kSecond) / static_cast<double>(end - begin);
+}
+
+// As llama-bench writes it: tg128, tg128@d512.
+std::string name_of_decode(const BenchModelFlags& f) {
+  return f.n_depth > 1 ? fmt::format("tg{}@d{}", f.n_gen, f.n_depth) : fmt::format("tg{}", f.n_gen);
 }
 
 struct Rate {
@@ -72,6 +112,7 @@ double deviation_of(const std::vector<double>& x) {
 
 Result<std::vector<Rate>> measure(instance::Instance& model, const BenchModelFlags& f) {
   std::mt19937 random(1);
+  int64_t n_vocab = model.facts().n_vocab;
   std::vector<Rate> out;
   auto add = [&](std::string test, double rate) {
     auto at = std::find_if(out.begin(), out.end(), [&](const Rate& r) { return r.test == test; });
@@ -80,18 +121,16 @@ Result<std::vector<Rate>> measure(instance::Instance& model, const BenchModelFla
   };
   for (int64_t i = 0; i <= f.repetitions; ++i) {  // the first round warms caches and is not counted
     if (f.n_prompt > 0) {
-      api::Timings t = TRY(generate(model, random, 1, f.n_prompt, 1)).timings;
+      api::Timings t = TRY(generate(model, Prompts(random, 1, f.n_prompt, n_vocab), 1)).timings;
       if (i > 0) add(fmt::format("pp{}", f.n_prompt), static_cast<double>(t.prompt_n) * 1e3 / t.prompt_ms);
     }
     if (f.n_gen > 0) {
-      api::Timings t = TRY(generate(model, random, 1, 1, f.n_gen + 1)).timings;
-      if (i > 0) add(fmt::format("tg{}", f.n_gen), static_cast<double>(t.predicted_n - 1) * 1e3 / t.predicted_ms);
+      api::Timings t = TRY(generate(model, Prompts(random, 1, f.n_depth, n_vocab), f.n_gen + 1)).timings;
+      if (i > 0) add(name_of_decode(f), static_cast<double>(t.predicted_n - 1) * 1e3 / t.predicted_ms);
     }
     if (f.n_batch > 0) {
-      Tick begin = model.clock().now();
-      TRY(generate(model, random, f.n_batch, 1, f.n_gen));
-      double seconds = static_cast<double>(model.clock().now() - begin) / static_cast<double>(kSecond);
-      if (i > 0) add(fmt::format("tg{}x{}", f.n_gen, f.n_batch), static_cast<double>(f.n_batch * f.n_gen) / seconds);
+      double rate = TRY(decode_batch(model, Prompts(random, f.n_batch, f.n_depth, n_vocab), f.n_gen + 1));
+      if (i > 0) add(fmt::format("{}x{}", name_of_decode(f), f.n_batch), rate);
     }
   }
   return out;
@@ -106,6 +145,7 @@ Result<int> bench_model_command(std::span<const std::string> args) {
   set.add("-p,--n-prompt", &f.n_prompt, "prompt tokens; 0 = skip", {0, 1 << 20});
   set.add("-n,--n-gen", &f.n_gen, "generated tokens; 0 = skip", {0, 1 << 20});
   set.add("--n-batch", &f.n_batch, "also decode this many streams at once", {0, 4096});
+  set.add("-d,--n-depth", &f.n_depth, "tokens of context before the generated ones", {1, 1 << 20});
   set.add("-r,--repetitions", &f.repetitions, "counted runs", {1, 100000});
   set.add("--json", &f.json, "JSON on stdout");
   if (!TRY(set.parse(args))) return 0;
@@ -147,7 +187,7 @@ Result<int> bench_model_command(std::span<const std::string> args) {
   for (const Rate& rate : rates) {
     fmt::print("{:<12} {:10.2f} tok/s  (mean {:.2f} +- {:.2f}, n {})", rate.test, median_of(rate.samples),
                mean_of(rate.samples), deviation_of(rate.samples), rate.samples.size());
-    if (rate.test == fmt::format("tg{}", f.n_gen))
+    if (rate.test == name_of_decode(f))
       fmt::print("  {:.2f} of the memory ceiling {:.0f}", median_of(rate.samples) / memory_ceiling, memory_ceiling);
     fmt::print("\n");
   }

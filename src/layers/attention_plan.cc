@@ -8,7 +8,9 @@
 namespace millrace::layers {
 namespace {
 
-constexpr int64_t kMaxItemRows = 64;           // 10 row tiles of the kernels: KV bytes are unpacked once for them
+// Whole tiles of 6 rows for 1, 2, 3, 4, 6 and 8 query heads per KV head. 64 left three of eleven tiles with 5 rows at 3
+// heads (docs/performance.md, 2026-11-21).
+constexpr int64_t kMaxItemRows = 96;
 constexpr int64_t kOwnFloats = 1 << 20;        // 4 MiB of partials per thread at most, unless one token needs more
 constexpr int64_t kSharedFloats = 1 << 22;     // 16 MiB of shared partials
 constexpr int64_t kCallCost = 64;              // tokens' worth of work in starting a span (estimate)

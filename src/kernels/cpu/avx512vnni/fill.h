@@ -8,6 +8,7 @@
 namespace millrace::kernels::avx512vnni {
 
 void fill_gemm(KernelTable& table);            // act_kind, pack, gemm, unpack_row, quantize, bf16_family "f32"
+void fill_quantize(KernelTable& table);        // the A32 quantiser; after fill_gemm
 void fill_gemm_bf16(KernelTable& table);       // bf16 by vdpbf16ps; needs avx512_bf16
 void fill_attention_bf16(KernelTable& table);  // attention over bf16 blocks by vdpbf16ps; needs avx512_bf16
 void fill_rows(KernelTable& table);            // rows.cc: norms, RoPE, activations, sampling loops

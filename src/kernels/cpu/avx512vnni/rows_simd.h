@@ -55,10 +55,5 @@ inline Vec load_twice(const float* p) {
 }
 
 inline Vec scale_pow2(Vec p, Vec t) {
-  __m512i n = _mm512_sub_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(0x4B400000));
-  __m512i first = _mm512_srai_epi32(n, 1);
-  __m512i bias = _mm512_set1_epi32(127);
-  __m512i low = _mm512_slli_epi32(_mm512_add_epi32(first, bias), 23);
-  __m512i high = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(n, first), bias), 23);
-  return {_mm512_mul_ps(_mm512_mul_ps(p.v, _mm512_castsi512_ps(low)), _mm512_castsi512_ps(high))};
+  return {_mm512_scalef_ps(p.v, _mm512_sub_ps(t.v, _mm512_set1_ps(0x1.8p+23f)))};
 }

@@ -11,6 +11,7 @@ KernelTable make_table(bool has_bf16) {
   KernelTable table;
   table.name = "avx512vnni";
   fill_gemm(table);
+  fill_quantize(table);
   if (has_bf16) fill_gemm_bf16(table);
   fill_rows(table);
   fill_attention(table);

@@ -72,7 +72,7 @@ inline void open_tile(Tile& tile, const AttnSpanArgs& args, int first_row, int n
 }
 
 inline void zero_values(float* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = 0.0f;
+  for (int64_t i = 0; i < n; i += 16) store_n(out + i, set1(0.0f), n - i);
 }
 
 // s [256]: dot products of the vectors of [lo, hi); keep(t, p) stores 16 values of p from token t on and gives back

