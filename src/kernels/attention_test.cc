@@ -112,6 +112,8 @@ std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c
     args.sum = sum.data() + span * n_rows;
     args.o = o.data() + span * n_rows * c.head_dim;
     args.scratch = aligned;
+    const uint8_t* next[8] = {cache.block(0), nullptr, cache.block(0)};
+    if (n_tokens % 2 == 1) args.next_blocks = next;  // changes no bit
     table.attn_span[static_cast<int>(dtype)](args);
   }
   std::vector<float> out(static_cast<size_t>(n_rows * c.head_dim));

@@ -53,6 +53,7 @@ inline std::vector<NamedTable> gemm_tables() {
   if (cpu.avx512f && cpu.avx512bw && cpu.avx512dq && cpu.avx512vl && cpu.avx512vnni) {
     tables.push_back({"avx512vnni", {}});
     avx512vnni::fill_gemm(tables.back().table);
+    avx512vnni::fill_quantize(tables.back().table);
     if (cpu.avx512bf16) {
       tables.push_back({"avx512vnni_bf16", tables.back().table});
       avx512vnni::fill_gemm_bf16(tables.back().table);

@@ -51,6 +51,15 @@ using ActQuantize = void (*)(const ActRows& act, const float* x, int64_t x_strid
 // order.
 using PackPanel = void (*)(uint8_t* panel, const uint8_t* const* rows /* [32] */, int64_t k);
 
+// Memory that the same thread will read soon, as pieces of one size: a GEMM that is bound by its products asks for it
+// as it goes, and the cursor moves on. Changes no result.
+struct Ahead {
+  const uint8_t* const* pieces = nullptr;  // [n_left]
+  int64_t n_left = 0;
+  int64_t piece_bytes = 0;
+  int64_t at = 0;  // bytes of the first piece asked for already
+};
+
 // out[m, n] (+)= sum_k act[m, k] * w[n, k] in the format's chain form, for the rows of act and panels [panel_begin,
 // panel_end).
 struct GemmArgs {
@@ -64,7 +73,8 @@ struct GemmArgs {
   int64_t panel_end = 0;
   float* out = nullptr;  // [n_rows, out_stride] f32
   int64_t out_stride = 0;
-  bool add = false;  // true: out = out + result (residual), one f32 addition after the chain
+  bool add = false;        // true: out = out + result (residual), one f32 addition after the chain
+  Ahead* ahead = nullptr;  // or nullptr
 };
 using Gemm = void (*)(const GemmArgs& args);
 
@@ -108,6 +118,8 @@ struct AttnSpanArgs {
   float* sum = nullptr;        // [n_tokens * n_group]
   float* o = nullptr;          // [n_tokens * n_group, head_dim]
   uint8_t* scratch = nullptr;  // attn_scratch_bytes(n_tokens * n_group, head_dim)
+  // [8] as blocks, or nullptr: what the next call will read. May be fetched meanwhile; changes no result.
+  const uint8_t* const* next_blocks = nullptr;
 };
 using AttnSpan = void (*)(const AttnSpanArgs& args);
 int64_t attn_scratch_bytes(int64_t n_rows, int64_t head_dim);

@@ -157,38 +157,89 @@ void attend_sinks(const Ctx& ctx, const Attention& a, const AttentionStep& step,
   }
 }
 
-void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const ItemPlace& place,
-                 int64_t span_idx, const Partials& partials) {
-  const AttentionTile& tile = *place.tile;
-  if (tile.sinks > 0 && span_idx == 0) return attend_sinks(ctx, a, step, place, partials);
-  int64_t span = tile.first_span + span_idx - (tile.sinks > 0 ? 1 : 0);
+// One call of attend_span().
+struct SpanPlace {
+  ItemPlace item;
+  int64_t span_idx;  // of the tile
+
+  bool is_sinks() const { return item.tile->sinks > 0 && span_idx == 0; }
+  int64_t span() const { return item.tile->first_span + span_idx - (item.tile->sinks > 0 ? 1 : 0); }
+};
+
+// The (layer, KV head) pieces of a span, nullptr where no row of the tile looks.
+struct SpanBlocks {
+  const uint8_t* piece[kernels::kSpanTokens / kernels::kKvBlockTokens] = {};
+};
+
+SpanBlocks blocks_of(const Attention& a, const AttentionStep& step, const SpanPlace& place) {
+  const AttentionTile& tile = *place.item.tile;
   const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
   int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
   int64_t last_seen = tile.pos + tile.n_tokens - 1;
   constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
-  const uint8_t* blocks[kSpanBlocks] = {};
+  SpanBlocks blocks;
   for (int64_t i = 0; i < kSpanBlocks; ++i) {
-    int64_t block = span * kSpanBlocks + i;
+    int64_t block = place.span() * kSpanBlocks + i;
     int64_t first = block * kernels::kKvBlockTokens;
     if (first > last_seen || first + kernels::kKvBlockTokens <= first_seen) continue;
-    blocks[i] = step.kv.head(a.layer, table[block], place.head);
+    blocks.piece[i] = step.kv.head(a.layer, table[block], place.item.head);
   }
+  return blocks;
+}
+
+// The items of one thread, in order.
+class ItemCursor {
+ public:
+  struct Item {
+    const AttentionTile* tile = nullptr;  // nullptr: no more
+    int64_t head = 0;                     // KV head
+    int64_t span_begin = 0;               // of the tile
+    int64_t span_end = 0;
+  };
+  ItemCursor(const AttentionPlan& plan, int thread)
+      : plan_(plan), item_(plan.item_of_thread[thread]), end_(plan.item_of_thread[thread + 1]) {}
+
+  Item next() {
+    if (item_ >= end_) return {};
+    while (tile_idx_ + 1 < plan_.n_tiles && plan_.tiles[tile_idx_ + 1].item_begin <= item_) ++tile_idx_;
+    const AttentionTile& tile = plan_.tiles[tile_idx_];
+    int64_t in_tile = item_++ - tile.item_begin;
+    if (!plan_.split) return {&tile, in_tile, 0, tile.n_spans};
+    return {&tile, in_tile / tile.n_spans, in_tile % tile.n_spans, in_tile % tile.n_spans + 1};
+  }
+
+ private:
+  const AttentionPlan& plan_;
+  int64_t item_;
+  int64_t end_;
+  int64_t tile_idx_ = 0;
+};
+
+// `next`: the call after this one, tile nullptr when there is none.
+void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const SpanPlace& place,
+                 const SpanPlace& next, const Partials& partials) {
+  const AttentionTile& tile = *place.item.tile;
+  if (place.is_sinks()) return attend_sinks(ctx, a, step, place.item, partials);
+  SpanBlocks blocks = blocks_of(a, step, place);
+  SpanBlocks next_blocks;
+  if (next.item.tile != nullptr && !next.is_sinks()) next_blocks = blocks_of(a, step, next);
   kernels::AttnSpanArgs args;
-  args.q = step.q + tile.row_begin * step.q_stride + place.head * a.shape.n_group() * a.shape.head_dim;
+  args.q = step.q + tile.row_begin * step.q_stride + place.item.head * a.shape.n_group() * a.shape.head_dim;
   args.q_token_stride = step.q_stride;
   args.n_tokens = tile.n_tokens;
   args.n_group = static_cast<int32_t>(a.shape.n_group());
   args.head_dim = a.shape.head_dim;
   args.pos = tile.pos;
   args.window = tile.window;
-  args.blocks = blocks;
-  args.span_begin = span * kernels::kSpanTokens;
+  args.blocks = blocks.piece;
+  args.next_blocks = next_blocks.piece;
+  args.span_begin = place.span() * kernels::kSpanTokens;
   args.scale = a.scale;
   args.softcap = a.softcap;
-  args.max = partials.max + span_idx * partials.rows_pad;
-  args.sum = partials.sum + span_idx * partials.rows_pad;
-  args.o = partials.o + span_idx * partials.rows_pad * a.shape.head_dim;
-  args.scratch = place.scratch;
+  args.max = partials.max + place.span_idx * partials.rows_pad;
+  args.sum = partials.sum + place.span_idx * partials.rows_pad;
+  args.o = partials.o + place.span_idx * partials.rows_pad * a.shape.head_dim;
+  args.scratch = place.item.scratch;
   ctx.k.attn_span[static_cast<size_t>(step.kv.dtype)](args);
 }
 
@@ -256,6 +307,23 @@ device::Prefetch project_front(const Attention& a, const device::Team& team) {
   return {};
 }
 
+void look_ahead(Ctx& ctx, const Attention& a, const AttentionStep& step, const AttentionPlan& plan,
+                const uint8_t** pieces) {
+  int64_t n = 0;
+  ItemCursor cursor(plan, ctx.team.thread);
+  for (ItemCursor::Item item = cursor.next(); item.tile != nullptr && n < kMaxAhead; item = cursor.next()) {
+    if (item.tile->n_tokens > 1) continue;  // prefill reads a block many times
+    for (int64_t s = item.span_begin; s < item.span_end; ++s) {
+      SpanPlace place{{item.tile, item.head, nullptr}, s};
+      if (place.is_sinks()) continue;
+      for (const uint8_t* piece : blocks_of(a, step, place).piece) {
+        if (piece != nullptr && n < kMaxAhead) pieces[n++] = piece;
+      }
+    }
+  }
+  ctx.ahead = {pieces, n, static_cast<int64_t>(step.kv.head_bytes), 0};
+}
+
 void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts) {
   size_t mark = ctx.own.mark();
   int64_t hd = a.shape.head_dim;
@@ -263,25 +331,22 @@ void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPl
       ctx.own.take<uint8_t>(static_cast<size_t>(kernels::attn_scratch_bytes(step.limits.max_item_rows, hd)));
   auto own_floats = static_cast<size_t>(own_partial_floats(a.shape, step.limits));
   float* own = plan.split ? nullptr : ctx.own.take<float>(own_floats);
-  int64_t item = plan.item_of_thread[ctx.team.thread];
-  int64_t end = plan.item_of_thread[ctx.team.thread + 1];
-  int64_t tile_idx = 0;
-  for (; item < end; ++item) {
-    while (tile_idx + 1 < plan.n_tiles && plan.tiles[tile_idx + 1].item_begin <= item) ++tile_idx;
-    const AttentionTile& tile = plan.tiles[tile_idx];
-    int64_t in_tile = item - tile.item_begin;
-    int64_t head = plan.split ? in_tile / tile.n_spans : in_tile;
-    ItemPlace place{&tile, head, scratch};
+  ctx.ahead = {};
+  ItemCursor cursor(plan, ctx.team.thread);
+  ItemCursor::Item next;
+  for (ItemCursor::Item item = cursor.next(); item.tile != nullptr; item = next) {
+    next = cursor.next();
+    const AttentionTile& tile = *item.tile;
+    ItemPlace place{&tile, item.head, scratch};
     int64_t unit_floats = partial_floats(tile.n_spans, tile.n_tokens * a.shape.n_group(), hd);
-    float* memory = plan.split ? plan.partials + tile.partial_begin + place.head * unit_floats : own;
+    float* memory = plan.split ? plan.partials + tile.partial_begin + item.head * unit_floats : own;
     Partials partials = partials_at(memory, tile, a.shape);
-    if (plan.split) {
-      attend_span(ctx, a, step, place, in_tile % tile.n_spans, partials);
-      if (!finishes_unit(plan, place)) continue;
-    } else {
-      for (int64_t s = 0; s < tile.n_spans; ++s) attend_span(ctx, a, step, place, s, partials);
+    for (int64_t s = item.span_begin; s < item.span_end; ++s) {
+      bool last = s + 1 == item.span_end;
+      SpanPlace behind = last ? SpanPlace{{next.tile, next.head, scratch}, next.span_begin} : SpanPlace{place, s + 1};
+      attend_span(ctx, a, step, {place, s}, behind, partials);
     }
-    merge_unit(ctx, a, step, place, partials, acts);
+    if (!plan.split || finishes_unit(plan, place)) merge_unit(ctx, a, step, place, partials, acts);
   }
   ctx.own.rewind(mark);
 }

@@ -59,6 +59,15 @@ void project_heads(Ctx& ctx, const Attention& attention, const AttentionStep& st
 // What this thread's project_heads() reads first.
 device::Prefetch project_front(const Attention& attention, const device::Team& team);
 
+// Pieces of KV that look_ahead() keeps for a thread: 6 MiB of bf16 blocks of heads of 64, so that two threads stay
+// within half of an L3 of 32 MiB.
+constexpr int64_t kMaxAhead = 768;
+
+// Sets ctx.ahead to the KV blocks that this thread's decode items of `attention`, a later layer, will read, so that
+// they come to the caches while matrices are multiplied. `pieces` [kMaxAhead] must stay until attend() of that layer.
+void look_ahead(Ctx& ctx, const Attention& attention, const AttentionStep& step, const AttentionPlan& plan,
+                const uint8_t** pieces);
+
 // softmax(q k) v of this thread's items; the output is quantised into `acts` when attention.quantize_heads, else left
 // in step.heads. The caller syncs after it.
 void attend(Ctx& ctx, const Attention& attention, const AttentionStep& step, AttentionPlan& plan, const ActSet& acts);

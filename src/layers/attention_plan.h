@@ -57,7 +57,7 @@ struct AttentionPlan {
 struct AttentionLimits {
   int64_t max_rows = 0;        // rows of a step
   int64_t max_len = 0;         // tokens of a sequence
-  int64_t max_item_rows = 64;  // query rows (tokens x group) of an item
+  int64_t max_item_rows = 96;  // query rows (tokens x group) of an item
   int64_t shared_floats = 0;   // room for shared partials
 };
 

@@ -25,6 +25,7 @@ struct Ctx {
   device::Arena shared;
   device::Arena own;
   device::Heartbeat* heartbeat = nullptr;  // or nullptr
+  kernels::Ahead ahead = {};               // what multiply() may ask for meanwhile
   int64_t weight_bytes = 0;                // packed weight bytes this thread has read
 };
 

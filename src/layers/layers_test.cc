@@ -39,7 +39,7 @@ TEST(AttentionPlan, TilesCoverEveryRowOnce) {
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     EXPECT_EQ(plan.tiles[i].row_begin, row);
     row += plan.tiles[i].n_tokens;
-    EXPECT_LE(plan.tiles[i].n_tokens * plan.shape.n_group(), 64);
+    EXPECT_LE(plan.tiles[i].n_tokens * plan.shape.n_group(), 96);
   }
   EXPECT_EQ(row, 108);
   EXPECT_EQ(plan.item_of_thread[0], 0);

@@ -35,6 +35,7 @@ void PackedMatrix::multiply(Ctx& ctx, const ActSet& acts, device::Range rows, de
     args.row_end = rows.end - rows.begin;
     args.k = k_;
     args.add = to.add;
+    args.ahead = &ctx.ahead;
     args.out_stride = to.stride;
     // the kernel counts columns from panel 0 of the part: shift so that `begin` lands where `to` wants it
     args.panels = part.panels + (begin - part.panel_begin) * part.panel_bytes;

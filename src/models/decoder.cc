@@ -59,6 +59,7 @@ DecoderBuffers Decoder::carve(layers::StepArenas arenas, const StepLimits& limit
                               : layers::carve_input(arenas, heads, n_rows, desc_.q_dim());
   b.inner = layers::carve_acts(arenas.shared, inner, n_rows, desc_.d_ff);
   b.tmp = arenas.own.take<float>(static_cast<size_t>(stride));
+  b.ahead = arenas.own.take<const uint8_t*>(static_cast<size_t>(layers::kMaxAhead));
   auto q_floats = rows * static_cast<size_t>(round_up(desc_.q_dim(), kernels::kPanelRows));
   b.q = arenas.shared.take<float>(q_floats);
   b.heads = arenas.shared.take<float>(q_floats);
@@ -116,22 +117,34 @@ void Decoder::begin(Ctx& ctx, const Step& step, DecoderBuffers& b) const {
   }
 }
 
-void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, const DecoderLayer& layer) const {
-  const layers::Attention& attention = layer.attention;
-  int64_t n_rows = step.batch.n_rows;
+layers::AttentionStep Decoder::attention_step(const Step& step, const DecoderBuffers& b,
+                                              const layers::Attention& attention,
+                                              const layers::AttentionLimits& limits) const {
   auto rope_idx = static_cast<size_t>(attention.rope_idx);
-  layers::AttentionLimits limits = attention_limits(step.limits);
   layers::AttentionStep at{.batch = step.batch, .kv = step.kv, .limits = limits, .rope = ropes_[rope_idx]};
   at.angles = b.angles[rope_idx];
   at.q = b.q;
   at.heads = b.heads;
   at.q_stride = round_up(desc_.q_dim(), kernels::kPanelRows);
+  return at;
+}
+
+void Decoder::attention_block(Ctx& ctx, const Step& step, DecoderBuffers& b, uint32_t i) const {
+  const DecoderLayer& layer = layers_[i];
+  const layers::Attention& attention = layer.attention;
+  int64_t n_rows = step.batch.n_rows;
+  layers::AttentionLimits limits = attention_limits(step.limits);
+  layers::AttentionStep at = attention_step(step, b, attention, limits);
   layers::project_heads(ctx, attention, at, b.input);
   device::Range out_panels = ctx.team.first_units(attention.out.n_panels());
   ctx.team.sync(attention.out.front(out_panels));  // attention itself reads no weights
   layers::ActSet heads_in = b.heads_in;
   heads_in.mask = attention.out.act_mask();
   layers::attend(ctx, attention, at, *b.plans[attention.plan_idx].shared, heads_in);
+  if (i + 1 < desc_.n_layers && n_rows > layers::kRedundantRows) {
+    const layers::Attention& next = layers_[i + 1].attention;
+    layers::look_ahead(ctx, next, attention_step(step, b, next, limits), *b.plans[next.plan_idx].shared, b.ahead);
+  }
   ctx.team.sync(attention.out.front(out_panels));
   if (!heads_at_once_) {
     bool redundant = is_redundant(n_rows);
@@ -158,7 +171,7 @@ void Decoder::run_layer(Ctx& ctx, const Step& step, DecoderBuffers& b, uint32_t 
   layers::ActSet input = b.input;
   input.mask = layer.attention.input_mask();
   layers::norm_phase(ctx, b.residual, before_attention, input, b.tmp);
-  attention_block(ctx, step, b, layer);
+  attention_block(ctx, step, b, i);
   input.mask = layer.mlp.input_mask();
   layers::norm_phase(ctx, b.residual, {layer.ffn_norm, b.attn_delta, layer.post_attn_norm}, b.input, b.tmp);
   layers::ActSet inner = b.inner;

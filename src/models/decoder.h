@@ -47,6 +47,7 @@ struct DecoderBuffers {
   float* ffn_delta = nullptr;
   float* angles[2] = {};                 // by rope: [n_rows, row_floats]
   layers::AttentionPlanPieces plans[2];  // by window
+  const uint8_t** ahead = nullptr;       // own [layers::kMaxAhead]
 };
 
 class Decoder final : public Model {
@@ -67,7 +68,9 @@ class Decoder final : public Model {
   DecoderBuffers carve(layers::StepArenas arenas, const StepLimits& limits, int64_t n_rows) const;
   void begin(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers) const;
   void run_layer(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, uint32_t layer) const;
-  void attention_block(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, const DecoderLayer& layer) const;
+  layers::AttentionStep attention_step(const Step& step, const DecoderBuffers& buffers,
+                                       const layers::Attention& attention, const layers::AttentionLimits& limits) const;
+  void attention_block(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, uint32_t layer) const;
   device::Prefetch output_front(const device::Team& team) const;
   void keep_wanted(layers::Ctx& ctx, const Step& step, const DecoderBuffers& buffers) const;
 

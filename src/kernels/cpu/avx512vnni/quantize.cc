@@ -67,7 +67,8 @@ inline void quantize_groups(const ActRows& act, const float* x, int64_t n_left, 
     if constexpr (j < kCount) {
       unroll<2>([&](auto half) __attribute__((always_inline)) {
         constexpr int kFrom = 32 * decltype(j){} + 16 * decltype(half){};
-        value[2 * j + half] = n_left - kFrom >= 16 ? _mm512_loadu_ps(x + kFrom) : _mm512_maskz_loadu_ps(first_lanes(n_left - kFrom), x + kFrom);
+        value[2 * j + half] = n_left - kFrom >= 16 ? _mm512_loadu_ps(x + kFrom)
+                                                   : _mm512_maskz_loadu_ps(first_lanes(n_left - kFrom), x + kFrom);
       });
       __m512i low = _mm512_and_si512(_mm512_castps_si512(value[2 * j]), magnitude);
       part[j] = Largest::of(low, _mm512_and_si512(_mm512_castps_si512(value[2 * j + 1]), magnitude));

@@ -54,6 +54,4 @@ inline Vec load_twice(const float* p) {
   return {_mm512_permutexvar_ps(index, _mm512_zextps256_ps512(_mm256_loadu_ps(p)))};
 }
 
-inline Vec scale_pow2(Vec p, Vec t) {
-  return {_mm512_scalef_ps(p.v, _mm512_sub_ps(t.v, _mm512_set1_ps(0x1.8p+23f)))};
-}
+inline Vec scale_pow2(Vec p, Vec t) { return {_mm512_scalef_ps(p.v, _mm512_sub_ps(t.v, _mm512_set1_ps(0x1.8p+23f)))}; }

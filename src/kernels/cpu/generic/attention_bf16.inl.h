@@ -13,13 +13,20 @@
 //   keep_p(tile, r, t, p)    stores 16 values of p, gives them as they were stored
 #pragma once
 
+// Tiles of up to so many rows ask for the bytes of the next call while they read their own, line for line: memory is
+// then busy while they compute, and asked for at once the 1024 lines of an item stall the core (docs/performance.md,
+// 2026-11-21). Higher tiles are prefill's, bound by products.
+constexpr int kDecodeRows = 4;
+
 // Scores of rows [0, R) against NV vectors of 16 tokens from token t0 (a multiple of 16).
 template <int R, int NV>
 void bf16_scores(const Tile& tile, int t0) {
   int64_t head_dim = tile.args->head_dim;
   Regs<const uint16_t*, NV> k;
+  Regs<int64_t, NV> ahead;
   for (int j = 0; j < NV; ++j) {
     int t = t0 + 16 * j;
+    ahead[j] = to_next(tile, t) / 2;
     k[j] = reinterpret_cast<const uint16_t*>(tile.args->blocks[t / 32]) + t % 32 / 16 * ((head_dim + 1) / 2) * 32;
   }
   Regs<Vec, R * NV> acc;
@@ -29,7 +36,10 @@ void bf16_scores(const Tile& tile, int t0) {
   int64_t d = 0;
   for (; d + 1 < head_dim; d += 2) {
     Regs<KvPairs, NV> x;
-    unroll<NV>([&](auto j) __attribute__((always_inline)) { x[j] = load_pairs(k[j] + d * 16, 16); });
+    unroll<NV>([&](auto j) __attribute__((always_inline)) {
+      x[j] = load_pairs(k[j] + d * 16, 16);
+      if constexpr (R <= kDecodeRows) __builtin_prefetch(k[j] + d * 16 + ahead[j], 0, 2);
+    });
     unroll<R * NV>([&](auto i)
                        __attribute__((always_inline)) { acc[i] = dot_pairs(acc[i], x[i % NV], q[i / NV] + d); });
   }
@@ -69,10 +79,12 @@ void bf16_values(const Tile& tile, int first, int t_begin, int t_end, int64_t d)
   unroll<R>([&](auto r) __attribute__((always_inline)) { p[r] = p_halves(tile, first + r); });
   for (int t = t_begin / 2 * 2; t < t_end;) {
     const uint16_t* v = v_pair(tile, t, d);
+    const int64_t ahead = to_next(tile, t) / 2;
     for (int end = t / 32 * 32 + 32; t < end && t < t_end; t += 2, v += 2 * tile.args->head_dim) {
       Regs<KvPairs, NV> x;
       unroll<NV>([&](auto j) __attribute__((always_inline)) {
         x[j] = load_pairs(v + 32 * j, valid);
+        if constexpr (R <= kDecodeRows) __builtin_prefetch(v + 32 * j + ahead, 0, 2);
         if constexpr (R == 1) x[j] = kept(x[j], t >= t_begin, t + 1 < t_end);
       });
       unroll<R * NV>([&](auto i)

@@ -71,6 +71,13 @@ inline void open_tile(Tile& tile, const AttnSpanArgs& args, int first_row, int n
   }
 }
 
+// Bytes from a block of the item to the one that the next call reads in its place; 0 when there is none.
+inline int64_t to_next(const Tile& tile, int t) {
+  const AttnSpanArgs& args = *tile.args;
+  const uint8_t* next = args.next_blocks == nullptr ? nullptr : args.next_blocks[t / 32];
+  return next == nullptr ? 0 : next - args.blocks[t / 32];
+}
+
 inline void zero_values(float* out, int64_t n) {
   for (int64_t i = 0; i < n; i += 16) store_n(out + i, set1(0.0f), n - i);
 }

@@ -15,6 +15,7 @@ namespace millrace::kernels::generic {
 
 // Activation bytes of a slab: half of a 1 MiB L2, the rest is for panels (CPU_KERNELS section 6).
 constexpr int64_t kSlabBytes = 512 * 1024;
+constexpr int64_t kLineBytes = 64;
 
 // One tile: activation rows [row, row + kRows) against lanes [lane, lane + kVecs * kLanes) of one panel.
 struct GemmTile {
@@ -25,6 +26,10 @@ struct GemmTile {
   float* out;           // out[row, first output of the tile]
   int n_lanes;          // valid outputs of the tile
   const float* scales;  // Prescaled sources only: [k / 32][2][32 rows] dw, mw
+  // What to ask for from L2's point of view while a cell is worked on: n_fetch lines at fetch, then the same one cell
+  // further. The tiles of a panel share the lines of the next one: hardware follows a panel only once it is read.
+  const uint8_t* fetch;
+  int n_fetch;
 };
 
 // Registers of a tile.
@@ -42,8 +47,8 @@ template <class S, int kRows>
   auto put = [&](const auto& one) __attribute__((always_inline)) {
     unroll<kRows>([&](auto row) __attribute__((always_inline)) {
       float* out = tile.out + row * tile.args->out_stride;
-      unroll<S::kVecs>(
-          [&](auto v) __attribute__((always_inline)) { one(out + v * S::kLanes, acc[row][v], v * S::kLanes); });
+      unroll<S::kVecs>([&](auto v)
+                           __attribute__((always_inline)) { one(out + v * S::kLanes, acc[row][v], v * S::kLanes); });
     });
   };
   if (tile.n_lanes >= S::kVecs * S::kLanes) {
@@ -71,6 +76,25 @@ template <class S, int kRows>
   });
 }
 
+[[gnu::always_inline]] inline void fetch_lines(const GemmTile& tile, int64_t offset) {
+  for (int i = 0; i < tile.n_fetch; ++i) __builtin_prefetch(tile.fetch + offset + i * kLineBytes, 0, 2);
+}
+
+// 8 lines for each 32 values of k: at 6 rows x 32 outputs that is 512 bytes in some 130 cycles, half of what one core
+// of the machine of docs/performance.md gets from memory.
+constexpr int64_t kAheadBytes = 8 * kLineBytes;
+
+[[gnu::always_inline]] inline void fetch_ahead(Ahead* ahead) {
+  if (ahead == nullptr || ahead->n_left == 0) return;
+  const uint8_t* from = *ahead->pieces + ahead->at;
+  unroll<8>([&](auto i) __attribute__((always_inline)) { __builtin_prefetch(from + i * kLineBytes, 0, 2); });
+  ahead->at += kAheadBytes;
+  if (ahead->at < ahead->piece_bytes) return;
+  ahead->at = 0;
+  ++ahead->pieces;
+  --ahead->n_left;
+}
+
 // Form G: acc = fma(float(isum), dw * da, acc), then acc = fma(mw, sa, acc) where the format has mins.
 template <class S, class W, int kRows>
 struct TileG {
@@ -81,6 +105,7 @@ struct TileG {
     int64_t n_groups = tile.args->k / 32;
     const int8_t* a = static_cast<const int8_t*>(act.data) + tile.row * n_groups * 32;
     const int64_t first = tile.row * n_groups;
+    Ahead* ahead = tile.args->ahead;
     if constexpr (kRows > 1) fetch_outputs<S, kRows>(tile);
     GridF<S, kRows> acc;
     unroll<kRows>([&](auto row) __attribute__((always_inline)) {
@@ -88,7 +113,9 @@ struct TileG {
     });
     int64_t g = 0;
     for (const uint8_t* cell = tile.panel; g < n_groups; cell += W::kCellBytes) {
+      fetch_lines(tile, cell - tile.panel);
       for (int64_t sub = 0; sub < W::kCellGroups; ++sub, ++g) {
+        if constexpr (kRows > 1) fetch_ahead(ahead);
         GridI<S, kRows> isum;
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
           I32 start = S::zero_i32();
@@ -194,6 +221,8 @@ struct TileS {
     });
     for (int64_t i = 0; i < n_cells; ++i) {
       const uint8_t* cell = tile.panel + i * W::kCellBytes;
+      fetch_lines(tile, i * W::kCellBytes);
+      for (int g = 0; kRows > 1 && g < 8; ++g) fetch_ahead(tile.args->ahead);
       GridI<S, kRows> isum;
       GridI<S, kRows> imin;
       unroll<kRows>([&](auto row) __attribute__((always_inline)) {
@@ -289,7 +318,11 @@ template <class S, class W, template <class, class, int> class Tile>
 template <class S, class W, template <class, class, int> class Tile>
 [[gnu::always_inline]] inline void run_panel(GemmTile tile, int64_t begin, int64_t end, int64_t n0) {
   int64_t n_tiles = (end - begin + S::kMaxRows - 1) / S::kMaxRows;
+  const uint8_t* next = tile.fetch;
+  int64_t cell_lines = tile.n_fetch;
   for (int64_t i = 0; i < n_tiles; ++i) {
+    tile.fetch = next + cell_lines * i / n_tiles * kLineBytes;
+    tile.n_fetch = static_cast<int>(cell_lines * (i + 1) / n_tiles - cell_lines * i / n_tiles);
     tile.row = begin + (end - begin) * i / n_tiles;
     int64_t next = begin + (end - begin) * (i + 1) / n_tiles;
     for (tile.lane = 0; tile.lane < kPanelRows; tile.lane += S::kVecs * S::kLanes) {
@@ -315,6 +348,9 @@ struct GemmOf {
         GemmTile tile{};
         tile.args = &args;
         tile.panel = args.panels + p * panel_bytes;
+        tile.fetch = tile.panel + panel_bytes;
+        bool has_next = p + 1 < args.panel_end && end - begin > S::kMaxRows;  // one tile is a stream of its own
+        tile.n_fetch = has_next ? static_cast<int>(kCellBytes / kLineBytes) : 0;
         if constexpr (requires { W::kMaxValues; }) {
           alignas(64) float scales[W::kScales];
           W::fill(scales, tile.panel, args.k);
