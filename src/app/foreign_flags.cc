@@ -77,7 +77,6 @@ constexpr ForeignFlag kFlags[] = {
     refused("--rope-scaling,--rope-freq-base,--rope-freq-scale,--yarn-orig-ctx,--yarn-ext-factor", kNoRope),
     refused("--yarn-attn-factor,--yarn-beta-slow,--yarn-beta-fast,--hf-overrides", kNoRope),
     refused("--device", "there is no GPU backend yet", Value::kOne, "auto|cpu|none"),
-    refused("--quantization,-q", "weights are used in the format of the file", Value::kOne, "none|gguf"),
     refused("--dtype", "weights are used in the format of the file", Value::kOne, "auto"),
     refused("--tensor-parallel-size,-tp,--pipeline-parallel-size,-pp,--data-parallel-size,-dp", kOneProcess,
             Value::kOne, "1"),

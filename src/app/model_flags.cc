@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "store/model_store.h"
+#include "weights/quantization.h"
 
 namespace millrace::app {
 namespace {
@@ -136,6 +137,8 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--ttft-target-ms", &f.ttft_target_ms, "time to the first token that policy edf works for; 0 = none",
           {0, kMaxTargetMs});
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, kMaxThreads});
+  set.add("--quantization,-q", &f.quantization,
+          "none | q8_0 | q4_0 | q4_k: format that weights in f32, f16 or bf16 are kept in; none: the file's");
   set.add("--isa", &f.isa, "kernels: avx512vnni | avx2 | generic; default: the best this CPU has");
   set.add("--chat-template,--chat-template-file", &f.chat_template, "Jinja file instead of the model's template");
   set.add("--generation-config", &f.generation_config, "auto: defaults from the model | vllm: none");
@@ -145,6 +148,17 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--check-tensors", &f.check_tensors, "refuse a file with a scale or weight that is not finite");
   set.add("--warmup", &f.warmup, "run one step of each kind before ready");
   set.add("-v,--verbose", &f.verbose, "more on stderr");
+}
+
+Result<std::optional<tensor::Format>> quantization_of(const std::string& value) {
+  if (value == "none" || value == "gguf") return std::optional<tensor::Format>();
+  for (const weights::QuantizationRow& row : weights::kQuantizations) {
+    if (value == row.name) return std::optional<tensor::Format>(row.format);
+  }
+  return Error{
+      ErrorCode::kUsage,
+      fmt::format("--quantization = {}: must be one of none, gguf, q8_0, q4_0, q4_k", quote_for_message(value)),
+      "--quantization"};
 }
 
 Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
@@ -184,6 +198,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
     return Error{ErrorCode::kUsage, fmt::format("--block-size = {}: 32 is the only value on CPU", f.block_size),
                  "--block-size"};
   }
+  out.quantization = TRY(quantization_of(f.quantization));
   out.isa = f.isa;
   out.n_threads = static_cast<uint32_t>(f.threads);
   out.prefix_cache = f.prefix_caching;

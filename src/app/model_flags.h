@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "app/hub_flags.h"
 #include "base/result.h"
 #include "instance/instance.h"
+#include "tensor/format_id.h"
 
 namespace millrace::app {
 
@@ -22,6 +24,7 @@ struct ModelFlags {
   std::string override_generation_config;  // JSON
   std::string kv_cache_dtype = "auto";
   std::string cache_type_v;  // empty, or the same
+  std::string quantization = "none";
   std::string isa;
   std::string scheduling_policy = "dlpm";
   std::string admission_policy = "predictive";
@@ -49,6 +52,9 @@ struct ModelFlags {
 void declare_model_flags(FlagSet& set, ModelFlags& flags);
 // kUsage for values out of range; reads the chat template file.
 Result<instance::InstanceOptions> instance_options(const ModelFlags& flags);
+
+// --quantization: none for "none" and "gguf" (the formats of the file).
+Result<std::optional<tensor::Format>> quantization_of(const std::string& value);
 
 // Progress lines on stderr: a bar on a terminal, else one line per 10 % of each stage.
 instance::ProgressFn progress_printer();

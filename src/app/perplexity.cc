@@ -30,6 +30,7 @@ struct PerplexityFlags {
   std::string save_logits;
   std::string kl_base;
   std::string isa;
+  std::string quantization = "none";
   std::string kv_dtype = "bf16";
   int64_t ctx = 512;
   int64_t chunks = 0;
@@ -117,6 +118,7 @@ Result<Loaded> load(const PerplexityFlags& f) {
   Loaded out;
   std::string path = TRY(resolve_model(f.model));
   out.file = std::make_unique<weights::ModelFile>(TRY(weights::ModelFile::open(path)));
+  if (auto format = TRY(quantization_of(f.quantization))) TRY(out.file->quantize(*format));
   out.table = TRY(kernels::pick_kernels(kernels::detect_cpu(), f.isa));
   int n_threads =
       f.threads > 0 ? static_cast<int>(f.threads) : device::compute_threads_default(device::read_cpu_topology());
@@ -216,6 +218,7 @@ Result<int> perplexity_command(std::span<const std::string> args) {
   set.add("--window-tokens", &f.window_tokens, "full attention sees the last so many tokens only; 0 = all",
           {0, 1 << 20});
   set.add("--sink-tokens", &f.sink_tokens, "with --window-tokens: and the first so many", {0, flow::kMaxSinkTokens});
+  set.add("--quantization,-q", &f.quantization, "none | q8_0 | q4_0 | q4_k: as bench model takes it");
   set.add("--isa", &f.isa, "kernels to use");
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, 1024});
   set.add("--json", &f.json, "JSON on stdout");

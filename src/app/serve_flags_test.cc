@@ -136,7 +136,6 @@ constexpr Row kRefused[] = {
     {"--yarn-beta-fast", "1"},
     {"--hf-overrides", "{}"},
     {"--device", "cuda"},
-    {"--quantization", "awq"},
     {"--dtype", "half"},
     {"--tensor-parallel-size", "2"},
     {"-tp", "2"},

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -31,6 +32,7 @@
 #include "instance/tenants.h"
 #include "instance/text_side.h"
 #include "store/hub.h"
+#include "tensor/format_id.h"
 
 namespace millrace::instance {
 
@@ -100,6 +102,7 @@ struct InstanceOptions {
   uint64_t kv_disk_bytes = uint64_t{8} << 30;  // most bytes in it
   std::string slot_save_path;                  // folder of saved conversations; empty: none
   bool kv_disk_all = false;                    // keep everything, not only what is likely to be used again
+  std::optional<tensor::Format> quantization;  // of float weights, at load; none: the formats of the file
   std::string isa;                             // kernels to use; empty: the best the CPU has
   uint32_t n_threads = 0;                      // 0: physical cores
   std::vector<TenantRule> tenants;

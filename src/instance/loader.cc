@@ -218,6 +218,10 @@ InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded,
   facts.architecture = weights::architecture_name(desc.architecture);
   facts.vocab_type = vocab_type(loaded.file);
   facts.weight_format = main_format(loaded.file.source());
+  if (options.quantization) {
+    facts.weight_format =
+        fmt::format("{} from {}", tensor::format_info(*options.quantization).name, facts.weight_format);
+  }
   facts.kv_dtype = options.kv_cache_dtype == "auto" ? "bf16" : options.kv_cache_dtype;
   facts.created = static_cast<int64_t>(std::time(nullptr));
   facts.n_vocab = desc.n_vocab;
@@ -328,6 +332,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                         [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
   const kernels::KernelTable* table = TRY(kernels::pick_kernels(kernels::detect_cpu(), options.isa));
   weights::ModelFile file = TRY(weights::ModelFile::open(path));
+  if (options.quantization) TRY(file.quantize(*options.quantization));
   if (options.check_tensors) TRY(weights::check_tensors(file.source(), path));
   Sizes sizes = TRY(plan_sizes(options, file, dtype));
   auto loaded = std::make_shared<Loaded>(std::move(file));

@@ -1,5 +1,5 @@
 // Packing: panels of 32 rows are the unit shared out to threads. A format without a kernel in this table is decoded
-// and packed as f32.
+// and packed as f32; float weights of a file that is to be quantised are decoded, encoded and packed.
 // Thread: the loader.
 #include "layers/weight_packer.h"
 
@@ -33,7 +33,8 @@ Result<void> WeightPacker::add(PackedMatrix& out, std::initializer_list<weights:
   for (weights::WeightRole role : roles) {
     TensorView view = TRY(file_.weight(role, layer));
     MatrixPart part;
-    part.format = has_kernels(table_, view.format) ? view.format : Format::kF32;
+    Format wanted = file_.format_in_memory(role, view);
+    part.format = has_kernels(table_, wanted) ? wanted : Format::kF32;
     part.n = view.rows();
     part.panel_begin = out.n_panels();
     part.n_panels = ceil_div(view.rows(), kPanelRows);
@@ -59,10 +60,15 @@ void WeightPacker::pack_part(device::ThreadPool& pool, const MatrixJob& job, uin
   const TensorView& view = job.view;
   int64_t k = view.cols();
   bool decode = part.format != view.format;
+  bool encode = decode && part.format != Format::kF32;
+  const tensor::FormatInfo& format = tensor::format_info(part.format);
+  int64_t row_bytes = encode ? tensor::row_bytes(part.format, k) : 0;
   std::vector<float> decoded(decode ? static_cast<size_t>(pool.n_threads() * kPanelRows * k) : 0);
+  std::vector<uint8_t> encoded(static_cast<size_t>(pool.n_threads() * kPanelRows * row_bytes));
   pool.run([&](device::Team& team) {
     device::Range range = team.range(part.n_panels);
     float* own = decoded.data() + (decode ? team.thread * kPanelRows * k : 0);
+    uint8_t* groups = encoded.data() + team.thread * kPanelRows * row_bytes;
     for (int64_t panel = range.begin; panel < range.end; ++panel) {
       const uint8_t* rows[kPanelRows] = {};
       int64_t n = std::min<int64_t>(kPanelRows, view.rows() - panel * kPanelRows);
@@ -71,6 +77,9 @@ void WeightPacker::pack_part(device::ThreadPool& pool, const MatrixJob& job, uin
         if (!decode) continue;
         tensor::decode_row(own + i * k, view, panel * kPanelRows + i);
         rows[i] = reinterpret_cast<const uint8_t*>(own + i * k);
+        if (!encode) continue;
+        format.encode(groups + i * row_bytes, own + i * k, k / format.group_values);
+        rows[i] = groups + i * row_bytes;
       }
       table_.pack[static_cast<size_t>(part.format)](panels + panel * part.panel_bytes, rows, k);
     }

@@ -13,10 +13,10 @@ namespace {
 
 constexpr int64_t kPanelRows = 32;
 
-uint64_t packed_bytes(const tensor::TensorView& view) {
+uint64_t packed_bytes(const tensor::TensorView& view, tensor::Format format) {
   if (view.shape.n_dims == 1) return static_cast<uint64_t>(view.cols()) * sizeof(float);
   int64_t rows = (view.rows() + kPanelRows - 1) / kPanelRows * kPanelRows;
-  return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor::row_bytes(view.format, view.cols()));
+  return static_cast<uint64_t>(rows) * static_cast<uint64_t>(tensor::row_bytes(format, view.cols()));
 }
 
 std::string mib(uint64_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024.0 * 1024.0)); }
@@ -70,7 +70,7 @@ uint64_t packed_weight_bytes(const ModelFile& file) {
     uint32_t n = row.per_layer ? desc.n_layers : 1;
     for (uint32_t layer = 0; layer < n; ++layer) {
       Result<tensor::TensorView> view = file.weight(row.role, layer);
-      if (view.ok()) sum += packed_bytes(*view);
+      if (view.ok()) sum += packed_bytes(*view, file.format_in_memory(row.role, *view));
     }
   }
   return sum;

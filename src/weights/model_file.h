@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,14 @@ class ModelFile {
   // Consumed: its pages may leave memory. Not for a tied embedding that is still needed.
   void release(WeightRole role, uint32_t layer = 0) const;
 
+  // Float matrices are to be kept in this format (--quantization): see format_in_memory(). kUsage, naming the flag,
+  // when no matrix of the file is F32, F16 or BF16.
+  Result<void> quantize(tensor::Format format);
+  std::optional<tensor::Format> quantization() const { return quantization_; }
+  // The format a weight is packed in: its own, or, for a float matrix after quantize(), that format; Q8_0 for the
+  // output matrix and for rows that are not a multiple of the format's group; its own where 32 does not divide them.
+  tensor::Format format_in_memory(WeightRole role, const tensor::TensorView& view) const;
+
   // Tensors of the file that no row names; reported once as a warning by open().
   const std::vector<std::string>& unused_tensors() const { return unused_; }
 
@@ -48,6 +57,7 @@ class ModelFile {
   ModelDesc desc_;
   std::string hf_prefix_;
   std::vector<std::string> unused_;
+  std::optional<tensor::Format> quantization_;
 };
 
 }  // namespace millrace::weights

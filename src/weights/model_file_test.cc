@@ -109,6 +109,34 @@ TEST(ModelFile, FoldersBindUnderAnyPrefix) {
   }
 }
 
+TEST(ModelFile, QuantisesFloatMatricesAtLoad) {
+  testing::TempDir dir;
+  write_folder(dir, "model.", false, true);
+  ModelFile file = ModelFile::open(dir.path()).value();
+  auto format_of = [&](WeightRole role) { return file.format_in_memory(role, file.weight(role, 0).value()); };
+  EXPECT_EQ(format_of(WeightRole::kFfnDown), tensor::Format::kBF16);
+  ASSERT_TRUE(file.quantize(tensor::Format::kQ4_K).ok());
+  EXPECT_EQ(format_of(WeightRole::kFfnDown), tensor::Format::kQ4_K);
+  EXPECT_EQ(format_of(WeightRole::kOutput), tensor::Format::kQ8_0);
+  EXPECT_EQ(format_of(WeightRole::kTokenEmbedding), tensor::Format::kBF16);  // untied: rows are read from the file
+  EXPECT_EQ(format_of(WeightRole::kAttnNorm), tensor::Format::kBF16);
+  tensor::TensorView odd = file.weight(WeightRole::kFfnDown, 0).value();
+  odd.shape.dims[1] = 288;  // columns: 32 divides them, 256 does not
+  EXPECT_EQ(file.format_in_memory(WeightRole::kFfnDown, odd), tensor::Format::kQ8_0);
+  odd.shape.dims[1] = 290;
+  EXPECT_EQ(file.format_in_memory(WeightRole::kFfnDown, odd), tensor::Format::kBF16);
+}
+
+TEST(ModelFile, QuantisedFilesAreNotQuantisedAgain) {
+  std::vector<uint8_t> bytes = testing::tiny_gguf();
+  ModelFile file = open_bytes(bytes).value();
+  Result<void> again = file.quantize(tensor::Format::kQ4_0);
+  ASSERT_FALSE(again.ok());
+  EXPECT_THAT(again.error().message, HasSubstr("--quantization Q4_0: want weights in F32, F16 or BF16"));
+  EXPECT_THAT(again.error().message, HasSubstr("are Q8_0 already"));
+  EXPECT_FALSE(file.quantization().has_value());
+}
+
 TEST(ModelFile, TiedFolders) {
   for (bool with_head : {false, true}) {
     testing::TempDir dir;

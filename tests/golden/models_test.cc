@@ -217,6 +217,24 @@ TEST(MixedFormats, SuperGroupsBesideGroups) {
   }
 }
 
+// The decoded values of a quantised file, quantised again at load: Q8_0 gives the same groups back, so the same bits;
+// Q4_0 too, but for the output matrix, which is then Q8_0; Q4_K fits its scales anew.
+TEST(QuantisedAtLoad, EqualsAFileInThatFormat) {
+  for (Format format : {Format::kQ8_0, Format::kQ4_0, Format::kQ4_K}) {
+    TinyShape shape = shortened(testing::load_tiny_shape("llama"));
+    Opened stored = open_gguf(shape, {.format = format});
+    Opened decoded = open_gguf(shape, {.format = format, .decoded = true});
+    ASSERT_TRUE(decoded.file->quantize(format).ok());
+    const KernelTable* table = tables().front();
+    std::vector<float> want = logits_of(*stored.file, shape, *table, KvDType::kInt8);
+    std::vector<float> got = logits_of(*decoded.file, shape, *table, KvDType::kInt8);
+    if (format == Format::kQ8_0) {
+      EXPECT_EQ(got, want);
+    }
+    EXPECT_LT(relative_error(got, want), 5e-2) << tensor::format_info(format).name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, QuantisedModels, ::testing::Range(0, tensor::kNFormats), [](const auto& info) {
   return std::string(tensor::format_info(static_cast<Format>(info.param)).name);
 });
