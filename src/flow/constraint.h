@@ -1,0 +1,57 @@
+// What an answer must look like: the source text as a client sent it (ConstraintSpec), and the two faces of its
+// compiled form that the step loop sees: Constraint, shared by all requests with the same text, and TokenMatcher, one
+// per sequence. Implemented by src/grammar and by tests.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/ids.h"
+
+namespace millrace::flow {
+
+enum class ConstraintKind : uint8_t {
+  kNone,
+  kJsonObject,  // any JSON object; text is empty
+  kJsonSchema,  // text: a JSON schema
+  kRegex,       // text: a regular expression, the whole answer matches it
+  kGrammar,     // text: EBNF or GBNF with a rule `root`
+  kChoice,      // text: a JSON array of strings, the answer is one of them
+  kTags,        // text: JSON of a structural tag: free text in which some tags begin constrained parts
+};
+
+struct ConstraintSpec {
+  ConstraintKind kind = ConstraintKind::kNone;
+  std::string text;
+  std::string param;           // the field it came from: paths of messages begin with it
+  bool any_whitespace = true;  // JSON: white space between the parts of a document is allowed
+  std::string after;           // the constraint begins behind this text (the end of a reasoning block); empty: at once
+};
+
+// The state of one sequence inside its constraint. Thread: one at a time.
+class TokenMatcher {
+ public:
+  virtual ~TokenMatcher() = default;
+  // The next token of the output. False when it is not allowed: the state is as before.
+  virtual bool accept(TokenId token) = 0;
+  // Takes back the last n accepted tokens; n is at most what was accepted.
+  virtual void rollback(uint32_t n) = 0;
+  // mask: [ceil(n_vocab / 32)], bit t % 32 of word t / 32 is set when token t may come next; ids past the vocabulary
+  // are not allowed.
+  virtual void fill(std::span<uint32_t> mask) = 0;
+  // The only token that may come next, or kNoToken when there are several or when finding out costs a whole mask.
+  virtual TokenId forced() = 0;
+  // An end token was accepted: nothing may follow.
+  virtual bool ended() const = 0;
+};
+
+// Thread: any.
+class Constraint {
+ public:
+  virtual ~Constraint() = default;
+  virtual std::unique_ptr<TokenMatcher> matcher() const = 0;
+};
+
+}  // namespace millrace::flow

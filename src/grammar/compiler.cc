@@ -1,0 +1,208 @@
+#include "grammar/compiler.h"
+
+#include <xgrammar/xgrammar.h>
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <list>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/macros.h"
+#include "base/task_pool.h"
+#include "grammar/compile_budget.h"
+#include "grammar/matcher.h"
+#include "text/tokenizer.h"
+
+namespace millrace::grammar {
+namespace {
+
+constexpr size_t kCacheBytes = size_t{64} << 20;
+constexpr size_t kCacheEntries = 4096;
+constexpr int kCoreDepth = 2000;  // of the core's recursion: 25% of an 8 MiB stack
+
+std::string key_of(const flow::ConstraintSpec& spec) {
+  std::string key(1, static_cast<char>('0' + static_cast<int>(spec.kind)));
+  key += spec.any_whitespace ? 'w' : '-';
+  key += spec.after;
+  key += '\0';
+  key += spec.text;
+  return key;
+}
+
+// What was compiled, or why it could not be, least recently used last.
+class Cache {
+ public:
+  struct Entry {
+    std::string key;
+    Result<CompiledConstraint> result;
+    size_t n_bytes = 0;
+  };
+
+  const Result<CompiledConstraint>* find(const std::string& key) {
+    auto found = by_key_.find(key);
+    if (found == by_key_.end()) return nullptr;
+    entries_.splice(entries_.begin(), entries_, found->second);
+    return &found->second->result;
+  }
+
+  void add(std::string key, const Result<CompiledConstraint>& result, size_t n_bytes) {
+    if (by_key_.contains(key)) return;
+    n_bytes += 2 * key.size() + sizeof(Entry);
+    entries_.push_front({std::move(key), result, n_bytes});
+    by_key_.emplace(entries_.front().key, entries_.begin());
+    n_bytes_ += n_bytes;
+    while (entries_.size() > 1 && (n_bytes_ > kCacheBytes || entries_.size() > kCacheEntries)) {
+      n_bytes_ -= entries_.back().n_bytes;
+      by_key_.erase(entries_.back().key);
+      entries_.pop_back();
+    }
+  }
+
+  size_t size() const { return entries_.size(); }
+  size_t n_bytes() const { return n_bytes_; }
+
+ private:
+  std::list<Entry> entries_;
+  std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key_;
+  size_t n_bytes_ = 0;
+};
+
+}  // namespace
+
+struct Compiler::State {
+  State(Vocabulary vocabulary_in, const Limits& limits_in) : vocabulary(std::move(vocabulary_in)), limits(limits_in) {}
+
+  // The vocabulary is sorted when the first constraint comes, outside of any budget.
+  const std::shared_ptr<const TokenTable>& token_table() {
+    std::call_once(made, [&] {
+      xgrammar::SetMaxRecursionDepth(kCoreDepth);
+      tokens = std::make_shared<const TokenTable>(std::move(vocabulary));
+    });
+    return tokens;
+  }
+
+  Result<CompiledConstraint> compile(const flow::ConstraintSpec& spec, size_t& n_bytes);
+  Result<CompiledConstraint> run_core(const flow::ConstraintSpec& spec, Rules& rules, size_t& n_bytes);
+  Result<CompiledConstraint> look_up_or_compile(const flow::ConstraintSpec& spec);
+
+  Vocabulary vocabulary;
+  Limits limits;
+  std::once_flag made;
+  std::shared_ptr<const TokenTable> tokens;
+  mutable std::mutex mutex;
+  Cache cache;    // guarded by mutex
+  Counts counts;  // guarded by mutex
+  SystemClock clock;
+  std::unique_ptr<TaskPool> pool;  // last: its threads use the rest
+};
+
+// What the core throws ends here.
+Result<CompiledConstraint> Compiler::State::run_core(const flow::ConstraintSpec& spec, Rules& rules, size_t& n_bytes) {
+  std::string ebnf = to_ebnf(rules);
+  int64_t ms = limits[LimitId::kCompileMs];
+  const std::shared_ptr<const TokenTable>& table = token_table();
+  if (!rules.lengths.empty()) table->lengths();
+  auto costly = [&](std::string what) {
+    return Error{ErrorCode::kConstraintTooCostly,
+                 fmt::format("{}{}{}", spec.param, spec.param.empty() ? "" : ": ", what), spec.param};
+  };
+  CompileBudget budget(std::chrono::milliseconds(ms), static_cast<size_t>(limits[LimitId::kCompileBytes]) * 64);
+  try {
+    xgrammar::GrammarCompiler compiler(table->info(), 1, false);
+    auto compiled =
+        std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), spec.after, std::move(rules.lengths));
+    n_bytes = compiled->n_bytes();
+    if (n_bytes > static_cast<size_t>(limits[LimitId::kCompileBytes])) {
+      return costly(fmt::format("compiled to {} bytes, limit {}", n_bytes, limits[LimitId::kCompileBytes]));
+    }
+    return CompiledConstraint(std::move(compiled));
+  } catch (const std::exception& error) {
+    if (budget.spent() == Spent::kTime) return costly(fmt::format("takes more than {} ms to compile", ms));
+    if (budget.spent() == Spent::kMemory) return costly("takes too much memory to compile");
+    LOG(LogLevel::kWarning, "a constraint was refused by the core: {}", quote_for_message(error.what(), 300));
+    return costly("cannot be compiled");
+  }
+}
+
+Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& spec, size_t& n_bytes) {
+  Rules rules = TRY(read_constraint(spec, limits));
+  return run_core(spec, rules, n_bytes);
+}
+
+Result<CompiledConstraint> Compiler::State::look_up_or_compile(const flow::ConstraintSpec& spec) {
+  std::string key = key_of(spec);
+  {
+    std::lock_guard lock(mutex);
+    if (const auto* known = cache.find(key)) {
+      ++counts.n_found;
+      return *known;
+    }
+  }
+  Tick begin = clock.now();
+  size_t n_bytes = 0;
+  Result<CompiledConstraint> result = compile(spec, n_bytes);
+  std::lock_guard lock(mutex);
+  ++(result.ok() ? counts.n_compiled : counts.n_refused);
+  counts.compile_time += clock.now() - begin;
+  cache.add(std::move(key), result, n_bytes);
+  return result;
+}
+
+Compiler::Compiler(Vocabulary vocabulary, const Limits& limits, size_t n_threads)
+    : state_(std::make_unique<State>(std::move(vocabulary), limits)) {
+  state_->pool = std::make_unique<TaskPool>(n_threads, static_cast<size_t>(limits[LimitId::kCompileQueue]));
+}
+
+Compiler::~Compiler() { state_->pool.reset(); }
+
+Result<CompiledConstraint> Compiler::compile(const flow::ConstraintSpec& spec) {
+  return state_->look_up_or_compile(spec);
+}
+
+Result<void> Compiler::post(flow::ConstraintSpec spec, Done done) {
+  State& state = *state_;
+  {
+    std::unique_lock lock(state.mutex);
+    if (const auto* known = state.cache.find(key_of(spec))) {
+      ++state.counts.n_found;
+      Result<CompiledConstraint> result = *known;
+      lock.unlock();
+      done(std::move(result));
+      return {};
+    }
+  }
+  bool posted = state.pool->try_post(
+      [&state, spec = std::move(spec), done = std::move(done)] { done(state.look_up_or_compile(spec)); });
+  if (posted) return {};
+  return Error{ErrorCode::kConstraintQueueFull,
+               fmt::format("{} constraints wait to be compiled", state.limits[LimitId::kCompileQueue]), ""};
+}
+
+Compiler::Counts Compiler::counts() const {
+  std::lock_guard lock(state_->mutex);
+  Counts counts = state_->counts;
+  counts.n_cached = state_->cache.size();
+  counts.cached_bytes = state_->cache.n_bytes();
+  return counts;
+}
+
+Vocabulary vocabulary_of(const text::Tokenizer& tokenizer, std::span<const TokenId> end_tokens, size_t n_vocab) {
+  Vocabulary out;
+  out.tokens.resize(n_vocab);
+  out.end_tokens.assign(end_tokens.begin(), end_tokens.end());
+  const text::TokenizerSpec& spec = tokenizer.spec();
+  for (size_t i = 0; i < std::min(n_vocab, tokenizer.n_vocab()); ++i) {
+    auto id = static_cast<TokenId>(i);
+    out.tokens[i] = tokenizer.token_bytes(id);
+    text::TokenType type = i < spec.types.size() ? spec.types[i] : text::TokenType::kNormal;
+    bool no_text = type == text::TokenType::kUnknown || type == text::TokenType::kUnused;
+    if (tokenizer.is_special(id) || no_text || type == text::TokenType::kControl) out.specials.push_back(id);
+  }
+  return out;
+}
+
+}  // namespace millrace::grammar

@@ -1,0 +1,73 @@
+// Compiler: constraint texts to flow::Constraint, for one vocabulary. Texts are read, bounded and rewritten here
+// (rules.h); what the core gets is our own text. Compiled ones are kept, least recently used first out.
+//  1. Compiling runs on helper threads of its own; nobody else waits for one.
+//  2. A text that passes the limits on time or memory is refused, and remembered as refused.
+// Thread: any.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/limits.h"
+#include "base/result.h"
+#include "flow/constraint.h"
+#include "grammar/rules.h"
+
+namespace millrace::text {
+class Tokenizer;
+}
+
+namespace millrace::grammar {
+
+// What the core needs of a tokenizer.
+struct Vocabulary {
+  std::vector<std::string> tokens;  // [n_vocab of the model] the bytes each adds to a text; empty: none
+  std::vector<TokenId> specials;    // never inside constrained text, though they have bytes
+  std::vector<TokenId> end_tokens;
+};
+// n_vocab: rows of the model's logits, at least the tokenizer's.
+Vocabulary vocabulary_of(const text::Tokenizer& tokenizer, std::span<const TokenId> end_tokens, size_t n_vocab);
+
+// The rules of a constraint. kInvalidSchema, kInvalidRegex, kInvalidGrammar, kInvalidValue; messages begin with
+// spec.param.
+Result<Rules> read_constraint(const flow::ConstraintSpec& spec, const Limits& limits);
+
+using CompiledConstraint = std::shared_ptr<const flow::Constraint>;
+
+class Compiler {
+ public:
+  struct Counts {
+    uint64_t n_compiled = 0;
+    uint64_t n_found = 0;  // in the cache
+    uint64_t n_refused = 0;
+    uint64_t n_cached = 0;  // now
+    uint64_t cached_bytes = 0;
+    Tick compile_time = 0;  // of n_compiled, ns
+  };
+
+  Compiler(Vocabulary vocabulary, const Limits& limits, size_t n_threads = 2);
+  ~Compiler();
+  Compiler(const Compiler&) = delete;
+  Compiler& operator=(const Compiler&) = delete;
+
+  using Done = std::function<void(Result<CompiledConstraint>)>;
+  // Calls `done` once: at once when the text is known, else later on a helper thread. kConstraintQueueFull when too
+  // many wait: `done` is not called then.
+  Result<void> post(flow::ConstraintSpec spec, Done done);
+  // The same, on this thread.
+  Result<CompiledConstraint> compile(const flow::ConstraintSpec& spec);
+
+  Counts counts() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace millrace::grammar

@@ -1,0 +1,286 @@
+#include "grammar/matcher.h"
+
+#include <algorithm>
+#include <bit>
+#include <span>
+
+#include "base/macros.h"
+
+namespace millrace::grammar {
+namespace {
+
+std::vector<std::string> texts_for_core(const Vocabulary& vocabulary) {
+  std::vector<std::string> out = vocabulary.tokens;
+  for (TokenId token : vocabulary.specials) out[static_cast<size_t>(token)].clear();
+  return out;
+}
+
+void fill_from(xgrammar::GrammarMatcher& matcher, std::span<uint32_t> mask) {
+  int64_t shape = static_cast<int64_t>(mask.size());
+  DLTensor tensor{};
+  tensor.data = mask.data();
+  tensor.device = {kDLCPU, 0};
+  tensor.ndim = 1;
+  tensor.dtype = {kDLInt, 32, 1};
+  tensor.shape = &shape;
+  matcher.FillNextTokenBitmask(&tensor);
+}
+
+class Matcher final : public flow::TokenMatcher {
+ public:
+  Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
+          std::span<const LengthBounds> lengths)
+      : tokens_(std::move(tokens)),
+        core_(compiled),
+        after_(std::move(after)),
+        lengths_(lengths),
+        inside_(after_.empty()) {}
+
+  bool accept(TokenId token) override {
+    if (ended_ || token < 0 || static_cast<size_t>(token) >= tokens_->n_vocab()) return false;
+    if (!inside_) return accept_before(token);
+    StringGuard before = guard_;
+    if (!tokens_->is_end(token)) follow(tokens_->text(token));
+    if (!core_.AcceptToken(token)) {
+      guard_ = before;
+      return false;
+    }
+    ended_ = core_.IsTerminated();
+    steps_.push_back({.in_core = true, .guard = before});
+    return true;
+  }
+
+  void rollback(uint32_t n) override {
+    CHECK(n <= steps_.size(), "rollback of {} tokens, {} were accepted", n, steps_.size());
+    int n_core = 0;
+    for (uint32_t i = 0; i < n; ++i) {
+      Step step = steps_.back();
+      steps_.pop_back();
+      n_core += step.in_core ? 1 : 0;
+      guard_ = step.guard;
+      if (step.entered || !step.in_core) {
+        inside_ = false;
+        seen_.resize(step.held);
+      }
+    }
+    if (n_core > 0) core_.Rollback(n_core);
+    ended_ = false;
+  }
+
+  void fill(std::span<uint32_t> mask) override {
+    CHECK(mask.size() == tokens_->n_mask_words(), "mask of {} words, want {}", mask.size(), tokens_->n_mask_words());
+    if (ended_) {
+      std::ranges::fill(mask, 0u);
+    } else if (inside_) {
+      fill_from(core_, mask);
+      if (!lengths_.empty()) cut_lengths(mask);
+    } else {
+      fill_before(mask);
+    }
+    if (size_t rest = tokens_->n_vocab() % 32; rest != 0) mask.back() &= (1u << rest) - 1;
+  }
+
+  TokenId forced() override {
+    if (ended_ || !inside_ || core_.IsCompleted()) return kNoToken;
+    TokenId only = tokens_->only_token_into(core_.FindJumpForwardString());
+    if (only == kNoToken) return kNoToken;
+    // the core's word for what follows is not enough: the mask must hold this token alone
+    scratch_.resize(tokens_->n_mask_words());
+    fill(scratch_);
+    int n = 0;
+    for (uint32_t word : scratch_) n += std::popcount(word);
+    auto bit = static_cast<size_t>(only);
+    return n == 1 && (scratch_[bit / 32] >> (bit % 32) & 1) != 0 ? only : kNoToken;
+  }
+
+  bool ended() const override { return ended_; }
+
+ private:
+  struct Step {
+    bool in_core = false;  // one step of the core
+    bool entered = false;  // the constraint began inside this token
+    size_t held = 0;       // bytes of seen_ before it
+    StringGuard guard;     // before it
+  };
+
+  // The guard sees a text that the core is about to take.
+  void follow(std::string_view text) {
+    if (lengths_.empty()) return;
+    guard_.advance(text, [&](size_t n_bytes) { return bounds_behind(text.substr(0, n_bytes)); });
+  }
+
+  // The bounds of the string that opens with the last byte of a text that may come next.
+  LengthBounds bounds_behind(std::string_view text) {
+    LengthBounds all;
+    if (!core_.AcceptString(std::string(text))) return all;
+    if (core_.AcceptString(std::string(1, kMarkerByte))) {
+      join_bounds(0, 0, all);
+      core_.Rollback(1);
+    }
+    core_.Rollback(1);
+    return all;
+  }
+
+  // Every marker that the core takes from here on: three digits of 4 bits.
+  void join_bounds(size_t index, int n_digits, LengthBounds& all) {
+    if (n_digits == 3) {
+      if (index >= lengths_.size()) return;
+      all.min = std::max(all.min, lengths_[index].min);
+      all.max = std::min(all.max, lengths_[index].max);
+      return;
+    }
+    for (size_t digit = 0; digit < 16; ++digit) {
+      if (!core_.AcceptString(std::string(1, static_cast<char>(0x10 + digit)))) continue;
+      join_bounds(index * 16 + digit, n_digits + 1, all);
+      core_.Rollback(1);
+    }
+  }
+
+  void cut_lengths(std::span<uint32_t> mask) {
+    const TokenLengths& lengths = tokens_->lengths();
+    lengths.cut_markers(mask);
+    auto allowed = [&](TokenId token) {
+      auto bit = static_cast<size_t>(token);
+      return (mask[bit / 32] >> (bit % 32) & 1) != 0;
+    };
+    auto forbid = [&](TokenId token) {
+      auto bit = static_cast<size_t>(token);
+      mask[bit / 32] &= ~(1u << (bit % 32));
+    };
+    if (guard_.in_string() && !guard_.escaped()) {
+      lengths.cut(mask, guard_.room(), guard_.need());
+      return;
+    }
+    if (guard_.in_string()) {  // behind a backslash: few tokens are left
+      for (size_t i = 0; i < tokens_->n_vocab(); ++i) {
+        auto token = static_cast<TokenId>(i);
+        if (allowed(token) && !keeps_lengths(tokens_->text(token), 0, {})) forbid(token);
+      }
+      return;
+    }
+    for (const auto& [prefix, tokens] : lengths.openers()) {
+      if (std::ranges::none_of(tokens, allowed)) continue;
+      LengthBounds bounds = bounds_behind(prefix);
+      for (TokenId token : tokens) {
+        if (allowed(token) && !keeps_lengths(tokens_->text(token), prefix.size(), bounds)) forbid(token);
+      }
+    }
+  }
+
+  // known: the bounds of the string that opens at byte n_known.
+  bool keeps_lengths(std::string_view text, size_t n_known, const LengthBounds& known) {
+    return guard_.allows(
+        text, [&](size_t n_bytes) { return n_bytes == n_known ? known : bounds_behind(text.substr(0, n_bytes)); });
+  }
+
+  // Free text up to `after_`; what a token has beyond it belongs to the constraint.
+  bool accept_before(TokenId token) {
+    if (tokens_->is_end(token)) return false;
+    Step step{.held = seen_.size(), .guard = guard_};
+    seen_ += tokens_->text(token);
+    size_t from = step.held > after_.size() ? step.held - after_.size() : 0;
+    size_t found = seen_.find(after_, from);
+    if (found != std::string::npos) {
+      std::string rest = seen_.substr(found + after_.size());
+      if (!rest.empty()) {
+        follow(rest);
+        if (!core_.AcceptString(rest)) {
+          guard_ = step.guard;
+          seen_.resize(step.held);
+          return false;
+        }
+        step.in_core = true;
+      }
+      step.entered = inside_ = true;
+    }
+    steps_.push_back(step);
+    return true;
+  }
+
+  // Everything but the end: an answer of reasoning alone would not satisfy the constraint. Tokens in which the
+  // constraint would begin wrongly are found by trying those few that hold the last byte of `after_`.
+  void fill_before(std::span<uint32_t> mask) {
+    std::ranges::fill(mask, ~0u);
+    auto forbid = [&](TokenId token) {
+      auto bit = static_cast<size_t>(token);
+      mask[bit / 32] &= ~(1u << (bit % 32));
+    };
+    for (TokenId token : tokens_->end_tokens()) forbid(token);
+    for (TokenId token : tokens_->with_byte(after_.back())) {
+      if (tokens_->is_end(token)) continue;
+      if (accept_before(token)) {
+        rollback(1);
+      } else {
+        forbid(token);
+      }
+    }
+  }
+
+  std::shared_ptr<const TokenTable> tokens_;
+  xgrammar::GrammarMatcher core_;
+  std::string after_;
+  std::span<const LengthBounds> lengths_;
+  StringGuard guard_;  // follows strings where lengths_ has something
+  std::string seen_;   // text before the constraint
+  std::vector<Step> steps_;
+  std::vector<uint32_t> scratch_;
+  bool inside_ = true;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+TokenTable::TokenTable(Vocabulary vocabulary)
+    : vocabulary_(std::move(vocabulary)),
+      info_(texts_for_core(vocabulary_), xgrammar::VocabType::RAW, static_cast<int>(vocabulary_.tokens.size()),
+            std::vector<int32_t>(vocabulary_.end_tokens.begin(), vocabulary_.end_tokens.end()), false) {
+  std::vector<bool> special(vocabulary_.tokens.size(), false);
+  for (TokenId token : vocabulary_.specials) special[static_cast<size_t>(token)] = true;
+  for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
+    const std::string& bytes = vocabulary_.tokens[i];
+    auto id = static_cast<TokenId>(i);
+    for (char c : bytes) {
+      std::vector<TokenId>& holders = holders_[static_cast<unsigned char>(c)];
+      if (holders.empty() || holders.back() != id) holders.push_back(id);
+    }
+    if (special[i] || bytes.empty()) continue;
+    sorted_.emplace_back(bytes, id);
+    longest_ = std::max(longest_, bytes.size());
+  }
+  std::ranges::sort(sorted_);
+}
+
+bool TokenTable::is_end(TokenId token) const {
+  return std::ranges::find(vocabulary_.end_tokens, token) != vocabulary_.end_tokens.end();
+}
+
+std::string_view TokenTable::text(TokenId token) const {
+  auto index = static_cast<size_t>(token);
+  return index < vocabulary_.tokens.size() ? std::string_view(vocabulary_.tokens[index]) : std::string_view();
+}
+
+TokenId TokenTable::only_token_into(std::string_view bytes) const {
+  TokenId only = kNoToken;
+  auto less = [](const auto& row, std::string_view text) { return row.first < text; };
+  for (size_t n = 1; n <= std::min(bytes.size(), longest_); ++n) {
+    std::string_view prefix = bytes.substr(0, n);
+    auto at = std::lower_bound(sorted_.begin(), sorted_.end(), prefix, less);
+    if (at == sorted_.end() || !at->first.starts_with(prefix)) break;  // no longer one has this beginning either
+    for (; at != sorted_.end() && at->first == prefix; ++at) {
+      if (only != kNoToken) return kNoToken;
+      only = at->second;
+    }
+  }
+  return only;
+}
+
+const TokenLengths& TokenTable::lengths() const {
+  std::call_once(lengths_made_, [&] { lengths_ = std::make_unique<TokenLengths>(vocabulary_.tokens); });
+  return *lengths_;
+}
+
+std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
+  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_);
+}
+
+}  // namespace millrace::grammar

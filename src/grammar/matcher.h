@@ -1,0 +1,69 @@
+// The compiled form of a constraint and its matchers, over the core. Only this file and compiler.cc see the core.
+// Thread: CompiledGrammar any; a matcher one at a time.
+#pragma once
+
+#include <xgrammar/xgrammar.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "flow/constraint.h"
+#include "grammar/compiler.h"
+#include "grammar/string_guard.h"
+
+namespace millrace::grammar {
+
+// Tokens by their bytes, and what the core derives from them.
+class TokenTable {
+ public:
+  explicit TokenTable(Vocabulary vocabulary);
+
+  const xgrammar::TokenizerInfo& info() const { return info_; }
+  size_t n_vocab() const { return vocabulary_.tokens.size(); }
+  size_t n_mask_words() const { return (n_vocab() + 31) / 32; }
+  const std::vector<TokenId>& end_tokens() const { return vocabulary_.end_tokens; }
+  bool is_end(TokenId token) const;
+  // What the token adds to the text, special ones too.
+  std::string_view text(TokenId token) const;
+  // Tokens whose text holds this byte.
+  const std::vector<TokenId>& with_byte(char c) const { return holders_[static_cast<unsigned char>(c)]; }
+  // What the tokens do to strings of bounded length; made when first asked for.
+  const TokenLengths& lengths() const;
+  // The one token that can come next when the text must go on with `bytes`, or kNoToken when there are several.
+  TokenId only_token_into(std::string_view bytes) const;
+
+ private:
+  Vocabulary vocabulary_;
+  std::vector<std::pair<std::string_view, TokenId>> sorted_;  // by bytes, without the empty ones
+  std::array<std::vector<TokenId>, 256> holders_;
+  mutable std::once_flag lengths_made_;
+  mutable std::unique_ptr<TokenLengths> lengths_;
+  size_t longest_ = 0;
+  xgrammar::TokenizerInfo info_;
+};
+
+class CompiledGrammar final : public flow::Constraint {
+ public:
+  // after: see flow::ConstraintSpec; lengths: of the strings that are bounded, by number of their marker.
+  CompiledGrammar(std::shared_ptr<const TokenTable> tokens, xgrammar::CompiledGrammar compiled, std::string after,
+                  std::vector<LengthBounds> lengths)
+      : tokens_(std::move(tokens)),
+        compiled_(std::move(compiled)),
+        after_(std::move(after)),
+        lengths_(std::move(lengths)) {}
+  std::unique_ptr<flow::TokenMatcher> matcher() const override;
+  size_t n_bytes() const { return compiled_.MemorySizeBytes(); }
+
+ private:
+  std::shared_ptr<const TokenTable> tokens_;
+  xgrammar::CompiledGrammar compiled_;
+  std::string after_;
+  std::vector<LengthBounds> lengths_;
+};
+
+}  // namespace millrace::grammar

@@ -1,0 +1,185 @@
+#include "grammar/numbers.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/macros.h"
+
+namespace millrace::grammar {
+namespace {
+
+ExprId digit_set(Rules& rules, char first, char last) {
+  return rules.set({{static_cast<uint32_t>(first), static_cast<uint32_t>(last)}});
+}
+
+ExprId digits(Rules& rules, size_t n) {
+  return n == 0 ? rules.text("")
+                : rules.repeat(digit_set(rules, '0', '9'), static_cast<uint32_t>(n), static_cast<uint32_t>(n));
+}
+
+// Texts of digits of the same length between low and high, both included.
+ExprId same_length(Rules& rules, std::string_view low, std::string_view high) {
+  size_t n_same = 0;
+  while (n_same < low.size() && low[n_same] == high[n_same]) ++n_same;
+  std::string_view shared = low.substr(0, n_same);
+  if (n_same == low.size()) return rules.text(shared);
+  size_t n_rest = low.size() - n_same - 1;
+  char a = low[n_same];
+  char b = high[n_same];
+  std::vector<ExprId> parts;
+  bool low_is_all = low.find_first_not_of('0', n_same + 1) == std::string_view::npos;
+  bool high_is_all = high.find_first_not_of('9', n_same + 1) == std::string_view::npos;
+  if (!low_is_all) {
+    ExprId above = same_length(rules, low.substr(n_same + 1), std::string(n_rest, '9'));
+    parts.push_back(rules.sequence({digit_set(rules, a, a), above}));
+    ++a;
+  }
+  if (!high_is_all) {
+    ExprId below = same_length(rules, std::string(n_rest, '0'), high.substr(n_same + 1));
+    parts.push_back(rules.sequence({digit_set(rules, b, b), below}));
+    --b;
+  }
+  if (a <= b) parts.push_back(rules.sequence({digit_set(rules, a, b), digits(rules, n_rest)}));
+  ExprId tail = rules.choice(std::move(parts));
+  return shared.empty() ? tail : rules.sequence({rules.text(shared), tail});
+}
+
+std::string decimal(int64_t value) { return std::to_string(value); }
+
+// 0 <= low <= high, without leading zeros.
+ExprId natural_range(Rules& rules, int64_t low, int64_t high) {
+  std::vector<ExprId> parts;
+  std::string first = decimal(low);
+  std::string last = decimal(high);
+  for (size_t n = first.size(); n <= last.size(); ++n) {
+    std::string from = n == first.size() ? first : "1" + std::string(n - 1, '0');
+    std::string to = n == last.size() ? last : std::string(n, '9');
+    parts.push_back(same_length(rules, from, to));
+  }
+  return rules.choice(std::move(parts));
+}
+
+// The same of n / 10^n_fraction.
+ExprId natural_decimals(Rules& rules, int64_t low, int64_t high, int n_fraction) {
+  auto width = static_cast<size_t>(n_fraction);
+  int64_t unit = 1;
+  for (int i = 0; i < n_fraction; ++i) unit *= 10;
+  ExprId point = rules.text(".");
+  auto fraction = [&](int64_t from, int64_t to) {
+    auto padded = [&](int64_t value) {
+      std::string text = decimal(value);
+      return std::string(width - text.size(), '0') + text;
+    };
+    return same_length(rules, padded(from), padded(to));
+  };
+  std::vector<ExprId> parts;
+  int64_t first = low / unit;
+  int64_t last = high / unit;
+  if (first == last) {
+    return rules.sequence({rules.text(decimal(first)), point, fraction(low % unit, high % unit)});
+  }
+  if (low % unit != 0) {
+    parts.push_back(rules.sequence({rules.text(decimal(first)), point, fraction(low % unit, unit - 1)}));
+    ++first;
+  }
+  if (high % unit != unit - 1) {
+    parts.push_back(rules.sequence({rules.text(decimal(last)), point, fraction(0, high % unit)}));
+    --last;
+  }
+  if (first <= last) {
+    parts.push_back(rules.sequence({natural_range(rules, first, last), point, digits(rules, width)}));
+  }
+  return rules.choice(std::move(parts));
+}
+
+// Splits at zero; minus zero is left out.
+template <class Natural>
+ExprId with_sign(Rules& rules, int64_t low, int64_t high, const Natural& natural) {
+  std::vector<ExprId> parts;
+  if (low < 0) {
+    ExprId minus = rules.text("-");
+    parts.push_back(rules.sequence({minus, natural(std::max<int64_t>(1, -high), -low)}));
+  }
+  if (high >= 0) parts.push_back(natural(std::max<int64_t>(0, low), high));
+  return rules.choice(std::move(parts));
+}
+
+}  // namespace
+
+ExprId whole_range(Rules& rules, int64_t low, int64_t high) {
+  CHECK(low <= high && low >= -kMaxWhole && high <= kMaxWhole, "numbers {}..{}", low, high);
+  return with_sign(rules, low, high, [&](int64_t a, int64_t b) { return natural_range(rules, a, b); });
+}
+
+ExprId decimal_range(Rules& rules, int64_t low, int64_t high, int n_fraction) {
+  CHECK(low <= high && n_fraction >= 1 && n_fraction <= 9, "decimals {}..{} of {} digits", low, high, n_fraction);
+  return with_sign(rules, low, high, [&](int64_t a, int64_t b) { return natural_decimals(rules, a, b, n_fraction); });
+}
+
+namespace {
+
+// A power of ten: zeros behind a whole number.
+ExprId with_zeros(Rules& rules, uint32_t factor, bool negative) {
+  std::string zeros = std::to_string(factor).substr(1);
+  ExprId digit = digit_set(rules, '0', '9');
+  auto room = static_cast<uint32_t>(kMaxDigits - 1) - static_cast<uint32_t>(zeros.size());
+  ExprId above_zero = rules.sequence({digit_set(rules, '1', '9'), rules.repeat(digit, 0, room), rules.text(zeros)});
+  std::vector<ExprId> parts{rules.text("0"), above_zero};
+  if (negative) parts.push_back(rules.sequence({rules.text("-"), above_zero}));
+  return rules.choice(std::move(parts));
+}
+
+}  // namespace
+
+bool can_write_multiples(uint32_t factor) {
+  constexpr uint32_t kMaxFactor = 64;
+  return factor <= kMaxFactor || factor == 100 || factor == 1000;
+}
+
+// One rule per remainder of what was written so far and number of digits that may still come.
+ExprId multiples(Rules& rules, uint32_t factor, bool negative) {
+  CHECK(can_write_multiples(factor), "multiples of {}", factor);
+  if (factor == 10 || factor >= 100) return with_zeros(rules, factor, negative);
+  auto step = [&](const std::vector<ExprId>& next, uint32_t r, char first) {
+    std::vector<CharSet> to(factor);
+    for (char digit = first; digit <= '9'; ++digit) {
+      auto c = static_cast<uint32_t>(digit);
+      to[(r * 10 + (c - '0')) % factor].push_back({c, c});
+    }
+    std::vector<ExprId> parts;
+    for (uint32_t rest = 0; rest < factor; ++rest) {
+      if (!to[rest].empty()) parts.push_back(rules.sequence({rules.set(normalised(std::move(to[rest]))), next[rest]}));
+    }
+    return parts;
+  };
+  std::vector<ExprId> next(factor, rules.set({}));
+  next[0] = rules.text("");
+  for (int left = 1; left < kMaxDigits; ++left) {
+    std::vector<ExprId> here;
+    for (uint32_t r = 0; r < factor; ++r) {
+      std::vector<ExprId> parts = step(next, r, '0');
+      if (r == 0) parts.push_back(rules.text(""));
+      here.push_back(rules.rule(rules.add_rule(rules.choice(std::move(parts)))));
+    }
+    next = std::move(here);
+  }
+  ExprId above_zero = rules.choice(step(next, 0, '1'));
+  std::vector<ExprId> parts{rules.text("0"), above_zero};
+  if (negative) parts.push_back(rules.sequence({rules.text("-"), above_zero}));
+  return rules.choice(std::move(parts));
+}
+
+// RFC 8259, section 6, with bounded lengths.
+ExprId any_number(Rules& rules) {
+  ExprId digit = digit_set(rules, '0', '9');
+  ExprId whole = rules.choice(
+      {rules.text("0"), rules.sequence({digit_set(rules, '1', '9'), rules.repeat(digit, 0, kMaxDigits - 1)})});
+  ExprId fraction = rules.sequence({rules.text("."), rules.repeat(digit, 1, kMaxDigits)});
+  ExprId exponent = rules.sequence({rules.set({{'E', 'E'}, {'e', 'e'}}),
+                                    rules.optional(rules.set({{'+', '+'}, {'-', '-'}})), rules.repeat(digit, 1, 2)});
+  return rules.sequence({rules.optional(rules.text("-")), whole, rules.optional(fraction), rules.optional(exponent)});
+}
+
+}  // namespace millrace::grammar

@@ -1,0 +1,27 @@
+// Decimal numbers inside bounds as rules. Numbers that are written have at most kMaxDigits digits before the point, so
+// none is longer than a double or a 64-bit integer can tell apart, and no number goes on for ever.
+// Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "grammar/rules.h"
+
+namespace millrace::grammar {
+
+constexpr int kMaxDigits = 15;
+constexpr int64_t kMaxWhole = 999'999'999'999'999;  // of kMaxDigits digits
+
+// Whole numbers low..high inside -kMaxWhole..kMaxWhole, as JSON writes them. low <= high.
+ExprId whole_range(Rules& rules, int64_t low, int64_t high);
+// low/10^n_fraction .. high/10^n_fraction with exactly n_fraction (1..9) digits behind the point.
+ExprId decimal_range(Rules& rules, int64_t low, int64_t high, int n_fraction);
+// Factors whose multiples multiples() can write: up to 64, 100 and 1000.
+bool can_write_multiples(uint32_t factor);
+// Whole multiples of such a factor, of either sign when `negative`.
+ExprId multiples(Rules& rules, uint32_t factor, bool negative);
+// Any JSON number.
+ExprId any_number(Rules& rules);
+
+}  // namespace millrace::grammar

@@ -1,0 +1,205 @@
+// What is generated satisfies its constraint, under a validator that shares no code with the generator: random walks
+// over the corpus of tests/grammar, on a vocabulary of all bytes and of pieces that cross every border of JSON.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/philox.h"
+#include "grammar/compiler.h"
+#include "tests/support/schema_validator.h"
+
+namespace millrace::grammar {
+namespace {
+
+constexpr TokenId kEnd = 0;
+constexpr TokenId kOther = 1;  // a special token, never text
+constexpr uint32_t kMaxTokens = 400;
+
+Vocabulary small_vocabulary() {
+  Vocabulary out;
+  out.tokens = {"<end>", "<special>"};
+  out.specials = {kEnd, kOther};
+  out.end_tokens = {kEnd};
+  for (int byte = 0; byte < 256; ++byte) out.tokens.emplace_back(1, static_cast<char>(byte));
+  for (const char* piece :
+       {"\"",        "\":",    "\": ",      "\",",  "\", \"", "{\"",     "\"}", "\"]",      "[\"",  "},",
+        "\":\"",     "\":\"x", "\", \"abc", "\"a",  "\"ab\"", "\"\"",    "abc", "abcdefgh", "name", "age",
+        "\"name\":", "true",   "false",     "null", "12",     "123",     "0.",  "-1",       "\\\"", "\\n",
+        "\\",        "\\u00",  "  ",        "\n  ", "x\"",    "xyz\"}",  "red", "foo",      "bar",  "\xC3\xBC",
+        "\xE2\x82",  "\xAC",   "<f>",       "<f",   "</f>",   "a\"b\"c", "- ",  "++",       "((",   "))"}) {
+    out.tokens.emplace_back(piece);
+  }
+  return out;
+}
+
+struct Case {
+  flow::ConstraintSpec spec;
+  Json source;
+  std::string check;
+};
+
+std::vector<Case> corpus() {
+  auto text = read_file(MILLRACE_SOURCE_DIR "/tests/grammar/corpus.jsonl", 1 << 20);
+  CHECK(text.ok(), "{}", text.error().message);
+  std::vector<Case> out;
+  for (size_t at = 0; at < text->size();) {
+    size_t end = std::min(text->find('\n', at), text->size());
+    auto line = parse_json(std::string_view(*text).substr(at, end - at));
+    at = end + 1;
+    CHECK(line.ok(), "{}", line.error().message);
+    const std::string& kind = line->find("kind")->as_string();
+    const Json& source = *line->find("text");
+    Case one;
+    one.source = source;
+    one.spec.text = source.is_string() && kind != "schema" ? source.as_string() : source.dump();
+    if (const Json* check = line->find("check")) one.check = check->as_string();
+    if (kind == "schema") one.spec.kind = flow::ConstraintKind::kJsonSchema;
+    if (kind == "object") one.spec.kind = flow::ConstraintKind::kJsonObject;
+    if (kind == "regex") one.spec.kind = flow::ConstraintKind::kRegex;
+    if (kind == "choice") one.spec.kind = flow::ConstraintKind::kChoice;
+    if (kind == "grammar") one.spec.kind = flow::ConstraintKind::kGrammar;
+    if (kind == "tags") one.spec.kind = flow::ConstraintKind::kTags;
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+// Empty, or why the text does not satisfy the constraint.
+std::string complaint(const Case& one, const std::string& text) {
+  switch (one.spec.kind) {
+    case flow::ConstraintKind::kJsonSchema: {
+      auto value = parse_json(text);
+      // two equal keys are valid JSON and the later one counts; the parser here refuses them
+      if (!value.ok()) return value.error().code == ErrorCode::kDuplicateKey ? "" : value.error().message;
+      return testing::SchemaValidator(one.source).broken(*value);
+    }
+    case flow::ConstraintKind::kJsonObject: {
+      auto value = parse_json(text);
+      if (!value.ok()) return value.error().code == ErrorCode::kDuplicateKey ? "" : value.error().message;
+      return value->is_object() ? "" : "no object";
+    }
+    case flow::ConstraintKind::kRegex:
+      return testing::pcre_matches(one.spec.text, text, true) ? "" : "does not match";
+    case flow::ConstraintKind::kChoice:
+      for (const Json& choice : one.source.as_array()) {
+        if (choice.as_string() == text) return "";
+      }
+      return "none of the choices";
+    default:
+      return testing::pcre_matches(one.check, text, true) ? "" : "does not match";
+  }
+}
+
+struct Walk {
+  std::string text;
+  bool ended = false;
+  bool stuck = false;
+};
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : seed_(seed) {}
+  uint32_t below(uint32_t n) { return philox4x32(seed_, {next_++, 0, 0, 0})[0] % n; }
+
+ private:
+  uint64_t seed_;
+  uint32_t next_ = 0;
+};
+
+// Draws allowed tokens evenly; late in the walk what closes something is preferred, so that most walks end. Every so
+// often the state is taken back and the same tokens are accepted again.
+Walk walk(flow::TokenMatcher& matcher, const std::vector<std::string>& tokens, Random& random) {
+  Walk out;
+  std::vector<uint32_t> mask((tokens.size() + 31) / 32);
+  std::vector<TokenId> taken;
+  for (uint32_t n = 0; n < kMaxTokens; ++n) {
+    matcher.fill(mask);
+    std::vector<TokenId> allowed;
+    std::vector<TokenId> closing;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if ((mask[i / 32] >> (i % 32) & 1) == 0) continue;
+      allowed.push_back(static_cast<TokenId>(i));
+      bool closes = i == kEnd || tokens[i].find_first_of("\"}]") != std::string::npos;
+      if (closes) closing.push_back(static_cast<TokenId>(i));
+    }
+    if (allowed.empty()) {
+      out.stuck = true;
+      return out;
+    }
+    EXPECT_EQ(std::ranges::count(allowed, kOther), 0);
+    bool hurry = n > kMaxTokens / 4 && !closing.empty() && random.below(4) != 0;
+    const std::vector<TokenId>& from = hurry ? closing : allowed;
+    TokenId token = from[random.below(static_cast<uint32_t>(from.size()))];
+    if (hurry && closing[0] == kEnd) token = kEnd;
+    EXPECT_TRUE(matcher.accept(token)) << out.text << " then " << tokens[static_cast<size_t>(token)];
+    taken.push_back(token);
+    if (token == kEnd) {
+      out.ended = matcher.ended();
+      return out;
+    }
+    out.text += tokens[static_cast<size_t>(token)];
+    if (random.below(16) != 0) continue;
+    uint32_t back = 1 + random.below(static_cast<uint32_t>(std::min<size_t>(taken.size(), 5)));
+    matcher.rollback(back);
+    for (size_t i = taken.size() - back; i < taken.size(); ++i) EXPECT_TRUE(matcher.accept(taken[i]));
+  }
+  return out;
+}
+
+TEST(GrammarProperty, WhatIsGeneratedSatisfiesTheConstraint) {
+  constexpr int kWalks = 24;
+  Compiler compiler(small_vocabulary(), Limits(), 1);
+  std::vector<std::string> tokens = small_vocabulary().tokens;
+  size_t n_ended = 0;
+  size_t n_walks = 0;
+  uint64_t seed = 1;
+  for (const Case& one : corpus()) {
+    auto compiled = compiler.compile(one.spec);
+    ASSERT_TRUE(compiled.ok()) << one.spec.text << ": " << compiled.error().message;
+    Random random(seed++);
+    for (int i = 0; i < kWalks; ++i) {
+      auto matcher = (*compiled)->matcher();
+      Walk done = walk(*matcher, tokens, random);
+      ++n_walks;
+      ASSERT_FALSE(done.stuck) << one.spec.text << " behind " << done.text;
+      if (!done.ended) continue;
+      ++n_ended;
+      EXPECT_EQ(complaint(one, done.text), "") << one.spec.text << "\n" << done.text;
+    }
+  }
+  EXPECT_GE(n_ended * 10, n_walks * 9) << n_ended << " of " << n_walks;
+}
+
+// The mask says exactly which tokens accept() takes.
+TEST(GrammarProperty, TheMaskIsWhatIsAccepted) {
+  Compiler compiler(small_vocabulary(), Limits(), 1);
+  std::vector<std::string> tokens = small_vocabulary().tokens;
+  std::vector<uint32_t> mask((tokens.size() + 31) / 32);
+  Random random(99);
+  for (const char* schema : {R"({"type":"object","properties":{"a":{"type":"string","maxLength":3}},"required":["a"]})",
+                             R"({"type":"array","items":{"type":"string","minLength":2},"minItems":1})"}) {
+    auto compiled = compiler.compile({.kind = flow::ConstraintKind::kJsonSchema, .text = schema});
+    ASSERT_TRUE(compiled.ok());
+    auto matcher = (*compiled)->matcher();
+    for (int n = 0; n < 40 && !matcher->ended(); ++n) {
+      matcher->fill(mask);
+      std::vector<TokenId> allowed;
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        auto token = static_cast<TokenId>(i);
+        if ((mask[i / 32] >> (i % 32) & 1) == 0) continue;
+        allowed.push_back(token);
+        ASSERT_TRUE(matcher->accept(token)) << tokens[i];
+        matcher->rollback(1);
+      }
+      ASSERT_FALSE(allowed.empty());
+      ASSERT_TRUE(matcher->accept(allowed[random.below(static_cast<uint32_t>(allowed.size()))]));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace::grammar

@@ -1,0 +1,70 @@
+// Shapes to rules, one rule per distinct schema. Parts are queued, not descended into, so schemas may be cyclic and
+// deep. Thread: any.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "grammar/json_rules.h"
+#include "grammar/schema.h"
+#include "grammar/schema_shape.h"
+
+namespace millrace::grammar {
+
+class SchemaBuilder {
+ public:
+  SchemaBuilder(Rules& rules, ShapeReader reader, const SchemaOptions& options)
+      : rules_(rules), reader_(std::move(reader)), options_(options), json_(rules, options.any_whitespace) {}
+
+  Result<RuleId> build(const Json& root);
+
+ private:
+  // A property that is generated in its place.
+  struct Entry {
+    ExprId pair = 0;  // "name": value
+    bool required = false;
+  };
+  // The properties of one object, and those beyond.
+  struct Members {
+    std::vector<Entry> entries;
+    bool open = false;  // `extra` entries may follow
+    ExprId extra = 0;
+    uint64_t min = 0;
+    uint64_t max = UINT64_MAX;
+  };
+
+  ExprId rule_for(const Nodes& nodes);
+  Result<void> build_rule(RuleId rule, const Nodes& nodes);
+  Result<ExprId> shape_expr(const Shape& shape);
+  Result<ExprId> values_expr(const Shape& shape);
+
+  // schema_scalars.cc
+  Result<ExprId> number_expr(const Shape& shape);
+  Result<ExprId> string_expr(const StringBounds& bounds, const std::string& pointer);
+  Result<ExprId> guarded(ExprId inside, const LengthBounds& bounds, const std::string& pointer);
+  Result<ExprId> pattern_expr(const StringBounds& bounds, std::string_view pattern, const std::string& pointer);
+  // schema_arrays.cc
+  Result<ExprId> array_expr(const ArrayShape& array, const std::string& pointer);
+  // schema_objects.cc
+  Result<ExprId> object_expr(const ObjectShape& object, const std::string& pointer);
+  Result<Members> members_of(const ObjectShape& object, const std::string& pointer);
+  Result<void> add_entries(const ObjectShape& object, const std::string& pointer, Members& members);
+  Result<void> add_extra(const ObjectShape& object, const std::string& pointer, Members& members);
+  Result<bool> name_allowed(const ObjectShape& object, const std::string& name);
+  ExprId other_names(const std::vector<std::string>& names);
+  Result<ExprId> counted_members(const Members& members, const std::string& pointer);
+  ExprId plain_members(const Members& members);
+  ExprId extras_behind(const Members& members, uint32_t min, uint32_t max);
+
+  Rules& rules_;
+  ShapeReader reader_;
+  const SchemaOptions& options_;
+  JsonRules json_;
+  std::map<std::vector<const Json*>, RuleId> known_;
+  std::deque<std::pair<RuleId, Nodes>> queue_;
+};
+
+}  // namespace millrace::grammar

@@ -1,0 +1,110 @@
+#include "grammar/schema_keywords.h"
+
+#include <utility>
+
+namespace millrace::grammar {
+namespace {
+
+using enum KeywordUse;
+
+constexpr Keyword kKeywords[] = {
+    {"$ref", kSupported, "inside the same document"},
+    {"$defs"},
+    {"definitions"},
+    {"type"},
+    {"enum"},
+    {"const"},
+    {"allOf"},
+    {"anyOf"},
+    {"oneOf", kPartly, "branches of which at most one can match what is generated"},
+    {"not", kPartly, "of a type, or of values beside an enum"},
+    {"properties"},
+    {"required"},
+    {"additionalProperties", kSupported, "absent beside `properties`: none are generated"},
+    {"unevaluatedProperties", kSupported, "as additionalProperties of all that is merged"},
+    {"patternProperties", kPartly, "one pattern, or patterns with different beginnings"},
+    {"propertyNames"},
+    {"minProperties", kPartly, "at most one of the counted properties is an additional one"},
+    {"maxProperties"},
+    {"dependentRequired", kUnsupported},
+    {"prefixItems"},
+    {"items"},
+    {"additionalItems"},
+    {"unevaluatedItems", kSupported, "as items of all that is merged"},
+    {"minItems"},
+    {"maxItems"},
+    {"uniqueItems", kPartly, "arrays of at most one item"},
+    {"minLength"},
+    {"maxLength"},
+    {"pattern", kSupported, "beside minLength or maxLength: one repetition of variable length"},
+    {"format", kSupported, "see format_pattern(); others are annotations"},
+    {"minimum"},
+    {"maximum"},
+    {"exclusiveMinimum"},
+    {"exclusiveMaximum"},
+    {"multipleOf", kPartly, "whole numbers up to 64, 100 or 1000; up to 1000 between bounds"},
+    {"contains", kUnsupported},
+    {"minContains", kAnnotation, "means nothing without contains, which is refused"},
+    {"maxContains", kAnnotation, "means nothing without contains, which is refused"},
+    {"if", kUnsupported},
+    {"then", kAnnotation, "means nothing without if, which is refused"},
+    {"else", kAnnotation, "means nothing without if, which is refused"},
+    {"dependentSchemas", kUnsupported},
+    {"dependencies", kUnsupported},
+    {"$dynamicRef", kUnsupported},
+    {"$recursiveRef", kUnsupported},
+    {"$schema", kAnnotation},
+    {"$id", kAnnotation},
+    {"id", kAnnotation},
+    {"$anchor", kAnnotation},
+    {"$dynamicAnchor", kAnnotation},
+    {"$comment", kAnnotation},
+    {"$vocabulary", kAnnotation},
+    {"title", kAnnotation},
+    {"description", kAnnotation},
+    {"default", kAnnotation},
+    {"examples", kAnnotation},
+    {"deprecated", kAnnotation},
+    {"readOnly", kAnnotation},
+    {"writeOnly", kAnnotation},
+    {"contentEncoding", kAnnotation},
+    {"contentMediaType", kAnnotation},
+    {"contentSchema", kAnnotation},
+};
+
+// RFC 3339 (date-time, date, time), RFC 4122 (uuid), RFC 5321 (email, a part of it), RFC 1123 (hostname), RFC 2673
+// (ipv4), RFC 3986 (uri, a part of it), ISO 8601 as in RFC 3339 appendix A (duration).
+constexpr std::pair<std::string_view, std::string_view> kFormats[] = {
+    {"date", R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$)"},
+    {"time", R"(^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"},
+    {"date-time",
+     R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"},
+    {"uuid", R"(^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$)"},
+    {"email", R"(^[a-zA-Z0-9_+-]+(\.[a-zA-Z0-9_+-]+)*@[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)+$)"},
+    {"hostname", R"(^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)*$)"},
+    {"ipv4", R"(^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$)"},
+    {"ipv6", R"(^[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}$)"},
+    {"uri",
+     R"(^[a-zA-Z][a-zA-Z0-9+.-]*://[a-zA-Z0-9.-]+(:[0-9]{1,5})?(/[a-zA-Z0-9._~%-]*)*(\?[a-zA-Z0-9._~%=&-]*)?(#[a-zA-Z0-9._~%-]*)?$)"},
+    {"duration", R"(^P([0-9]{1,9}D|[0-9]{1,9}W|T[0-9]{1,9}(H|M|S)|[0-9]{1,9}DT[0-9]{1,9}(H|M|S))$)"},
+};
+
+}  // namespace
+
+std::span<const Keyword> schema_keywords() { return kKeywords; }
+
+const Keyword* find_keyword(std::string_view name) {
+  for (const Keyword& keyword : kKeywords) {
+    if (keyword.name == name) return &keyword;
+  }
+  return nullptr;
+}
+
+std::string_view format_pattern(std::string_view format) {
+  for (auto [name, pattern] : kFormats) {
+    if (name == format) return pattern;
+  }
+  return {};
+}
+
+}  // namespace millrace::grammar

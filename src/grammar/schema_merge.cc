@@ -1,0 +1,351 @@
+#include "grammar/schema_merge.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/macros.h"
+#include "grammar/schema_keywords.h"
+
+namespace millrace::grammar {
+namespace {
+
+struct TypeName {
+  std::string_view name;
+  TypeSet types;
+};
+constexpr TypeName kTypeNames[] = {
+    {"null", kNull},     {"boolean", kBoolean}, {"integer", kInteger}, {"number", kInteger | kFraction},
+    {"string", kString}, {"array", kArray},     {"object", kObject}};
+
+Result<TypeSet> read_types(const Json& value, const std::string& pointer) {
+  Error bad = schema_error(pointer, "must be null, boolean, integer, number, string, array, object, or a list of them");
+  auto one = [](const Json& name) -> TypeSet {
+    if (!name.is_string()) return 0;
+    for (const TypeName& row : kTypeNames) {
+      if (name.as_string() == row.name) return row.types;
+    }
+    return 0;
+  };
+  TypeSet types = 0;
+  if (value.is_array()) {
+    for (const Json& name : value.as_array()) {
+      TypeSet add = one(name);
+      if (add == 0) return bad;
+      types |= add;
+    }
+  } else {
+    types = one(value);
+  }
+  if (types == 0) return bad;
+  return types;
+}
+
+Result<uint64_t> read_count(const Json& value, const std::string& pointer) {
+  bool whole = value.is_number() && value.as_double() >= 0 && value.as_double() < 9e15 &&
+               value.as_double() == std::floor(value.as_double());
+  if (!whole) return schema_error(pointer, "must be a whole number in 0..9e15");
+  return static_cast<uint64_t>(value.as_double());
+}
+
+void append(Nodes& to, const Nodes& more) {
+  for (const Node& node : more) {
+    bool known = std::ranges::any_of(to, [&](const Node& have) { return have.schema == node.schema; });
+    if (!known) to.push_back(node);
+  }
+}
+
+// What one schema says of arrays and objects, before it is merged.
+struct Own {
+  ArrayShape array;
+  ObjectShape object;
+};
+
+void merge_arrays(ArrayShape& into, const ArrayShape& own) {
+  size_t n = std::max(into.prefix.size(), own.prefix.size());
+  std::vector<Nodes> prefix(n);
+  for (size_t i = 0; i < n; ++i) {
+    for (const ArrayShape* one : {static_cast<const ArrayShape*>(&into), &own}) {
+      if (i < one->prefix.size()) {
+        append(prefix[i], one->prefix[i]);
+      } else if (one->has_items) {
+        append(prefix[i], one->items);
+      }
+    }
+  }
+  into.prefix = std::move(prefix);
+  append(into.items, own.items);
+  into.has_items |= own.has_items;
+}
+
+// A property that only one side names is an additional one of the other. False: patterns decide that.
+bool merge_objects(ObjectShape& into, const ObjectShape& own) {
+  bool into_decides = into.has_additional && !into.patterns.empty();
+  bool own_decides = own.has_additional && !own.patterns.empty();
+  bool both = !into.patterns.empty() && own.has_additional && into.has_additional;
+  if ((into_decides && !own.properties.empty()) || (own_decides && !into.properties.empty()) || both) return false;
+  for (auto& [name, nodes] : into.properties) {
+    if (own.find(name) == nullptr && own.has_additional) append(nodes, own.additional);
+  }
+  for (const auto& [name, nodes] : own.properties) {
+    if (Nodes* have = into.find(name)) {
+      append(*have, nodes);
+      continue;
+    }
+    Nodes all = nodes;
+    if (into.has_additional) append(all, into.additional);
+    into.properties.emplace_back(name, std::move(all));
+  }
+  for (const std::string& name : own.required) {
+    if (std::ranges::find(into.required, name) == into.required.end()) into.required.push_back(name);
+  }
+  for (const auto& [pattern, nodes] : own.patterns) {
+    auto same = std::ranges::find_if(into.patterns, [&](const auto& p) { return p.first == pattern; });
+    if (same != into.patterns.end()) {
+      append(same->second, nodes);
+    } else {
+      into.patterns.emplace_back(pattern, nodes);
+    }
+  }
+  append(into.additional, own.additional);
+  into.has_additional |= own.has_additional;
+  append(into.names, own.names);
+  return true;
+}
+
+// Reads the keywords of one node, each by its own function.
+class KeywordReader {
+ public:
+  KeywordReader(Shape& shape, const Node& node) : shape_(shape), node_(node) {}
+
+  Result<bool> read() {
+    for (const auto& [name, value] : node_.schema->as_object().members) {
+      const Keyword* keyword = find_keyword(name);
+      if (keyword == nullptr || keyword->use == KeywordUse::kAnnotation) continue;
+      std::string at = pointer_to(node_.pointer, name);
+      if (keyword->use == KeywordUse::kUnsupported) {
+        return schema_error(at, fmt::format("\"{}\" is not supported", name));
+      }
+      TRY(read_value(name, value, at));
+      if (possible_) TRY(read_bound(name, value, at));
+      if (possible_) TRY(read_array(name, value, at));
+      if (possible_) TRY(read_object(name, value, at));
+      if (!possible_) return false;
+    }
+    if (array_) merge_arrays(shape_.array, own_.array);
+    if (object_ && !merge_objects(shape_.object, own_.object)) {
+      return schema_error(node_.pointer, "patternProperties merged with another schema is not supported");
+    }
+    return true;
+  }
+
+ private:
+  Result<void> read_value(const std::string& name, const Json& value, const std::string& at) {
+    if (name == "type") {
+      shape_.types &= TRY(read_types(value, at));
+      possible_ = shape_.types != 0;
+    } else if (name == "const") {
+      keep_values({&value});
+    } else if (name == "enum") {
+      if (!value.is_array() || value.size() == 0) return schema_error(at, "must be a non-empty array");
+      std::vector<const Json*> values;
+      for (const Json& one : value.as_array()) values.push_back(&one);
+      keep_values(std::move(values));
+    } else if (name == "not") {
+      TRY(read_not(value, at));
+    }
+    return {};
+  }
+
+  void keep_values(std::vector<const Json*> values) {
+    if (shape_.values) {
+      std::erase_if(values, [&](const Json* value) {
+        return std::ranges::none_of(*shape_.values, [&](const Json* have) { return *have == *value; });
+      });
+    }
+    possible_ = !values.empty();
+    shape_.values = std::move(values);
+  }
+
+  Result<void> read_not(const Json& value, const std::string& at) {
+    if (value.is_bool()) {
+      possible_ = !value.as_bool();
+      return {};
+    }
+    if (!value.is_object()) return schema_error(at, "must be an object or a boolean");
+    size_t n_known = 0;
+    for (const auto& member : value.as_object().members) {
+      const Keyword* keyword = find_keyword(member.first);
+      n_known += keyword != nullptr && keyword->use != KeywordUse::kAnnotation ? 1 : 0;
+    }
+    if (n_known == 0) possible_ = false;
+    if (n_known == 1 && value.find("type") != nullptr) {
+      TypeSet types = TRY(read_types(*value.find("type"), pointer_to(at, "type")));
+      if (types == kInteger) return schema_error(at, "\"not\" of integer is not supported");
+      shape_.types &= static_cast<TypeSet>(kAnyType & ~types);
+      possible_ = shape_.types != 0;
+      return {};
+    }
+    if (n_known == 1 && (value.find("enum") != nullptr || value.find("const") != nullptr)) {
+      const Json* list = value.find("enum");
+      if (list == nullptr) {
+        shape_.refused_values.push_back(value.find("const"));
+      } else if (!list->is_array()) {
+        return schema_error(pointer_to(at, "enum"), "must be an array");
+      } else {
+        for (const Json& one : list->as_array()) shape_.refused_values.push_back(&one);
+      }
+      return {};
+    }
+    return n_known == 0 ? Result<void>() : schema_error(at, "\"not\" is supported of a type, an enum or a const");
+  }
+
+  Result<void> read_limit(const Json& value, const std::string& at, bool is_min, bool open) {
+    if (!value.is_number()) return schema_error(at, "must be a number");
+    NumberBounds& number = shape_.number;
+    double limit = value.as_double();
+    std::optional<double>& have = is_min ? number.min : number.max;
+    bool& have_open = is_min ? number.min_open : number.max_open;
+    bool tighter = !have || (is_min ? limit > *have : limit < *have);
+    if (tighter) {
+      have = limit;
+      have_open = open;
+    } else if (limit == *have) {
+      have_open |= open;
+    }
+    return {};
+  }
+
+  Result<void> read_multiple(const Json& value, const std::string& at) {
+    if (!value.is_number() || value.as_double() <= 0) return schema_error(at, "must be a number above 0");
+    double factor = value.as_double();
+    if (factor != std::floor(factor) || factor > 1000) {
+      return schema_error(at, "multipleOf is supported for whole numbers up to 1000");
+    }
+    auto whole = static_cast<uint32_t>(factor);
+    uint32_t have = std::max(shape_.number.multiple_of, 1u);
+    if (have > 1 && whole > 1 && have != whole) return schema_error(at, "two different multipleOf are not supported");
+    shape_.number.multiple_of = std::max(have, whole);
+    shape_.types &= static_cast<TypeSet>(~kFraction);
+    possible_ = shape_.types != 0;
+    return {};
+  }
+
+  Result<void> read_bound(const std::string& name, const Json& value, const std::string& at) {
+    const Json* old_min = node_.schema->find("exclusiveMinimum");  // draft 4: a flag beside minimum
+    const Json* old_max = node_.schema->find("exclusiveMaximum");
+    auto flag = [](const Json* json) { return json != nullptr && json->is_bool() && json->as_bool(); };
+    StringBounds& string = shape_.string;
+    if (name == "minimum") return read_limit(value, at, true, flag(old_min));
+    if (name == "maximum") return read_limit(value, at, false, flag(old_max));
+    if (name == "exclusiveMinimum") return value.is_bool() ? Result<void>() : read_limit(value, at, true, true);
+    if (name == "exclusiveMaximum") return value.is_bool() ? Result<void>() : read_limit(value, at, false, true);
+    if (name == "multipleOf") return read_multiple(value, at);
+    if (name == "minLength") string.min_length = std::max(string.min_length, TRY(read_count(value, at)));
+    if (name == "maxLength") string.max_length = std::min(string.max_length, TRY(read_count(value, at)));
+    if (name == "pattern" || name == "format") {
+      if (!value.is_string()) return schema_error(at, "must be a string");
+      if (name == "format") {
+        string.format = value.as_string();
+      } else if (std::ranges::find(string.patterns, value.as_string()) == string.patterns.end()) {
+        string.patterns.push_back(value.as_string());
+      }
+    }
+    return {};
+  }
+
+  Result<void> read_array(const std::string& name, const Json& value, const std::string& at) {
+    ArrayShape& own = own_.array;
+    auto rest = [&](const Json& schema) {
+      own.items = {{&schema, at}};
+      own.has_items = true;
+    };
+    bool list = name == "prefixItems" || (name == "items" && value.is_array());
+    if (list) {
+      if (!value.is_array()) return schema_error(at, "must be an array");
+      for (size_t i = 0; i < value.size(); ++i) own.prefix.push_back({{&value.as_array()[i], pointer_to(at, i)}});
+      array_ = true;
+    } else if (name == "items") {
+      rest(value);
+      array_ = true;
+    } else if (name == "additionalItems") {
+      const Json* items = node_.schema->find("items");
+      if (items != nullptr && items->is_array()) rest(value);
+      array_ = true;
+    } else if (name == "unevaluatedItems") {
+      if (node_.schema->find("items") == nullptr) rest(value);
+      array_ = true;
+    } else if (name == "minItems") {
+      shape_.array.min_items = std::max(shape_.array.min_items, TRY(read_count(value, at)));
+    } else if (name == "maxItems") {
+      shape_.array.max_items = std::min(shape_.array.max_items, TRY(read_count(value, at)));
+    } else if (name == "uniqueItems") {
+      if (!value.is_bool()) return schema_error(at, "must be a boolean");
+      shape_.array.unique |= value.as_bool();
+    }
+    return {};
+  }
+
+  Result<void> read_object(const std::string& name, const Json& value, const std::string& at) {
+    ObjectShape& own = own_.object;
+    bool members = name == "properties" || name == "patternProperties";
+    if (members) {
+      if (!value.is_object()) return schema_error(at, "must be an object");
+      for (const auto& [key, schema] : value.as_object().members) {
+        auto& list = name == "properties" ? own.properties : own.patterns;
+        list.emplace_back(key, Nodes{{&schema, pointer_to(at, key)}});
+      }
+      object_ = true;
+    } else if (name == "required") {
+      if (!value.is_array()) return value.is_bool() ? Result<void>() : schema_error(at, "must be an array of strings");
+      for (const Json& key : value.as_array()) {
+        if (!key.is_string()) return schema_error(at, "must be an array of strings");
+        own.required.push_back(key.as_string());
+      }
+      object_ = true;
+    } else if (name == "additionalProperties" ||
+               (name == "unevaluatedProperties" && node_.schema->find("additionalProperties") == nullptr)) {
+      own.additional = {{&value, at}};
+      own.has_additional = true;
+      object_ = true;
+      // its properties may stand in other branches: what they name is not additional
+      if (name == "unevaluatedProperties" && combined()) {
+        return schema_error(at, "is not supported beside allOf, anyOf, oneOf or $ref");
+      }
+    } else if (name == "propertyNames") {
+      own.names = {{&value, at}};
+      object_ = true;
+    } else if (name == "minProperties") {
+      shape_.object.min_properties = std::max(shape_.object.min_properties, TRY(read_count(value, at)));
+    } else if (name == "maxProperties") {
+      shape_.object.max_properties = std::min(shape_.object.max_properties, TRY(read_count(value, at)));
+    }
+    return {};
+  }
+
+  bool combined() const {
+    for (const char* name : {"allOf", "anyOf", "oneOf", "$ref"}) {
+      if (node_.schema->find(name) != nullptr) return true;
+    }
+    return false;
+  }
+
+  Shape& shape_;
+  const Node& node_;
+  Own own_;
+  bool array_ = false;
+  bool object_ = false;
+  bool possible_ = true;
+};
+
+}  // namespace
+
+Result<bool> merge_keywords(Shape& shape, const Node& node) {
+  if (shape.pointer.empty()) shape.pointer = node.pointer;
+  return KeywordReader(shape, node).read();
+}
+
+}  // namespace millrace::grammar

@@ -1,0 +1,285 @@
+// Objects of a schema: named properties in their order, then additional ones.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/macros.h"
+#include "grammar/characters.h"
+#include "grammar/regex.h"
+#include "grammar/regex_match.h"
+#include "grammar/schema_builder.h"
+
+namespace millrace::grammar {
+namespace {
+
+constexpr size_t kMaxExcludedNames = 64;   // more: additional names begin with another character than all of them
+constexpr uint64_t kMaxCountRules = 4096;  // of minProperties and maxProperties: properties times counts
+
+// The literal characters that a pattern begins with, when it is anchored.
+std::string_view anchored_text(std::string_view pattern) {
+  if (!pattern.starts_with('^')) return {};
+  pattern.remove_prefix(1);
+  size_t n = pattern.find_first_of("\\[](){}.*+?^$|");
+  if (n != std::string_view::npos && (n == 0 || pattern.find('|') != std::string_view::npos)) return {};
+  if (n != std::string_view::npos && std::string_view("*+?{").find(pattern[n]) != std::string_view::npos) --n;
+  return pattern.substr(0, n);
+}
+
+bool beginnings_differ(std::string_view a, std::string_view b) {
+  size_t n = std::min(a.size(), b.size());
+  return a.substr(0, n) != b.substr(0, n);
+}
+
+bool is_false(const Nodes& nodes) {
+  return std::ranges::any_of(nodes, [](const Node& n) { return n.schema->is_bool() && !n.schema->as_bool(); });
+}
+
+}  // namespace
+
+Result<bool> SchemaBuilder::name_allowed(const ObjectShape& object, const std::string& name) {
+  if (object.names.empty()) return true;
+  Json as_value(name);
+  for (Shape shape : TRY(reader_.shapes(object.names))) {
+    if (shape.values && std::ranges::none_of(*shape.values, [&](const Json* one) { return *one == as_value; }))
+      continue;
+    if (TRY(has_shape(shape, as_value))) return true;
+  }
+  return false;
+}
+
+Result<void> SchemaBuilder::add_entries(const ObjectShape& object, const std::string& pointer, Members& members) {
+  auto add = [&](const std::string& name, Nodes nodes, bool required) -> Result<void> {
+    for (const auto& [pattern, more] : object.patterns) {
+      Result<bool> matched = matches_pattern(pattern, name);
+      if (!matched.ok()) return schema_error(pointer_to(pointer, "patternProperties"), matched.error().message);
+      if (*matched) nodes.insert(nodes.end(), more.begin(), more.end());
+    }
+    bool allowed = TRY(name_allowed(object, name));
+    if (!allowed && !required) return {};
+    std::string key;
+    append_json_string(key, name);
+    key += ':';
+    ExprId value = allowed ? rule_for(nodes) : rules_.set({});
+    members.entries.push_back({rules_.sequence({rules_.text(key), json_.space(), value}), required});
+    return {};
+  };
+  for (const auto& [name, nodes] : object.properties) {
+    bool required = std::ranges::find(object.required, name) != object.required.end();
+    if (!required && is_false(nodes)) continue;
+    TRY(add(name, nodes, required));
+  }
+  for (const std::string& name : object.required) {
+    if (object.find(name) != nullptr) continue;
+    bool of_pattern = false;
+    for (const auto& row : object.patterns) {
+      Result<bool> matched = matches_pattern(row.first, name);
+      of_pattern |= matched.ok() && *matched;
+    }
+    TRY(add(name, object.has_additional && !of_pattern ? object.additional : Nodes{}, true));
+  }
+  return {};
+}
+
+// Names without escapes that are none of `names`, as a trie: one rule per beginning that some name has.
+ExprId SchemaBuilder::other_names(const std::vector<std::string>& names) {
+  const CharSet plain = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0xD7FF}, {0xE000, kLastCharacter}};
+  ExprId rest = rules_.repeat(rules_.set(plain), 0, kUnbounded);
+  auto without = [&](const std::vector<uint32_t>& used) {
+    CharSet set;
+    for (uint32_t c : used) set.push_back({c, c});
+    return rules_.set(intersection(complement(normalised(std::move(set))), plain));
+  };
+  struct Place {
+    std::map<uint32_t, size_t> next;
+    bool ends = false;
+  };
+  std::vector<Place> trie(1);
+  for (const std::string& name : names) {
+    size_t at = 0;
+    for (size_t i = 0; i < name.size();) {
+      Character c = character_at(name, i);
+      i += c.n_bytes;
+      auto [entry, is_new] = trie[at].next.try_emplace(c.value, trie.size());
+      at = entry->second;
+      if (is_new) trie.emplace_back();
+    }
+    trie[at].ends = true;
+  }
+  if (names.size() > kMaxExcludedNames) {
+    std::vector<uint32_t> used;
+    for (const auto& row : trie[0].next) used.push_back(row.first);
+    return rules_.sequence({without(used), rest});
+  }
+  std::vector<ExprId> made(trie.size());
+  for (size_t i = trie.size(); i-- > 0;) {  // what follows a place has a larger index
+    std::vector<ExprId> parts;
+    std::vector<uint32_t> used;
+    if (!trie[i].ends) parts.push_back(rules_.text(""));
+    for (auto [c, next] : trie[i].next) {
+      used.push_back(c);
+      parts.push_back(rules_.sequence({rules_.set({{c, c}}), made[next]}));
+    }
+    parts.push_back(rules_.sequence({without(used), rest}));
+    made[i] = rules_.rule(rules_.add_rule(rules_.choice(std::move(parts))));
+  }
+  return made[0];
+}
+
+Result<void> SchemaBuilder::add_extra(const ObjectShape& object, const std::string& pointer, Members& members) {
+  auto entry = [&](ExprId key, const Nodes& nodes) {
+    return rules_.sequence({rules_.text("\""), key, rules_.text("\":"), json_.space(), rule_for(nodes)});
+  };
+  std::vector<ExprId> parts;
+  for (size_t i = 0; i < object.patterns.size(); ++i) {
+    const auto& [pattern, nodes] = object.patterns[i];
+    std::string at = pointer_to(pointer, "patternProperties");
+    for (size_t k = 0; k < i; ++k) {
+      if (beginnings_differ(anchored_text(pattern), anchored_text(object.patterns[k].first))) continue;
+      return schema_error(at, "several patterns that do not begin with different characters are not supported");
+    }
+    bool named = false;
+    for (const auto& row : object.properties) named |= TRY(matches_pattern(pattern, row.first));
+    for (const std::string& name : object.required) named |= TRY(matches_pattern(pattern, name));
+    if (named || is_false(nodes)) continue;  // only the named ones of these are generated
+    if (!object.names.empty()) return schema_error(at, "propertyNames beside patternProperties is not supported");
+    StringBounds any;
+    ExprId key = TRY(pattern_expr(any, pattern, at));
+    parts.push_back(entry(key, nodes));
+  }
+  bool wanted = object.has_additional ? !is_false(object.additional) : object.properties.empty();
+  if (wanted && object.patterns.empty()) {
+    if (object.names.empty()) {
+      std::vector<std::string> names = object.required;
+      for (const auto& row : object.properties) names.push_back(row.first);
+      std::ranges::sort(names);
+      names.erase(std::unique(names.begin(), names.end()), names.end());
+      parts.push_back(entry(other_names(names), object.additional));
+    } else {
+      if (!object.properties.empty() || !object.required.empty()) {
+        return schema_error(pointer,
+                            "propertyNames beside additional properties of an object with named ones is not supported");
+      }
+      for (const Shape& shape : TRY(reader_.shapes(object.names))) {
+        if ((shape.types & kString) == 0) continue;
+        ExprId key = shape.values ? TRY(values_expr(shape)) : TRY(string_expr(shape.string, shape.pointer));
+        parts.push_back(rules_.sequence({key, rules_.text(":"), json_.space(), rule_for(object.additional)}));
+      }
+    }
+  }
+  members.open = !parts.empty();
+  if (members.open) members.extra = rules_.choice(std::move(parts));
+  return {};
+}
+
+Result<SchemaBuilder::Members> SchemaBuilder::members_of(const ObjectShape& object, const std::string& pointer) {
+  Members members;
+  members.min = object.min_properties;
+  members.max = object.max_properties;
+  TRY(add_entries(object, pointer, members));
+  TRY(add_extra(object, pointer, members));
+  return members;
+}
+
+// min..max further entries, each behind a comma.
+ExprId SchemaBuilder::extras_behind(const Members& members, uint32_t min, uint32_t max) {
+  if (!members.open || max == 0) return min == 0 ? rules_.text("") : rules_.set({});
+  return rules_.repeat(rules_.sequence({rules_.text(","), json_.space(), members.extra}), min, max);
+}
+
+// What stands between the braces when no count matters. Up to the first required property two rules per property: for
+// when nothing stands before it, and for when something does.
+ExprId SchemaBuilder::plain_members(const Members& members) {
+  const std::vector<Entry>& entries = members.entries;
+  ExprId comma = rules_.sequence({rules_.text(","), json_.space()});
+  auto behind = [&](const Entry& entry) {
+    ExprId part = rules_.sequence({comma, entry.pair});
+    return entry.required ? part : rules_.optional(part);
+  };
+  size_t first_required = entries.size();
+  for (size_t i = entries.size(); i-- > 0;) {
+    if (entries[i].required) first_required = i;
+  }
+  std::vector<ExprId> last;
+  for (size_t i = first_required + 1; i < entries.size(); ++i) last.push_back(behind(entries[i]));
+  last.push_back(extras_behind(members, 0, kUnbounded));
+  ExprId rest = rules_.rule(rules_.add_rule(rules_.sequence(std::move(last))));  // behind entry i, something stands
+  ExprId first;                                                                  // from entry i on, nothing stands yet
+  if (first_required < entries.size()) {
+    first = rules_.sequence({entries[first_required].pair, rest});
+    rest = rules_.rule(rules_.add_rule(rules_.sequence({behind(entries[first_required]), rest})));
+  } else {
+    first = members.open ? rules_.optional(rules_.sequence({members.extra, rest})) : rules_.text("");
+  }
+  for (size_t i = first_required; i-- > 0;) {
+    ExprId with = rules_.sequence({entries[i].pair, rest});
+    first = rules_.rule(rules_.add_rule(rules_.choice({with, first})));
+    rest = rules_.rule(rules_.add_rule(rules_.sequence({behind(entries[i]), rest})));
+  }
+  return first;
+}
+
+// One rule per property and number of properties before it.
+Result<ExprId> SchemaBuilder::counted_members(const Members& members, const std::string& pointer) {
+  uint64_t n = members.entries.size();
+  uint64_t top = std::min(members.max, n + 1);  // counts beyond make no difference
+  if (members.min > n + (members.open ? 1 : 0)) {
+    // additional names may repeat each other, so only one of them counts for certain
+    if (members.open)
+      return schema_error(pointer, "minProperties beyond the named properties and one is not supported");
+    return rules_.set({});
+  }
+  if ((n + 1) * (top + 1) > kMaxCountRules) {
+    return schema_error(pointer, fmt::format("minProperties or maxProperties of {} properties is not supported", n));
+  }
+  ExprId comma = rules_.sequence({rules_.text(","), json_.space()});
+  std::vector<ExprId> next(top + 2);  // from property i + 1 on, by count before
+  for (uint64_t i = n + 1; i-- > 0;) {
+    std::vector<ExprId> here(top + 2);
+    for (uint64_t count = 0; count <= std::min(i, top); ++count) {
+      std::vector<ExprId> parts;
+      if (i == n) {
+        uint64_t room = members.max == UINT64_MAX ? kUnbounded : std::min<uint64_t>(members.max - count, 1u << 20);
+        auto max = static_cast<uint32_t>(room);
+        uint32_t min = count >= members.min ? 0 : 1;
+        if (count + min < members.min) {
+          parts.push_back(rules_.set({}));
+        } else if (count > 0) {
+          parts.push_back(extras_behind(members, min, max));
+        } else {
+          if (min == 0) parts.push_back(rules_.text(""));
+          if (members.open && max > 0) {
+            ExprId more = extras_behind(members, 0, max == kUnbounded ? kUnbounded : max - 1);
+            parts.push_back(rules_.sequence({members.extra, more}));
+          }
+          if (parts.empty()) parts.push_back(rules_.set({}));
+        }
+      } else {
+        const Entry& entry = members.entries[i];
+        if (!entry.required) parts.push_back(next[count]);
+        if (count < members.max) {
+          uint64_t after = std::min(count + 1, top);
+          ExprId pair = count == 0 ? entry.pair : rules_.sequence({comma, entry.pair});
+          parts.push_back(rules_.sequence({pair, next[after]}));
+        }
+        if (parts.empty()) parts.push_back(rules_.set({}));
+      }
+      here[count] = rules_.rule(rules_.add_rule(rules_.choice(std::move(parts))));
+    }
+    next = std::move(here);
+  }
+  return next[0];
+}
+
+Result<ExprId> SchemaBuilder::object_expr(const ObjectShape& object, const std::string& pointer) {
+  Members members = TRY(members_of(object, pointer));
+  if (members.max < members.min) return rules_.set({});
+  uint64_t n_required = 0;
+  for (const Entry& entry : members.entries) n_required += entry.required ? 1 : 0;
+  bool max_matters = members.max != UINT64_MAX && (members.open || members.max < members.entries.size());
+  bool counts = members.min > n_required || max_matters;
+  ExprId inside = counts ? TRY(counted_members(members, pointer)) : plain_members(members);
+  return rules_.sequence({rules_.text("{"), json_.space(), inside, json_.space(), rules_.text("}")});
+}
+
+}  // namespace millrace::grammar

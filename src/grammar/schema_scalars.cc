@@ -1,0 +1,274 @@
+// Numbers, strings and arrays of a schema.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/macros.h"
+#include "grammar/numbers.h"
+#include "grammar/regex.h"
+#include "grammar/schema_builder.h"
+#include "grammar/schema_keywords.h"
+
+namespace millrace::grammar {
+namespace {
+
+constexpr uint64_t kMaxRepeats = 1u << 20;  // items or characters that a repetition counts
+constexpr uint64_t kWrittenOut = 4;         // repetitions inside a string up to which the core counts
+constexpr int kMaxFraction = 6;             // digits behind the point of a bounded number
+
+struct WholeBounds {
+  int64_t low = -kMaxWhole;
+  int64_t high = kMaxWhole;
+  bool empty() const { return low > high; }
+};
+
+// The whole n with min <= n / scale <= max.
+WholeBounds whole_bounds(const NumberBounds& bounds, double scale) {
+  WholeBounds out;
+  auto most = static_cast<double>(kMaxWhole);
+  if (bounds.min) {
+    double low = std::ceil(*bounds.min * scale);
+    if (low / scale < *bounds.min || (bounds.min_open && low / scale <= *bounds.min)) low += 1;
+    out.low = static_cast<int64_t>(std::clamp(low, -most, most + 1));
+  }
+  if (bounds.max) {
+    double high = std::floor(*bounds.max * scale);
+    if (high / scale > *bounds.max || (bounds.max_open && high / scale >= *bounds.max)) high -= 1;
+    out.high = static_cast<int64_t>(std::clamp(high, -most - 1, most));
+  }
+  return out;
+}
+
+// Digits behind the point that tell the bounds from zero and from each other.
+int n_fraction_for(const NumberBounds& bounds) {
+  int n = 2;
+  double scale = 100;
+  auto fits = [&] { return !whole_bounds(bounds, scale).empty(); };
+  for (; n < kMaxFraction && !fits(); ++n) scale *= 10;
+  return n;
+}
+
+// How many characters a pattern's expression matches; the expression holds one character per set and text.
+struct Lengths {
+  uint64_t min = 0;
+  uint64_t max = 0;
+};
+
+uint64_t times(uint64_t a, uint64_t b) {
+  if (a == 0 || b == 0) return 0;
+  return a > UINT64_MAX / b || a == UINT64_MAX || b == kUnbounded ? UINT64_MAX : a * b;
+}
+uint64_t plus(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+
+Lengths lengths_of(const Rules& rules, ExprId id) {
+  const Expr& expr = rules.at(id);
+  Lengths out;
+  switch (expr.kind) {
+    case ExprKind::kText:
+      return expr.text.empty() ? Lengths{0, 0} : Lengths{1, 1};
+    case ExprKind::kSet:
+      return {1, 1};
+    case ExprKind::kSequence:
+      for (ExprId part : expr.parts) {
+        Lengths one = lengths_of(rules, part);
+        out = {plus(out.min, one.min), plus(out.max, one.max)};
+      }
+      return out;
+    case ExprKind::kChoice:
+      out = {UINT64_MAX, 0};
+      for (ExprId part : expr.parts) {
+        Lengths one = lengths_of(rules, part);
+        out = {std::min(out.min, one.min), std::max(out.max, one.max)};
+      }
+      return out;
+    case ExprKind::kRepeat: {
+      Lengths one = lengths_of(rules, expr.parts[0]);
+      return {times(one.min, expr.min), times(one.max, expr.max)};
+    }
+    case ExprKind::kRule:
+    case ExprKind::kTags:
+      return {0, UINT64_MAX};
+  }
+  return out;
+}
+
+// A repetition that is better counted beside the core than written out.
+bool has_long_repeat(const Rules& rules, ExprId id) {
+  const Expr& expr = rules.at(id);
+  bool here = expr.kind == ExprKind::kRepeat && expr.max != kUnbounded && expr.max > kWrittenOut;
+  return here || std::ranges::any_of(expr.parts, [&](ExprId part) { return has_long_repeat(rules, part); });
+}
+
+}  // namespace
+
+Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
+  const NumberBounds& bounds = shape.number;
+  bool bounded = bounds.min || bounds.max;
+  if (bounds.multiple_of > 1) {
+    bool positive = bounds.min && *bounds.min == 0 && !bounds.min_open && !bounds.max;
+    if (!bounded || positive) {
+      if (can_write_multiples(bounds.multiple_of)) return multiples(rules_, bounds.multiple_of, !positive);
+      return schema_error(
+          shape.pointer, fmt::format("multipleOf {} is supported beside minimum and maximum only", bounds.multiple_of));
+    }
+    WholeBounds whole = whole_bounds(bounds, 1);
+    int64_t factor = bounds.multiple_of;
+    int64_t first = whole.low >= 0 ? (whole.low + factor - 1) / factor : -(-whole.low / factor);
+    int64_t last = whole.high >= 0 ? whole.high / factor : -((-whole.high + factor - 1) / factor);
+    if (last - first >= options_.limits.alternatives) {
+      return schema_error(shape.pointer, fmt::format("multipleOf with bounds of more than {} values is not supported",
+                                                     options_.limits.alternatives));
+    }
+    std::vector<ExprId> parts;
+    for (int64_t n = first; n <= last; ++n) parts.push_back(rules_.text(std::to_string(n * factor)));
+    return parts.empty() ? rules_.set({}) : rules_.choice(std::move(parts));
+  }
+  bool fraction = (shape.types & kFraction) != 0;
+  if (!bounded && fraction) return any_number(rules_);
+  std::vector<ExprId> parts;
+  WholeBounds whole = whole_bounds(bounds, 1);
+  if (!whole.empty() && (shape.types & kInteger) != 0) parts.push_back(whole_range(rules_, whole.low, whole.high));
+  if (fraction) {
+    int n = n_fraction_for(bounds);
+    WholeBounds scaled = whole_bounds(bounds, std::pow(10.0, n));
+    if (!scaled.empty()) parts.push_back(decimal_range(rules_, scaled.low, scaled.high, n));
+  }
+  if (parts.empty()) return rules_.set({});
+  return rules_.choice(std::move(parts));
+}
+
+// A pattern keeps to length bounds when all it matches does, or when one repetition of parts of one length can be cut.
+Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::string_view pattern,
+                                           const std::string& pointer) {
+  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
+  RegexOptions options{.json_string = true,
+                       .search = any_length,
+                       .max_bytes = options_.regex_bytes,
+                       .max_nesting = options_.regex_nesting};
+  Result<ExprId> read = add_regex(rules_, pattern, options);
+  if (!read.ok()) {
+    return Error{read.error().code,
+                 fmt::format("{}: {}", quote_for_message(pointer_to(pointer, "pattern"), 200), read.error().message),
+                 ""};
+  }
+  ExprId expr = *read;
+  Lengths all = lengths_of(rules_, expr);
+  bool inside = all.min >= bounds.min_length && all.max <= bounds.max_length;
+  if (inside && (any_length || all.max != UINT64_MAX)) {
+    if (!has_long_repeat(rules_, expr)) return expr;
+  }
+  std::vector<ExprId> parts{expr};
+  if (rules_.at(expr).kind == ExprKind::kSequence) parts = rules_.at(expr).parts;
+  size_t n_free = 0;
+  size_t free_idx = 0;
+  uint64_t fixed = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    Lengths one = lengths_of(rules_, parts[i]);
+    if (one.min == one.max) {
+      fixed = plus(fixed, one.min);
+    } else {
+      ++n_free;
+      free_idx = i;
+    }
+  }
+  Error unsupported = schema_error(pointer, "this pattern beside minLength or maxLength is not supported");
+  if (n_free == 0) return inside ? Result<ExprId>(expr) : Result<ExprId>(rules_.set({}));
+  if (n_free != 1 || rules_.at(parts[free_idx]).kind != ExprKind::kRepeat) {
+    return inside ? Result<ExprId>(expr) : Result<ExprId>(std::move(unsupported));
+  }
+  Expr free = rules_.at(parts[free_idx]);
+  Lengths unit = lengths_of(rules_, free.parts[0]);
+  if (unit.min != unit.max || unit.min == 0) {
+    return inside ? Result<ExprId>(expr) : Result<ExprId>(std::move(unsupported));
+  }
+  if (bounds.max_length < fixed) return rules_.set({});
+  uint64_t least = bounds.min_length <= fixed ? 0 : (bounds.min_length - fixed + unit.min - 1) / unit.min;
+  uint64_t most = bounds.max_length == UINT64_MAX ? kUnbounded : (bounds.max_length - fixed) / unit.min;
+  least = std::max<uint64_t>(least, free.min);
+  most = std::min<uint64_t>(most, free.max);
+  if (least > most) return rules_.set({});
+  if (least > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
+  // few repetitions are written out; more are counted beside the core, with what is fixed around them
+  bool few = most <= kWrittenOut || (most == kUnbounded && least <= kWrittenOut);
+  if (few) {
+    parts[free_idx] = rules_.repeat(free.parts[0], static_cast<uint32_t>(least), static_cast<uint32_t>(most));
+    return rules_.sequence(std::move(parts));
+  }
+  parts[free_idx] = rules_.repeat(free.parts[0], static_cast<uint32_t>(std::min<uint64_t>(least, 1)), kUnbounded);
+  uint64_t longest = most == kUnbounded ? UINT64_MAX : fixed + most * unit.min;
+  LengthBounds guard{static_cast<uint32_t>(fixed + least * unit.min),
+                     static_cast<uint32_t>(std::min<uint64_t>(longest, UINT32_MAX))};
+  return guarded(rules_.sequence(std::move(parts)), guard, pointer);
+}
+
+// The inside of a string whose length is counted beside the core.
+Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds, const std::string& pointer) {
+  if (!options_.count_aside) return schema_error(pointer, "this length of a string is not supported here");
+  ExprId marker = rules_.length_marker_of(bounds);
+  if (rules_.lengths.size() >= kMaxLengthBounds) {
+    return schema_error(pointer, fmt::format("more than {} different string lengths", kMaxLengthBounds));
+  }
+  return rules_.choice({inside, marker});
+}
+
+Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std::string& pointer) {
+  if (bounds.max_length < bounds.min_length) return rules_.set({});
+  if (bounds.min_length > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
+  if (bounds.patterns.size() > 1) return schema_error(pointer, "several patterns at once are not supported");
+  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
+  std::string_view pattern;
+  if (!bounds.patterns.empty()) {
+    pattern = bounds.patterns[0];
+  } else if (any_length) {
+    pattern = format_pattern(bounds.format);
+  }
+  if (!pattern.empty()) {
+    ExprId inside = TRY(pattern_expr(bounds, pattern, pointer));
+    return rules_.sequence({rules_.text("\""), inside, rules_.text("\"")});
+  }
+  if (any_length) return json_.string();
+  auto max = static_cast<uint32_t>(std::min<uint64_t>(bounds.max_length, UINT32_MAX));
+  if (!options_.count_aside) {
+    ExprId written = rules_.repeat(json_.counted_character(), static_cast<uint32_t>(bounds.min_length),
+                                   bounds.max_length > kMaxRepeats ? kUnbounded : max);
+    return rules_.sequence({rules_.text("\""), written, rules_.text("\"")});
+  }
+  ExprId characters = rules_.repeat(json_.counted_character(), 0, kUnbounded);
+  ExprId inside = TRY(guarded(characters, {static_cast<uint32_t>(bounds.min_length), max}, pointer));
+  return rules_.sequence({rules_.text("\""), inside, rules_.text("\"")});
+}
+
+// prefixItems in their order, then items. Absent `items` behind a prefix are generated only as far as minItems asks.
+Result<ExprId> SchemaBuilder::array_expr(const ArrayShape& array, const std::string& pointer) {
+  uint64_t n_prefix = array.prefix.size();
+  uint64_t max = array.max_items;
+  if (n_prefix > 0 && !array.has_items) max = std::min(max, std::max(n_prefix, array.min_items));
+  if (array.unique && max > 1) {
+    return schema_error(pointer, "uniqueItems is supported for arrays of at most one item (maxItems)");
+  }
+  if (array.min_items > max) return rules_.set({});
+  if (array.min_items > kMaxRepeats) return schema_error(pointer, fmt::format("minItems above {}", kMaxRepeats));
+  ExprId item = rule_for(array.items);
+  auto count = [](uint64_t n) { return n > kMaxRepeats ? kUnbounded : static_cast<uint32_t>(n); };
+  if (n_prefix == 0) return json_.list('[', ']', item, count(array.min_items), count(max));
+  // from the last item to the first: what follows item i, and whether the array may end before it
+  uint64_t n_listed = std::min(n_prefix, max);
+  std::vector<ExprId> tail_parts;
+  if (max > n_listed) {
+    ExprId next = rules_.sequence({rules_.text(","), json_.space(), item});
+    uint64_t least = array.min_items > n_listed ? array.min_items - n_listed : 0;
+    tail_parts.push_back(rules_.repeat(next, count(least), max > kMaxRepeats ? kUnbounded : count(max - n_listed)));
+  }
+  tail_parts.push_back(json_.space());
+  ExprId tail = rules_.sequence(std::move(tail_parts));
+  for (uint64_t i = n_listed; i-- > 0;) {
+    ExprId one = rule_for(array.prefix[i]);
+    tail = i == 0 ? rules_.sequence({one, tail}) : rules_.sequence({rules_.text(","), json_.space(), one, tail});
+    if (i >= array.min_items) tail = rules_.choice({i == 0 ? rules_.text("") : json_.space(), tail});
+    tail = rules_.rule(rules_.add_rule(tail));
+  }
+  return rules_.sequence({rules_.text("["), json_.space(), tail, rules_.text("]")});
+}
+
+}  // namespace millrace::grammar

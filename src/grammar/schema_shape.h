@@ -1,0 +1,127 @@
+// Shapes: what a JSON schema says, without references and combinations. A schema is a list of shapes, of which a valid
+// value has one (anyOf, oneOf distribute; allOf and $ref merge). Schemas of parts stay unread inside a shape, as lists
+// of nodes that all must hold, so that references may be cyclic.
+//  1. Whatever has a shape is valid by the specification; some valid values have none (docs: src/grammar/README.md).
+// Thread: any. The schema outlives everything here.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace millrace::grammar {
+
+struct SchemaLimits {
+  int64_t bytes = 256 * 1024;
+  int64_t depth = 64;  // JSON levels from the root of the schema
+  int64_t enum_values = 10'000;
+  int64_t alternatives = 1'000;
+  int64_t properties = 10'000;
+  int64_t refs = 2'000;
+};
+
+// A schema inside the document, with its place as a JSON pointer ("#/properties/a").
+struct Node {
+  const Json* schema = nullptr;
+  std::string pointer;
+};
+// All of them hold; empty: anything. One that is `false` allows nothing.
+using Nodes = std::vector<Node>;
+
+using TypeSet = uint8_t;
+constexpr TypeSet kNull = 1;
+constexpr TypeSet kBoolean = 2;
+constexpr TypeSet kInteger = 4;   // whole numbers
+constexpr TypeSet kFraction = 8;  // the other numbers; `number` is both
+constexpr TypeSet kString = 16;
+constexpr TypeSet kArray = 32;
+constexpr TypeSet kObject = 64;
+constexpr TypeSet kAnyType = 127;
+
+struct NumberBounds {
+  std::optional<double> min;
+  std::optional<double> max;
+  bool min_open = false;
+  bool max_open = false;
+  uint32_t multiple_of = 0;  // 0 = of nothing
+};
+
+struct StringBounds {
+  uint64_t min_length = 0;
+  uint64_t max_length = UINT64_MAX;  // characters
+  std::vector<std::string> patterns;
+  std::string format;
+};
+
+struct ArrayShape {
+  std::vector<Nodes> prefix;
+  Nodes items;             // of what follows the prefix
+  bool has_items = false;  // said something about them
+  uint64_t min_items = 0;
+  uint64_t max_items = UINT64_MAX;
+  bool unique = false;
+};
+
+struct ObjectShape {
+  std::vector<std::pair<std::string, Nodes>> properties;  // in order of their appearance
+  std::vector<std::string> required;                      // unique
+  std::vector<std::pair<std::string, Nodes>> patterns;    // patternProperties
+  Nodes additional;
+  bool has_additional = false;
+  Nodes names;  // propertyNames
+  uint64_t min_properties = 0;
+  uint64_t max_properties = UINT64_MAX;
+
+  Nodes* find(std::string_view name);
+  const Nodes* find(std::string_view name) const;
+};
+
+struct Shape {
+  TypeSet types = kAnyType;
+  std::optional<std::vector<const Json*>> values;  // enum, const
+  std::vector<const Json*> refused_values;         // not: {enum}
+  NumberBounds number;
+  StringBounds string;
+  ArrayShape array;
+  ObjectShape object;
+  std::string pointer;  // of what it comes from, for messages
+};
+
+class ShapeReader {
+ public:
+  // Checks size, depth and counts of the whole document first.
+  static Result<ShapeReader> create(const Json& root, const SchemaLimits& limits);
+  // kInvalidSchema with the pointer: "#/properties/a/type: must be ...". An empty list: nothing is valid.
+  Result<std::vector<Shape>> shapes(const Nodes& nodes);
+
+ private:
+  struct Pending;
+  ShapeReader(const Json& root, const SchemaLimits& limits) : root_(&root), limits_(limits) {}
+  Result<void> expand(Pending&& pending, std::vector<Shape>& out);
+  Result<Node> resolve(const Json& ref, const std::string& pointer) const;
+  Result<bool> merge(Shape& shape, const Node& node) const;
+  Result<void> check_one_of(const Pending& base, const Node& node);
+
+  const Json* root_;
+  SchemaLimits limits_;
+  uint64_t n_expansions_ = 0;
+};
+
+// Whether a value of the list has the shape's types, bounds and lengths. For shapes with a list of values.
+Result<bool> has_shape(const Shape& shape, const Json& value);
+// No value that is generated for `made` satisfies `other`, as far as this can be told without solving anything.
+Result<bool> disjoint(ShapeReader& reader, const Shape& made, const Shape& other, int depth);
+
+Error schema_error(std::string_view pointer, std::string_view what);
+// The pointer of a member, escaped as in RFC 6901.
+std::string pointer_to(std::string_view pointer, std::string_view key);
+std::string pointer_to(std::string_view pointer, size_t index);
+
+}  // namespace millrace::grammar
