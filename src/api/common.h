@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/limits.h"
+#include "flow/constraint.h"
 #include "flow/sampling_params.h"
 
 namespace millrace::api {
@@ -96,6 +97,7 @@ struct IgnoredFields {
 struct CommonParams {
   std::string model;                           // as requested (the reply repeats it); the first served name when absent
   flow::SamplingParams sampling;               // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  flow::ConstraintSpec constraint;             // what the answer's text must be; compiled before the request runs
   std::optional<int64_t> max_tokens;           // absent: the default below; -1: rest of the context
   std::string max_tokens_name = "max_tokens";  // the names these two were sent under, for errors
   std::string min_tokens_name = "min_tokens";

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/chat.h"
+#include "api/constraints.h"
 #include "api/extensions.h"
 #include "base/macros.h"
 
@@ -307,6 +308,7 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
   if (field.type == FieldType::kLogitBias) {
     target.common.sampling.logit_bias = TRY(read_logit_bias(field, value, context));
   }
+  if (is_constraint_field(field.name)) TRY(read_constraint_field(field.name, value, target.common));
   if (field.name == "stream_options") TRY(read_stream_options(value, context, target));
   if (field.name == "millrace") TRY(read_extensions(value, target.common.extensions));
   if (field.name == "tools" && value.size() == 0) return conflict("tools", "tools: must not be empty");

@@ -385,7 +385,7 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("model":"gpt")"), "model_not_found|model");
   EXPECT_EQ(chat_error(R"("model":"")"), "model_not_found|model");
   EXPECT_EQ(chat_error(R"("response_format":{"type":"text"})"), "accepted");
-  EXPECT_EQ(chat_error(R"("response_format":{"type":"json_object"})"), "unsupported_parameter|response_format");
+  EXPECT_EQ(chat_error(R"("response_format":{"type":"json_object"})"), "accepted");
 }
 
 TEST(FieldsTest, BodyMustBeAnObjectWithinTheLimits) {

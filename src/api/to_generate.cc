@@ -101,6 +101,8 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
   request.sampling.seed = params.seed ? static_cast<uint64_t>(*params.seed) : admit.random_seed;
   request.sampling.max_tokens = static_cast<uint32_t>(std::min<int64_t>(max_tokens, UINT32_MAX));
   request.sampling.eos_token_ids.assign(admit.eos_token_ids.begin(), admit.eos_token_ids.end());
+  // a constraint ends with the end token and nothing can follow it
+  if (params.constraint.kind != flow::ConstraintKind::kNone) request.sampling.ignore_eos = false;
   request.n = params.n;
   request.use_prefix_cache = params.prompt.cache_prompt;
   return request;

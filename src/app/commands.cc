@@ -14,13 +14,14 @@ constexpr Command kBenchCommands[] = {
     {"model", "prefill and decode rates of a model (pp512, tg128)", bench_model_command},
     {"serve", "load an OpenAI-style server and report latencies", bench_serve_command},
     {"plan", "time of planning a step, for each scheduling policy", bench_plan_command},
+    {"grammar", "time of compiling constraints and of their masks", bench_grammar_command},
     {"calibrate", "learn how long steps take here, for the scheduler of later starts", bench_calibrate_command},
 };
 
 constexpr Command kCommands[] = {
     {"run", "answer one prompt, or chat in the terminal", run_command},
     {"serve", "serve a model over the OpenAI API", serve_command},
-    {"bench", "kernels | model | plan | serve | calibrate: measure", bench_command},
+    {"bench", "kernels | model | plan | grammar | serve | calibrate: measure", bench_command},
     {"inspect", "what a model file holds and what it needs", inspect_command},
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
     {"simulate", "the scheduler on a cost model: a trace in, latencies out", simulate_command},
@@ -47,7 +48,7 @@ Result<int> bench_command(std::span<const std::string> args) {
   bool help = args.empty() || args[0] == "--help" || args[0] == "-h";
   if (!help)
     return Error{ErrorCode::kUsage,
-                 fmt::format("bench {}: want calibrate, kernels, plan, model or serve", quote_for_message(args[0])),
+                 fmt::format("bench {}: want calibrate, grammar, kernels, plan, model or serve", quote_for_message(args[0])),
                  ""};
   for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
   return args.empty() ? 2 : 0;

@@ -30,6 +30,7 @@ Result<int> bench_kernels_command(std::span<const std::string> args);
 Result<int> bench_model_command(std::span<const std::string> args);
 Result<int> bench_calibrate_command(std::span<const std::string> args);
 Result<int> bench_plan_command(std::span<const std::string> args);
+Result<int> bench_grammar_command(std::span<const std::string> args);
 Result<int> bench_serve_command(std::span<const std::string> args);
 Result<int> inspect_command(std::span<const std::string> args);
 Result<int> perplexity_command(std::span<const std::string> args);

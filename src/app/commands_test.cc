@@ -127,7 +127,7 @@ TEST_F(BadInput, NumbersOutOfRange) {
       {bench_serve_command, {"--extra-body", "{"}, "--extra-body"},
       {bench_serve_command, {"--metric-percentiles", "50,x"}, "--metric-percentiles"},
       {bench_serve_command, {"--goodput", "x"}, "--goodput"},
-      {bench_command, {"x"}, "want calibrate, kernels, plan, model or serve"},
+      {bench_command, {"x"}, "want calibrate, grammar, kernels, plan, model or serve"},
       {convert_command, {"m", "out"}, "--tokenizer-only"},
   };
   for (const Row& row : rows) {

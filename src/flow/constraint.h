@@ -52,6 +52,7 @@ class Constraint {
  public:
   virtual ~Constraint() = default;
   virtual std::unique_ptr<TokenMatcher> matcher() const = 0;
+  virtual size_t n_mask_words() const = 0;  // of TokenMatcher::fill()
 };
 
 }  // namespace millrace::flow

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include "base/ids.h"
 
 namespace millrace::flow {
+
+class Constraint;
 
 struct SamplingParams {
   float temperature = 1.0f;                           // < 1e-4: greedy
@@ -25,10 +28,11 @@ struct SamplingParams {
   uint32_t max_tokens = 16;  // output tokens; 0 = prompt only (scoring)
   uint32_t min_tokens = 0;   // EOS and stop ids are masked until reached
   bool ignore_eos = false;
-  std::vector<TokenId> stop_token_ids;  // end with kStopToken, after min_tokens
-  std::vector<TokenId> eos_token_ids;   // the model's end tokens; end with kEos unless ignore_eos
-  int32_t n_logprobs = -1;              // -1: none, 0: only the sampled token, k: also the k most likely
-  int32_t n_prompt_logprobs = -1;       // the same for every prompt token but the first
+  std::vector<TokenId> stop_token_ids;           // end with kStopToken, after min_tokens
+  std::vector<TokenId> eos_token_ids;            // the model's end tokens; end with kEos unless ignore_eos
+  int32_t n_logprobs = -1;                       // -1: none, 0: only the sampled token, k: also the k most likely
+  int32_t n_prompt_logprobs = -1;                // the same for every prompt token but the first
+  std::shared_ptr<const Constraint> constraint;  // what the output must satisfy; null: nothing
 };
 
 constexpr float kGreedyBelow = 1e-4f;

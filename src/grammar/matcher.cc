@@ -26,6 +26,17 @@ void fill_from(xgrammar::GrammarMatcher& matcher, std::span<uint32_t> mask) {
   matcher.FillNextTokenBitmask(&tensor);
 }
 
+// What the core throws ends here, as the outcome that ends one sequence alone.
+template <class Work, class Outcome>
+Outcome without_throwing(const Work& work, Outcome if_thrown) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    LOG(LogLevel::kError, "the grammar core failed: {}", quote_for_message(error.what(), 300));
+    return if_thrown;
+  }
+}
+
 class Matcher final : public flow::TokenMatcher {
  public:
   Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
@@ -37,6 +48,10 @@ class Matcher final : public flow::TokenMatcher {
         inside_(after_.empty()) {}
 
   bool accept(TokenId token) override {
+    return without_throwing([&] { return accept_token(token); }, false);
+  }
+
+  bool accept_token(TokenId token) {
     if (ended_ || token < 0 || static_cast<size_t>(token) >= tokens_->n_vocab()) return false;
     if (!inside_) return accept_before(token);
     StringGuard before = guard_;
@@ -68,6 +83,11 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   void fill(std::span<uint32_t> mask) override {
+    bool filled = without_throwing([&] { return fill_mask(mask), true; }, false);
+    if (!filled) std::ranges::fill(mask, 0u);
+  }
+
+  void fill_mask(std::span<uint32_t> mask) {
     CHECK(mask.size() == tokens_->n_mask_words(), "mask of {} words, want {}", mask.size(), tokens_->n_mask_words());
     if (ended_) {
       std::ranges::fill(mask, 0u);
@@ -81,6 +101,10 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   TokenId forced() override {
+    return without_throwing([&] { return only_token(); }, kNoToken);
+  }
+
+  TokenId only_token() {
     if (ended_ || !inside_ || core_.IsCompleted()) return kNoToken;
     TokenId only = tokens_->only_token_into(core_.FindJumpForwardString());
     if (only == kNoToken) return kNoToken;

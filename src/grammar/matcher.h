@@ -57,6 +57,7 @@ class CompiledGrammar final : public flow::Constraint {
         after_(std::move(after)),
         lengths_(std::move(lengths)) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;
+  size_t n_mask_words() const override { return tokens_->n_mask_words(); }
   size_t n_bytes() const { return compiled_.MemorySizeBytes(); }
 
  private:

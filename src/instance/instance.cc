@@ -75,6 +75,10 @@ Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
   text_ = std::make_unique<TextSide>(std::move(parts_.text));
   tenants_ = std::make_unique<TenantTable>(std::move(parts_.tenants));
   engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
+  const text::Tokenizer& tokenizer = text_->tokenizer();
+  size_t n_vocab = std::max(tokenizer.n_vocab(), static_cast<size_t>(parts_.facts.n_vocab));
+  constraints_ = std::make_unique<grammar::Compiler>(
+      grammar::vocabulary_of(tokenizer, text_->parts().eos_token_ids, n_vocab), text_->parts().limits);
   text_workers_ = std::make_unique<TaskPool>(parts_.n_text_threads, kTextQueue);
   bulk_worker_ = std::make_unique<TaskPool>(1, kTextQueue, kBulkNiceness);
 }
@@ -114,6 +118,7 @@ void Instance::halt() {
   watch_stop_.notify_all();
   text_workers_.reset();
   bulk_worker_.reset();
+  constraints_.reset();
   engine_->stop();
   engine_->wake();
   if (engine_thread_.joinable()) engine_thread_.join();

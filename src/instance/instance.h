@@ -27,6 +27,7 @@
 #include "engine/event_log.h"
 #include "engine/sessions.h"
 #include "flow/backend.h"
+#include "grammar/compiler.h"
 #include "instance/load_estimate.h"
 #include "instance/router.h"
 #include "instance/tenants.h"
@@ -158,6 +159,7 @@ class Instance {
   std::vector<api::ModelCard> model_cards() const;
   TextSide& text() { return *text_; }
   engine::Engine& engine() { return *engine_; }
+  grammar::Compiler& constraints() { return *constraints_; }
   TenantTable& tenants() { return *tenants_; }
   Router& router() { return router_; }
   const LoadEstimate& estimate() const { return estimate_; }
@@ -195,6 +197,7 @@ class Instance {
   std::unique_ptr<Tap> tap_;
   std::unique_ptr<TextSide> text_;
   std::unique_ptr<TenantTable> tenants_;
+  std::unique_ptr<grammar::Compiler> constraints_;  // its threads end in halt()
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<TaskPool> text_workers_;
   std::unique_ptr<TaskPool> bulk_worker_;

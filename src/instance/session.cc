@@ -29,6 +29,26 @@ size_t job_bytes(const Job& job) {
   return std::max(bytes, job.body_bytes);
 }
 
+// Hands over what was prepared, once its constraint is compiled: on this thread when it is known, else on a thread of
+// the compiler, so that no text worker waits for one.
+void post_prepared(Instance& instance, SessionKey key, const flow::ConstraintSpec& constraint, Prepared&& prepared) {
+  if (prepared.error || constraint.kind == flow::ConstraintKind::kNone) {
+    instance.router().post_prepared(key, std::make_unique<Prepared>(std::move(prepared)));
+    return;
+  }
+  auto waiting = std::make_shared<Prepared>(std::move(prepared));
+  auto go_on = [&instance, key, waiting](Result<grammar::CompiledConstraint> compiled) {
+    if (compiled.ok()) {
+      for (PreparedPrompt& prompt : waiting->prompts) prompt.request.sampling.constraint = *compiled;
+    } else {
+      waiting->error = api::ApiError{compiled.take_error()};
+    }
+    instance.router().post_prepared(key, std::make_unique<Prepared>(std::move(*waiting)));
+  };
+  Result<void> posted = instance.constraints().post(constraint, go_on);
+  if (!posted.ok()) go_on(posted.take_error());
+}
+
 }  // namespace
 
 Session::Session(Instance& instance, Notifier& notifier, Job job, SessionObserver* observer)
@@ -57,7 +77,7 @@ void Session::start() {
     return;
   }
   Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
-    instance->router().post_prepared(key, std::make_unique<Prepared>(instance->text().prepare(*job, key)));
+    post_prepared(*instance, key, job->params().constraint, instance->text().prepare(*job, key));
   });
   if (!posted.ok()) fail({posted.take_error()});
 }

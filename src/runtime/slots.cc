@@ -2,6 +2,7 @@
 #include "runtime/slots.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/macros.h"
 
@@ -34,6 +35,10 @@ void Slots::init(const flow::SlotInit& init) {
     table.reserve(room / block_tokens_ + 1);
   }
   slot.sampler.reset(*init.sampling, init.fork, init.input_len, slot.tokens);
+  slot.mask.reset();
+  if (init.sampling->constraint == nullptr) return;
+  auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));
+  slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs);
 }
 
 void Slots::set_block(const flow::BlockDelta& delta) {
@@ -50,7 +55,9 @@ void Slots::apply(const flow::StepPlan& plan) {
 
 void Slots::release(const std::vector<flow::SlotId>& freed) {
   for (flow::SlotId slot : freed) {
-    if (slot < slots_.size()) slots_[slot].in_use = false;
+    if (slot >= slots_.size()) continue;
+    slots_[slot].in_use = false;
+    slots_[slot].mask.reset();
   }
 }
 

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "flow/step_plan.h"
+#include "runtime/slot_mask.h"
 #include "sample/sampler.h"
 
 namespace millrace::runtime {
@@ -19,6 +21,7 @@ struct Slot {
   std::vector<TokenId> tokens;                     // all known
   std::vector<std::vector<flow::BlockId>> tables;  // [n_kv_groups][tokens / 32]
   sample::SlotSampler sampler;
+  std::shared_ptr<SlotMask> mask;  // with sampling.constraint; a helper thread may hold it, too
 };
 
 class Slots {
@@ -29,6 +32,7 @@ class Slots {
   void apply(const flow::StepPlan& plan);
   void release(const std::vector<flow::SlotId>& freed);
   Slot& at(flow::SlotId slot);
+  size_t size() const { return slots_.size(); }
 
  private:
   void init(const flow::SlotInit& init);

@@ -97,8 +97,13 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
     wanted.error = std::move(error);
   };
   if (wanted.target == kNoToken) {
-    auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[static_cast<size_t>(thread)]);
+    std::span<const uint32_t> mask;
+    if (slot.mask != nullptr) mask = slot.mask->wait();
+    auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[static_cast<size_t>(thread)], mask);
     if (!sampled.ok()) return fail(sampled.take_error());
+    if (slot.mask != nullptr && !slot.mask->accept(sampled->token)) {
+      return fail({ErrorCode::kInternal, "a token of the mask was not accepted", {}});
+    }
     result.token = sampled->token;
     result.logprobs = std::move(sampled->logprobs);
     return;
@@ -124,13 +129,25 @@ void WorkerGroup::finish_step(const flow::StepPlan& plan) {
     Slot& slot = slots_.at(result.slot);
     slot.tokens.push_back(result.token);
     slot.sampler.append(result.token);
+    if (slot.mask != nullptr && !slot.mask->ended()) post_fill(slot);
   }
   slots_.release(plan.freed_slots);
+}
+
+// From here to the sampler the mask is filled beside the forward pass. A full queue is no matter: the sampler fills it.
+void WorkerGroup::post_fill(const Slot& slot) {
+  constexpr size_t kMaskThreads = 2;
+  if (mask_workers_ == nullptr) mask_workers_ = std::make_unique<TaskPool>(kMaskThreads, slots_.size());
+  slot.mask->request_fill();
+  (void)mask_workers_->try_post([mask = slot.mask] { mask->fill(); });
 }
 
 void WorkerGroup::submit(const flow::StepPlan& plan) {
   Tick begin = clock_.now();
   slots_.apply(plan);
+  for (const flow::SlotInit& init : plan.new_slots) {
+    if (init.sampling->constraint != nullptr) post_fill(slots_.at(init.slot));
+  }
   for (const flow::CopyOp& op : plan.cow) runner_.kv().copy(op);
   build_batch(plan);
   plan_ = &plan;

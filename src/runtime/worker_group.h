@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/task_pool.h"
 #include "flow/backend.h"
 #include "runtime/slots.h"
 #include "runtime/step_runner.h"
@@ -53,6 +54,7 @@ class WorkerGroup final : public flow::Backend {
   void add_share(const flow::StepPlan& plan, uint32_t share_idx);
   void finish_row(int thread, int64_t wanted_idx, std::span<float> logits);
   void finish_step(const flow::StepPlan& plan);
+  void post_fill(const Slot& slot);
 
   StepRunner runner_;
   flow::KvGeometry geometry_;
@@ -68,6 +70,7 @@ class WorkerGroup final : public flow::Backend {
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
   const flow::StepPlan* plan_ = nullptr;        // while a step runs
   flow::StepOutput output_;
+  std::unique_ptr<TaskPool> mask_workers_;  // made for the first constraint
 };
 
 }  // namespace millrace::runtime

@@ -1,5 +1,6 @@
 #include "sample/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -11,6 +12,17 @@ namespace millrace::sample {
 namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
+
+// Word by word: most words of a mask allow nothing or everything.
+void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
+  constexpr size_t kBits = 32;
+  for (size_t begin = 0; begin < logits.size(); begin += kBits) {
+    size_t end = std::min(begin + kBits, logits.size());
+    uint32_t word = begin / kBits < mask.size() ? mask[begin / kBits] : 0;
+    if (word == ~0u) continue;
+    for (size_t i = begin; i < end; ++i) logits[i] = (word >> (i - begin) & 1) != 0 ? logits[i] : kMasked;
+  }
+}
 
 // The first candidate at which the running weight passes unit * total.
 TokenId draw_from(std::span<const Candidate> candidates, double unit) {
@@ -73,7 +85,7 @@ void SlotSampler::append(TokenId token) {
 }
 
 Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,
-                       SampleScratch& scratch) {
+                       SampleScratch& scratch, std::span<const uint32_t> mask) {
   const flow::SamplingParams& params = slot.params();
   auto n_vocab = static_cast<int64_t>(logits.size());
   kernels::ArgMax best = kernels.argmax(logits.data(), n_vocab);
@@ -90,7 +102,8 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
                        .n_output = slot.n_output(),
                        .logits = logits,
                        .scratch = scratch.row};
-  bool changed = false;
+  bool changed = !mask.empty();
+  if (changed) apply_mask(logits, mask);
   for (const Processor& processor : processor_table()) {
     if (!processor.active(params)) continue;
     processor.apply(input);

@@ -57,9 +57,10 @@ struct Sampled {
   std::unique_ptr<flow::PositionLogprobs> logprobs;  // when params.n_logprobs >= 0
 };
 
-// Samples the next token. logits [n_vocab] f32 is changed in place.
-// Errors end this sequence alone: kInternal for non-finite logits, kNoTokenAllowed when every token is masked.
+// Samples the next token. logits [n_vocab] f32 is changed in place. mask [ceil(n_vocab / 32)]: tokens whose bit is not
+// set are out of reach, before anything else looks at the logits; empty: all are allowed. Errors end this sequence
+// alone: kInternal for non-finite logits, kNoTokenAllowed when every token is masked.
 Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,
-                       SampleScratch& scratch);
+                       SampleScratch& scratch, std::span<const uint32_t> mask = {});
 
 }  // namespace millrace::sample

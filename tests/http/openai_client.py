@@ -9,9 +9,11 @@ import re
 import sys
 import time
 import traceback
+import typing
 import urllib.request
 
 import openai
+import pydantic
 
 BASE = (sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MILLRACE_URL", "http://127.0.0.1:8000")).rstrip("/")
 KEY = sys.argv[2] if len(sys.argv) > 2 else "none"
@@ -183,6 +185,61 @@ def check_logit_bias():
     assert forced.choices[0].text == " Paris Paris Paris", forced.choices[0].text
     banned = client.completions.create(model=MODEL, prompt="The capital of France is", max_tokens=1, temperature=0, logit_bias={str(token): -100})
     assert banned.choices[0].text != " Paris"
+
+
+def check_structured_outputs_parse():
+    class Person(pydantic.BaseModel):
+        name: str
+        age: int
+        kind: typing.Literal["adult", "child"]
+    for temperature in (0, 1.5):
+        reply = client.chat.completions.parse(model=MODEL, messages=[{"role": "user", "content": "Invent a person."}],
+                                              response_format=Person, temperature=temperature, seed=7, max_tokens=300)
+        choice = reply.choices[0]
+        assert choice.finish_reason in ("stop", "length"), choice
+        if choice.finish_reason == "stop":
+            assert isinstance(choice.message.parsed, Person), choice
+
+
+def check_json_schema_stream_equals_whole():
+    schema = {"type": "object", "properties": {"colours": {"type": "array", "items": {"type": "string", "maxLength": 12},
+                                                           "minItems": 3, "maxItems": 3}},
+              "required": ["colours"], "additionalProperties": False}
+    ask = {"messages": ASK, "response_format": {"type": "json_schema", "json_schema": {"name": "c", "schema": schema}},
+           "model": MODEL, "temperature": 0, "max_tokens": 200}
+    whole = client.chat.completions.create(**ask).choices[0]
+    assert whole.finish_reason == "stop", whole
+    colours = json.loads(whole.message.content)["colours"]
+    assert len(colours) == 3 and all(len(colour) <= 12 for colour in colours), colours
+    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(stream=True, **ask) if chunk.choices]
+    assert "".join(pieces) == whole.message.content
+
+
+def check_constraints_of_other_dialects():
+    def answer(**extra):
+        reply = client.chat.completions.create(messages=ASK, model=MODEL, temperature=1, seed=3, max_tokens=60, extra_body=extra)
+        return reply.choices[0]
+    assert re.fullmatch(r"[a-z]{3,9}-\d\d", answer(guided_regex=r"[a-z]{3,9}-\d\d").message.content)
+    assert answer(structured_outputs={"choice": ["red", "green"]}).message.content in ("red", "green")
+    assert re.fullmatch(r"(- [^\n]{1,20}\n){2}", answer(grammar='root ::= item item\nitem ::= "- " [^\\n]{1,20} "\\n"').message.content)
+    text = client.completions.create(model=MODEL, prompt="The answer is", max_tokens=20, extra_body={"guided_choice": ["yes", "no"]})
+    assert text.choices[0].text in ("yes", "no") and text.choices[0].finish_reason == "stop", text
+    both = client.chat.completions.create(messages=ASK, model=MODEL, n=3, temperature=1, seed=5, max_tokens=40,
+                                          extra_body={"guided_regex": "[0-9]{4}"})
+    assert all(re.fullmatch("[0-9]{4}", choice.message.content) for choice in both.choices), both
+
+
+def check_bad_constraints_are_400():
+    def error(**extra):
+        return refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=ASK, extra_body=extra, **GREEDY))
+    wrong = error(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"a": {"if": {}}}}}})
+    assert wrong.code == "invalid_schema" and "#/properties/a/if" in str(wrong), wrong
+    assert error(guided_regex="(a").code == "invalid_regex"
+    assert error(guided_grammar="root ::= x").code == "invalid_grammar"
+    assert error(guided_regex="a", guided_choice=["b"]).code == "conflicting_constraints"
+    stream = refused(openai.BadRequestError, lambda: client.chat.completions.create(
+        messages=ASK, stream=True, extra_body={"guided_regex": "*"}, **GREEDY))
+    assert stream.code == "invalid_regex", stream
 
 
 def check_errors_are_the_classes_of_the_package():

@@ -1,0 +1,41 @@
+// SlotMask: the allowed tokens of one sequence's next token, filled while the forward pass runs.
+//  1. A fill is wanted by request_fill() and done once, by whoever comes first: a helper thread that was handed fill(),
+//  or
+//     the sampler in wait(). So the sampler waits for at most the one fill that it needs, and for no queue.
+//  2. Between wait() and the next request_fill() the matcher belongs to the caller of wait().
+//  3. What the mask says depends on the sequence's own tokens alone.
+// Thread: fill() any; the rest: the one that has the slot's row.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "flow/constraint.h"
+
+namespace millrace::runtime {
+
+class SlotMask {
+ public:
+  // outputs: what was sampled before (a sequence that comes back); accepted by the first fill.
+  SlotMask(const flow::Constraint& constraint, std::span<const TokenId> outputs);
+
+  void request_fill();
+  void fill();
+  // [n_mask_words], bit t: token t may come next.
+  std::span<const uint32_t> wait();
+  // After wait(): the token that was sampled. False when the constraint does not take it.
+  bool accept(TokenId token);
+  bool ended() const { return matcher_->ended(); }
+
+ private:
+  enum State : uint32_t { kIdle, kWanted, kFilling, kReady };
+  std::unique_ptr<flow::TokenMatcher> matcher_;
+  std::vector<TokenId> outputs_;  // not accepted yet
+  std::vector<uint32_t> bits_;
+  std::atomic<uint32_t> state_{kIdle};
+};
+
+}  // namespace millrace::runtime

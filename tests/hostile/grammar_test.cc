@@ -1,0 +1,161 @@
+// Constraints made to hurt: each is accepted or refused within 500 ms of CPU (and some slack of the machine), by a
+// compiler that keeps its limits on a vocabulary of usual size, and none brings more than its own request down (rows
+// G01 to G18).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/philox.h"
+#include "grammar/compile_budget.h"
+#include "grammar/compiler.h"
+#include "tests/hostile/refusal.h"
+
+// The limits on time and memory are kept at allocations. weak: a sanitizer brings its own.
+[[gnu::weak]] void* operator new(size_t size) {
+  millrace::grammar::charge_allocation(size);
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+
+namespace millrace::grammar {
+namespace {
+
+using flow::ConstraintKind;
+using ::testing::HasSubstr;
+
+std::string repeat(std::string_view text, size_t n) {
+  std::string out;
+  for (size_t i = 0; i < n; ++i) out += text;
+  return out;
+}
+
+// `n` pieces, each with its number in place of '@', joined by commas.
+std::string numbered(std::string_view piece, size_t n) {
+  std::string out;
+  for (size_t i = 0; i < n; ++i) {
+    if (i > 0) out += ',';
+    for (char c : piece) out += c == '@' ? std::to_string(i) : std::string(1, c);
+  }
+  return out;
+}
+
+// 8,000 words of one to ten letters, half of them behind a space, and all bytes.
+Vocabulary words() {
+  constexpr size_t kWords = 8000;
+  Vocabulary out;
+  out.tokens = {""};
+  out.specials = {0};
+  out.end_tokens = {0};
+  for (int byte = 0; byte < 256; ++byte) out.tokens.emplace_back(1, static_cast<char>(byte));
+  for (uint32_t i = 0; i < kWords; ++i) {
+    PhiloxBlock bits = philox4x32(5, {i, 0, 0, 0});
+    std::string word(bits[0] % 2, ' ');
+    for (uint32_t k = 0; k < 1 + bits[1] % 10; ++k) word += static_cast<char>('a' + (bits[2] >> k * 2) % 26);
+    out.tokens.push_back(std::move(word));
+  }
+  return out;
+}
+
+struct Row {
+  const char* name;
+  ConstraintKind kind;
+  std::string text;
+  std::string want;  // part of the message; empty: accepted; "*": either
+};
+
+std::vector<Row> rows() {
+  std::string deep = R"({"type":"integer"})";
+  for (int i = 0; i < 19; ++i) deep = R"({"type":"object","properties":{"a":)" + deep + R"(},"required":["a"]})";
+  std::string too_deep = R"({"type":"integer"})";
+  for (int i = 0; i < 1000; ++i) too_deep = R"({"items":)" + too_deep + "}";
+  std::string choices = R"({"type":"integer"})";
+  for (int i = 0; i < 12; ++i) {
+    choices = R"({"anyOf":[{"properties":{"x":)" + choices + R"(}},{"properties":{"y":)" + choices + R"(}}]})";
+    if (choices.size() > 200'000) break;
+  }
+  std::string chain = "root ::= a0\na15000 ::= \"x\"\n";
+  for (int i = 0; i < 15'000; ++i) chain += "a" + std::to_string(i) + "::=a" + std::to_string(i + 1) + "\n";
+  std::string many_rules = "root ::= \"a\"\n";
+  for (int i = 0; i < 21'000; ++i) many_rules += "r" + std::to_string(i) + "::=\"\"\n";
+  constexpr auto kSchema = ConstraintKind::kJsonSchema;
+  constexpr auto kRegex = ConstraintKind::kRegex;
+  constexpr auto kGrammar = ConstraintKind::kGrammar;
+  return {
+      {"depth 40", kSchema, deep, ""},
+      {"depth 1000", kSchema, too_deep, "schema nesting deeper than 64"},
+      {"maxLength 10000", kSchema, R"({"type":"string","maxLength":10000})", ""},
+      {"minLength 10000", kSchema, R"({"type":"string","minLength":10000})", ""},
+      {"2,000 properties", kSchema,
+       R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + "}}", ""},
+      {"2,000 required", kSchema,
+       R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + R"(},"required":[)" +
+           numbered(R"("p@")", 2000) + "]}",
+       ""},
+      {"100,000 properties", kSchema, R"({"properties":{)" + numbered(R"("p@":{})", 15'000) + "}}", "limit 10000"},
+      {"enum of 2,000", kSchema, R"({"enum":[)" + numbered(R"("v@")", 2000) + "]}", ""},
+      {"enum of 10,001", kSchema, R"({"enum":[)" + numbered("@", 10'001) + "]}", "limit 10000"},
+      {"anyOf of 10,000", kSchema, R"({"anyOf":[)" + numbered(R"({"const":@})", 10'000) + "]}", "limit 1000"},
+      {"40 tools", kSchema,
+       R"({"anyOf":[)" +
+           numbered(R"({"properties":{"name":{"const":"t@"},"q":{"maxLength":10000}},"required":["name"]})", 40) + "]}",
+       ""},
+      {"choices of choices", kSchema, choices, "*"},
+      {"cycle without content", kSchema, R"({"$ref":"#"})", "*"},
+      {"endless recursion", kSchema, R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})",
+       "no text matches"},
+      {"256 KiB", kSchema, R"({"const":")" + repeat("x", 300'000) + "\"}", "limit 262144"},
+      {"pattern of 100,000 parentheses", kSchema, R"({"type":"string","pattern":")" + repeat("(", 100'000) + "\"}",
+       "regex of 100000 bytes, limit 4096"},
+      {"pattern nested", kSchema, R"({"type":"string","pattern":")" + repeat("(", 1000) + "\"}",
+       "nesting deeper than 64"},
+      {"nested stars", kRegex, "(a+)+b", ""},
+      {"ambiguous", kRegex, "(a|aa)*c", ""},
+      {"dots", kRegex, ".{0,30}.{0,30}.{0,30}.{0,30}", "*"},
+      {"wide classes", kRegex, repeat("[^a]{1000}", 20), "*"},
+      {"exponential", kRegex, "((a{0,100}){0,100}){0,100}", "repetition expands to"},
+      {"subset construction", kRegex, "(.*a){20}", "*"},
+      {"large", kRegex, repeat("a", 5000), "limit 4096"},
+      {"60,000 parentheses", kGrammar, "root ::= " + repeat("(", 60'000), "grammar nesting deeper than 256"},
+      {"chain of 15,000 rules", kGrammar, chain, ""},
+      {"nested repeats", kGrammar, "root ::= (((\"x\"{0,2000}){0,2000}){0,2000})", "repetition expands to"},
+      {"left recursion", kGrammar, "root ::= root \"a\" | \"b\"", ""},
+      {"nullable recursion", kGrammar, "root ::= root root | \"a\" | \"\"", ""},
+      {"mutual recursion", kGrammar, "root ::= a\na ::= root \"x\" | b\nb ::= a \"y\" | \"z\"", ""},
+      {"10 MB", kGrammar, "root ::= \"" + repeat("x", 10'000'000) + "\"", "limit 262144"},
+      {"21,000 rules", kGrammar, many_rules, "more than 20000 rules"},
+  };
+}
+
+TEST(HostileGrammar, AcceptedOrRefusedInHalfASecond) {
+  constexpr double kSlack = 1.5;  // the deadline is looked at between allocations
+  Compiler compiler(words(), Limits(), 1);
+  ASSERT_TRUE(compiler.compile({.kind = ConstraintKind::kRegex, .text = "a"}).ok());  // the vocabulary is sorted once
+  for (const Row& row : rows()) {
+    double begin = millrace::testing::cpu_ms();
+    auto compiled = compiler.compile({.kind = row.kind, .text = row.text});
+    double took = millrace::testing::cpu_ms() - begin;
+    if (&__asan_init == nullptr) {
+      EXPECT_LT(took, 500 * kSlack) << row.name;
+    }
+    if (row.want.empty()) {
+      EXPECT_TRUE(compiled.ok()) << row.name << ": " << (compiled.ok() ? "" : compiled.error().message);
+    } else if (row.want != "*") {
+      ASSERT_FALSE(compiled.ok()) << row.name;
+      EXPECT_THAT(compiled.error().message, HasSubstr(row.want)) << row.name;
+    }
+    if (!compiled.ok()) continue;
+    auto matcher = (*compiled)->matcher();
+    std::vector<uint32_t> mask((*compiled)->n_mask_words());
+    matcher->fill(mask);
+    EXPECT_NE(mask, std::vector<uint32_t>(mask.size(), 0u)) << row.name;
+  }
+}
+
+}  // namespace
+}  // namespace millrace::grammar
