@@ -14,12 +14,12 @@
 
 namespace millrace::testing {
 
-// PCRE2 in Unicode mode; `whole`: the entire text must match.
-inline bool pcre_matches(const std::string& pattern, std::string_view text, bool whole) {
+// PCRE2 in Unicode mode, or over bytes; `whole`: the entire text must match.
+inline bool pcre_matches(const std::string& pattern, std::string_view text, bool whole, bool utf = true) {
   std::string full = whole ? "^(?:" + pattern + ")\\z" : pattern;
   int code = 0;
   size_t at = 0;
-  uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX;
+  uint32_t options = (utf ? PCRE2_UTF : 0) | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX;
   pcre2_code* compiled =
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(full.c_str()), full.size(), options, &code, &at, nullptr);
   CHECK(compiled != nullptr, "pattern {} at {}", full, at);
