@@ -47,9 +47,10 @@ Result<int> bench_command(std::span<const std::string> args) {
   }
   bool help = args.empty() || args[0] == "--help" || args[0] == "-h";
   if (!help)
-    return Error{ErrorCode::kUsage,
-                 fmt::format("bench {}: want calibrate, grammar, kernels, plan, model or serve", quote_for_message(args[0])),
-                 ""};
+    return Error{
+        ErrorCode::kUsage,
+        fmt::format("bench {}: want calibrate, grammar, kernels, plan, model or serve", quote_for_message(args[0])),
+        ""};
   for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
   return args.empty() ? 2 : 0;
 }

@@ -171,6 +171,12 @@ ExprId multiples(Rules& rules, uint32_t factor, bool negative) {
   return rules.choice(std::move(parts));
 }
 
+ExprId any_whole(Rules& rules) {
+  ExprId more = rules.repeat(digit_set(rules, '0', '9'), 0, kMaxDigits - 1);
+  ExprId above_zero = rules.sequence({rules.optional(rules.text("-")), digit_set(rules, '1', '9'), more});
+  return rules.choice({rules.text("0"), above_zero});
+}
+
 // RFC 8259, section 6, with bounded lengths.
 ExprId any_number(Rules& rules) {
   ExprId digit = digit_set(rules, '0', '9');

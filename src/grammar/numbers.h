@@ -21,6 +21,8 @@ ExprId decimal_range(Rules& rules, int64_t low, int64_t high, int n_fraction);
 bool can_write_multiples(uint32_t factor);
 // Whole multiples of such a factor, of either sign when `negative`.
 ExprId multiples(Rules& rules, uint32_t factor, bool negative);
+// Any whole number.
+ExprId any_whole(Rules& rules);
 // Any JSON number.
 ExprId any_number(Rules& rules);
 

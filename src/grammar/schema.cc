@@ -8,6 +8,11 @@
 #include "grammar/schema_builder.h"
 
 namespace millrace::grammar {
+namespace {
+
+constexpr size_t kMaxSharedBytes = 1024;  // of a schema's text: longer ones are hardly the same
+
+}  // namespace
 
 ExprId SchemaBuilder::rule_for(const Nodes& nodes) {
   std::vector<const Json*> key;
@@ -17,6 +22,14 @@ ExprId SchemaBuilder::rule_for(const Nodes& nodes) {
     if (!anything) key.push_back(node.schema);
   }
   if (key.empty()) return json_.value();
+  if (key.size() == 1) {
+    // schemas that say the same share a rule: wide documents repeat a few
+    std::string text = key[0]->dump();
+    if (text.size() <= kMaxSharedBytes && text.find("\"$ref\"") == std::string::npos) {
+      auto [same, is_first] = by_text_.try_emplace(std::move(text), key[0]);
+      if (!is_first) key[0] = same->second;
+    }
+  }
   std::ranges::sort(key);
   auto [entry, is_new] = known_.try_emplace(std::move(key), 0);
   if (is_new) {

@@ -64,6 +64,7 @@ class SchemaBuilder {
   const SchemaOptions& options_;
   JsonRules json_;
   std::map<std::vector<const Json*>, RuleId> known_;
+  std::map<std::string, const Json*> by_text_;  // the first schema of each text
   std::deque<std::pair<RuleId, Nodes>> queue_;
 };
 

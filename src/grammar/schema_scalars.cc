@@ -125,7 +125,7 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
     return parts.empty() ? rules_.set({}) : rules_.choice(std::move(parts));
   }
   bool fraction = (shape.types & kFraction) != 0;
-  if (!bounded && fraction) return any_number(rules_);
+  if (!bounded) return fraction ? any_number(rules_) : any_whole(rules_);
   std::vector<ExprId> parts;
   WholeBounds whole = whole_bounds(bounds, 1);
   if (!whole.empty() && (shape.types & kInteger) != 0) parts.push_back(whole_range(rules_, whole.low, whole.high));
