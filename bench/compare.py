@@ -6,23 +6,10 @@ pp512 and tg128 come from `llama-bench` and `millrace bench model`; server throu
 Nothing else may use the cores meanwhile: llama.cpp's threads spin."""
 import argparse
 import json
-import pathlib
-import signal
-import socket
 import statistics
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-MILLRACE = ROOT / "build/release/millrace"
-PEER = ROOT / "build/peers/llama.cpp/bin"
-
-
-def run(command):
-    return subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True).stdout
+from servers import MILLRACE, PEER, Server, run
 
 
 def peer_rates(args):
@@ -33,36 +20,6 @@ def peer_rates(args):
 def our_rates(args):
     report = json.loads(run([MILLRACE, "bench", "model", args.model, "--threads", args.threads, "-r", 1, "--json"]))
     return {r["test"]: r["tokens_per_second"] for r in report["results"]}, report
-
-
-class Server:
-    """A server process on a free loopback port, ready when /health says 200."""
-
-    def __init__(self, command):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = subprocess.Popen([str(c) for c in command] + ["--port", str(self.port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
-        while not self.ready():
-            if self.process.poll() is not None or time.monotonic() > end:
-                sys.exit(f"{command[0]} did not become ready")
-            time.sleep(0.2)
-
-    def ready(self):
-        try:
-            with urllib.request.urlopen(self.url + "/health", timeout=2) as reply:
-                return reply.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 def serve_rates(url, clients, args, seed):

@@ -1,7 +1,8 @@
-"""Time to the first token of a conversation that returns after a restart: bench/restart.py MODEL [--tokens 1000] [--runs 5].
+"""Time to the first token of a conversation that returns from disk: bench/conversation.py MODEL [--tokens 1000] [--runs 5].
 
-Each run: a server with a fresh --kv-disk-path answers the first turn and is stopped; a new one on the same folder gets
-the second turn (from disk), and one without a folder gets it too (recompute). Both answers must be the same text.
+Each run: a server with a fresh --kv-disk-path answers the first turn. Then its KV leaves memory, in one of three ways: other
+prompts push it out of a small pool, the server is stopped and started again, or it is killed (SIGKILL) and started again. The
+second turn comes from disk, and, for comparison, to a server without a folder. Both answers must be the same text.
 Prints the median (min..max) of both times, their ratio and the size of the folder. Servers listen on loopback only."""
 import argparse
 import json
@@ -12,9 +13,11 @@ import tempfile
 import time
 import urllib.request
 
-from compare import MILLRACE, Server
+from servers import Engine
 
 WORDS = "the river ran past the old mill and every stone in its bed had a name that only the miller knew by heart".split()
+HOW = {"evicted": "after other prompts evicted it", "restarted": "after a restart", "killed": "after kill -9 and a restart"}
+POOL_BYTES = 96 << 20  # of the server whose pool is to overflow
 
 
 def first_token(server, prompt, n_output):
@@ -36,38 +39,50 @@ def first_token(server, prompt, n_output):
     return first, text, usage["prompt_tokens"], usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
 
 
-def serve(args, folder=None):
-    command = [MILLRACE, "serve", args.model, "--served-model-name", "m", "--threads", args.threads, "--max-model-len", 8192]
-    return Server(command + (["--kv-disk-path", folder, "--kv-disk-write", "all"] if folder else []))
+def history(run, tokens):
+    return f"Run {run}. " + " ".join(WORDS[(7 * i + run) % len(WORDS)] for i in range(tokens))
 
 
-def one_run(args, run):
-    history = f"Run {run}. " + " ".join(WORDS[(7 * i + run) % len(WORDS)] for i in range(args.tokens))
+def forget(server, run, tokens):
+    """Prompts of twice the pool."""
+    for i in range(2 * POOL_BYTES // (tokens * 20_000) + 1):
+        first_token(server, history(1000 * (run + 1) + i, tokens)[::-1], 1)
+
+
+def one_run(engine, tokens, run, how):
+    more = ["--kv-cache-memory-bytes", POOL_BYTES] if how == "evicted" else []
+    text = history(run, tokens)
     with tempfile.TemporaryDirectory() as folder:
-        server = serve(args, folder)
-        answer = first_token(server, history, 16)[1]
-        server.stop()
-        stored = sum(f.stat().st_size for f in pathlib.Path(folder).iterdir())
-        question = history + answer + " And what did the miller say?"
-        server = serve(args, folder)
+        disk_flags = ["--kv-disk-path", folder, "--kv-disk-write", "all"]
+        server = engine.serve(1, 8192, more=more + disk_flags)
+        answer = first_token(server, text, 16)[1]
+        question = text + answer + " And what did the miller say?"
+        if how == "evicted":
+            forget(server, run, tokens)
+        else:
+            time.sleep(0.5)  # what a user takes to read the answer; the files are written meanwhile
+            server.kill() if how == "killed" else server.stop()
+            server = engine.serve(1, 8192, more=more + disk_flags)
+        stored = sum(f.stat().st_size for f in pathlib.Path(folder).rglob("*") if f.is_file())
         disk, text, n_prompt, n_cached = first_token(server, question, 16)
         server.stop()
-    server = serve(args)
-    recompute, plain, _, none = first_token(server, question, 16)
-    server.stop()
+    with engine.serve(1, 8192) as server:
+        recompute, plain, _, none = first_token(server, question, 16)
     if text != plain or none != 0:
         sys.exit(f"run {run}: different texts: {text!r} and {plain!r}")
     return disk, recompute, stored, n_prompt, n_cached
 
 
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("--tokens", type=int, default=1000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--how", choices=HOW, default="killed")
     args = parser.parse_args()
-    rows = [one_run(args, run) for run in range(args.runs)]
+    engine = Engine("millrace", "millrace", args.model, args.threads)
+    rows = [one_run(engine, args.tokens, run, args.how) for run in range(args.runs)]
     for name, column in (("from disk", 0), ("recomputed", 1)):
         values = [1000 * row[column] for row in rows]
         print(f"TTFT {name}: {statistics.median(values):.0f} ms ({min(values):.0f}..{max(values):.0f})")
