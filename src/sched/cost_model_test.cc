@@ -134,6 +134,24 @@ TEST(CostModel, APriorCountsAtOnceAndIsCorrected) {
   EXPECT_NEAR(static_cast<double>(model.predict(step)), machine.exact(step), 0.03 * machine.exact(step));
 }
 
+TEST(CostModel, LatenessIsThatOfTheLatestSteps) {
+  Machine machine;
+  CostModel model(machine.split);
+  Shapes shapes(11);
+  auto play = [&](double noise) {
+    for (int i = 0; i < 3000; ++i) {
+      StepShape shape = shapes.next(i % 2 == 0);
+      model.observe(shape, static_cast<Tick>(machine.exact(shape) * shapes.noise(noise)));
+    }
+  };
+  play(0.02);
+  EXPECT_NEAR(model.lateness(), 1.02, 0.03);
+  play(0.5);
+  EXPECT_NEAR(model.lateness(), 1.48, 0.15);
+  play(0.02);
+  EXPECT_NEAR(model.lateness(), 1.02, 0.03);
+}
+
 TEST(CostModel, OneSleepingStepChangesLittle) {
   Machine machine;
   CostModel model(machine.split);
