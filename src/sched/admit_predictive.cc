@@ -1,6 +1,7 @@
 // Admit predictive: what the live sequences are still expected to take, and the new one, fits what is free. A sequence
 // is expected to end at max(outputs so far + 20, the mean output), never beyond its own limit. Blocks that are held
-// already are counted as they are, so a shared prefix is counted once.
+// already are counted as they are, so a shared prefix is counted once. Or: all of them surely fit, whenever they end
+// (no-evict-peak); where answers are as long as was asked for, that lets more in than the sum of what they will be.
 #include <algorithm>
 
 #include "sched/policies.h"
@@ -12,14 +13,14 @@ constexpr uint32_t kLeastMore = 20;  // tokens that a running sequence is always
 
 class Predictive final : public Admit {
  public:
-  explicit Predictive(const SchedOptions& options) : chunk_(max_chunk(options)) {}
+  explicit Predictive(const SchedOptions& options) : chunk_(max_chunk(options)), surely_(make_no_evict_peak(options)) {}
 
-  bool ok(const AdmitView& view, const Seq& seq, uint32_t) override {
+  bool ok(const AdmitView& view, const Seq& seq, uint32_t computed) override {
     if (view.head) return true;  // it may take everything behind it
     uint64_t growth = growth_of(view, seq);
     for (SeqId id : view.seqs.live()) growth += growth_of(view, view.seqs.at(id));
     for (SeqId id : view.takeable) growth -= growth_of(view, view.seqs.at(id));
-    return uint64_t{view.cache.available()} + view.n_takeable >= growth;
+    return uint64_t{view.cache.available()} + view.n_takeable >= growth || surely_->ok(view, seq, computed);
   }
 
  private:
@@ -40,6 +41,7 @@ class Predictive final : public Admit {
   }
 
   uint32_t chunk_;
+  std::unique_ptr<Admit> surely_;
 };
 
 }  // namespace

@@ -2,14 +2,18 @@
 #include "sched/slack.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "sched/policies.h"
 
 namespace millrace::sched {
 namespace {
 
-constexpr Tick kShortStep = 20 * kMillisecond;
-constexpr Tick kDecodeMultiple = 3;
+constexpr Tick kShortStep = 10 * kMillisecond;
+constexpr double kLeastMultiple = 3;
+constexpr double kMostMultiple = 8;
+constexpr double kPatience = 2e9;  // ns of work that waits: each adds one to the multiple
+constexpr uint32_t kMostGrowth = 4;
 constexpr Tick kLongestStep = 500 * kMillisecond;  // without decodes
 // Prompt rows of a step that nobody waits beside: below this the weights are read too often for the work done.
 constexpr uint32_t kWorthwhileRows = 128;
@@ -33,9 +37,22 @@ Slack::Slack(const SchedOptions& options)
 
 Tick Slack::limit(const BudgetView& view) const {
   if (view.decodes.n_decode == 0) return kLongestStep;
-  Tick by_target = view.due != 0 ? (view.due - view.now) * 85 / 100 : INT64_MAX;
+  auto left = static_cast<double>(view.due - view.now);
+  Tick by_target = view.due != 0 ? std::llround(left / view.cost.lateness()) : INT64_MAX;
   if (view.due != 0 && !view.untargeted) return by_target;
-  return std::min(by_target, std::max(kShortStep, kDecodeMultiple * view.cost.predict(view.decodes)));
+  double backlog = static_cast<double>(view.n_pending) * view.cost.large().c[1];  // a prompt row costs c[1]
+  double most = std::min(kMostMultiple, kLeastMultiple + view.decodes.n_decode - 1);
+  double multiple = std::clamp(backlog / kPatience, kLeastMultiple, most);
+  auto by_speed = std::llround(multiple * static_cast<double>(view.cost.predict(with_newcomers(view))));
+  return std::min(by_target, std::max<Tick>(kShortStep, by_speed));
+}
+
+StepShape Slack::with_newcomers(const BudgetView& view) {
+  StepShape shape = view.decodes;
+  uint64_t n = shape.n_decode;
+  shape.n_decode = static_cast<uint32_t>(std::min({n + view.n_prompts, n * n, n * kMostGrowth}));
+  shape.ctx_decode = shape.ctx_decode * shape.n_decode / n;
+  return shape;
 }
 
 uint32_t Slack::most(const BudgetView& view) const { return rows_beside_decodes(view, budget_tokens_, c_min_); }

@@ -49,21 +49,51 @@ TEST(Budget, StaticLeavesTheRestToPrompts) {
 
 TEST(Budget, SlackWithoutTargetGivesStreamsAThirdOfTheirSpeed) {
   CostModel cost = simple_model();
-  // 8 decodes alone: 2.6 ms, so 20 ms count: (20 - 2.6) / 0.1 = 174 rows, 8 + 172 is a multiple of 6
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 8)), 172u);
+  // 8 decodes alone: 2.6 ms, so 10 ms count: (10 - 2.6) / 0.1 = 74 rows, 8 + 70 is a multiple of 6
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 8)), 70u);
   // 100 decodes alone: 21 ms; 63 - 21 = 42 ms for prompts
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 100)), 416u);
+}
+
+TEST(Budget, StreamsMakeRoomForThoseWhoWillJoinThem) {
+  CostModel cost = simple_model();
+  BudgetView view = view_of(cost, 8);
+  view.n_prompts = 12;  // 20 decodes: 5 ms; 15 - 2.6 ms for prompts
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 124u);
+  view.n_prompts = 1000;  // 32 count: 7.4 ms; 22.2 - 2.6 ms
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 196u);
+  BudgetView alone = view_of(cost, 1);
+  alone.n_prompts = 1000;  // a lone stream: 10 ms, whatever the crowd
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, alone), 83u);
+}
+
+TEST(Budget, ALongQueueSlowsStreamsDown) {
+  CostModel cost = simple_model();
+  BudgetView view = view_of(cost, 8);
+  view.n_prompts = 12;
+  view.n_pending = 60'000;  // 6 s: three times 5 ms, as ever
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 124u);
+  view.n_pending = 120'000;  // 6 times 5 ms, less 2.6
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 274u);
+  view.n_pending = 1'000'000'000;  // at most 8 times
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 370u);
+  view.due = view.now + 10 * kMillisecond;  // not those with a target
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 58u);
+  BudgetView alone = view_of(cost, 1);
+  alone.n_prompts = 1000;
+  alone.n_pending = 1'000'000'000;
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, alone), 83u);
 }
 
 TEST(Budget, SlackWithATargetEndsBeforeTheFirstStreamIsDue) {
   CostModel cost = simple_model();
   BudgetView view = view_of(cost, 8);
-  view.due = view.now + 10 * kMillisecond;  // 0.85 of it: 8.5 ms, 5.9 of them for prompts
+  view.due = view.now + 10 * kMillisecond;  // 1 / 1.18 of it: 8.47 ms, 5.87 of them for prompts
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 58u);
   view.due = view.now + kSecond;
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 592u);
   view.untargeted = true;  // others have no target: the automatic one counts for them
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 172u);
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 70u);
   view.due = view.now - 1;
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 6u);
 }
@@ -98,8 +128,8 @@ TEST(Budget, StepsStayWithinTheirTimeOnAnyMachine) {
     uint32_t rows = rows_of(BudgetKind::kSlack, view);
     ASSERT_GE(rows, 6u);
     ASSERT_LE(rows + view.decodes.n_decode, 600u + 6u);
-    Tick limit = view.due != 0 ? (view.due - view.now) * 85 / 100
-                               : std::max<Tick>(20 * kMillisecond, 3 * cost.predict(view.decodes));
+    Tick limit = view.due != 0 ? (view.due - view.now) * 100 / 118 + 1
+                               : std::max<Tick>(10 * kMillisecond, 3 * cost.predict(view.decodes));
     bool least = rows < 6 + 6;  // c_min, and what the row tile left
     ASSERT_TRUE(cost_of(view, rows) <= limit || least) << i;
   }

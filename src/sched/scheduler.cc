@@ -63,7 +63,6 @@ class Scheduler::Run {
   // is set, a budget that asks for one kind only is not obeyed.
   void divide(bool any) {
     BudgetView view{.cost = sched_.cost_, .now = now_};
-    bool prefills = false;
     for (SeqId id : order_) {
       const Seq& seq = seqs_.at(id);
       if (seq.parked) continue;
@@ -73,11 +72,12 @@ class Scheduler::Run {
         view.decodes.ctx_decode += seq.progress.computed;
         if (seq.next_due == 0) view.untargeted = true;
         if (seq.next_due != 0 && (view.due == 0 || seq.next_due < view.due)) view.due = seq.next_due;
-      } else if (want > 1 && !std::exchange(prefills, true)) {
-        view.prefill_ctx = seq.progress.computed;
+      } else if (want > 1) {
+        if (view.n_prompts++ == 0) view.prefill_ctx = seq.progress.computed;
+        view.n_pending += seq.n_known() - seq.progress.computed;
       }
     }
-    if (!prefills) return;
+    if (view.n_prompts == 0) return;
     view.most_rows = options_.tok_cap - view.decodes.n_decode;
     StepBudget budget = sched_.budget_->compute(view);
     side_ = any ? Side::kBoth : budget.side;

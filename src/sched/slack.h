@@ -1,7 +1,12 @@
 // Slack: how many prompt rows a step may have beside its decodes so that no stream waits too long for its next token.
-//  - With a target: the step ends within 0.85 of the time that is left until the first stream is due.
-//  - Streams without a target: within max(20 ms, 3 times the step of the decodes alone): an idle machine takes long
-//    steps, streams keep a third of their speed or better.
+//  - With a target: the step is predicted to end before the first stream is due, with room for 98 of 100 steps to be
+//    as late as steps of this machine are (CostModel::lateness).
+//  - Streams without a target: within 10 ms, or 3 times what a step of decodes takes once those aboard who wait for
+//  their
+//    prompt (n streams: at most n * n together, at most four times as many): a stream keeps a third of the speed that
+//    it will have anyway, and a lone one does not pay for a crowd. When more prompts wait than 6 s can compute, the
+//    multiple grows with them, to 8 and by one a stream at most: under load that lasts, prompts and streams are late
+//    alike.
 //  - Nothing decodes: as many as fit the workspace, in at most half a second, so that new requests and cancels are
 //    heard.
 // The rows of the step are a multiple of the row tile, the prompt rows at least c_min. Source: dynamic chunking,
@@ -23,6 +28,8 @@ class Slack {
   Tick predict(const BudgetView& view, uint32_t n_prefill) const;
 
  private:
+  // The decodes as they will be when the waiting prompts have joined them.
+  static StepShape with_newcomers(const BudgetView& view);
   uint32_t most(const BudgetView& view) const;
   uint32_t to_tile(const BudgetView& view, uint32_t n_prefill) const;
 

@@ -25,7 +25,6 @@ void TenantBook::close(TenantIdx idx) {
   TenantAccount& account = accounts_[idx];
   CHECK(account.n_seqs > 0, "tenant {} has no sequence to close", account.tenant);
   if (--account.n_seqs > 0) return;
-  account.credit = std::min<int64_t>(account.credit, 0);
   account.idle_since = ++n_closed_;
   last_counter_ = account.counter;
   ++n_idle_;
