@@ -25,7 +25,7 @@ PrefixTrie::PrefixTrie(const TrieOptions& options)
       nodes_(size_t{options.capacity} + 1),
       tokens_((size_t{options.capacity} + 1) * options.block_tokens),
       at_((size_t{options.capacity} + 1) * options.n_groups, kNullBlock),
-      table_(std::bit_ceil(size_t{options.capacity} * 2 + 2), kNoNode) {
+      table_(std::bit_ceil(size_t{options.capacity} * 2 + 2)) {
   nodes_[0].used = true;
   unused_.reserve(options.capacity);
   for (NodeId id = options.capacity; id > 0; --id) unused_.push_back(id);
@@ -42,11 +42,11 @@ bool PrefixTrie::has_blocks(NodeId id) const {
   return false;
 }
 
-uint64_t PrefixTrie::hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
+uint32_t PrefixTrie::hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
   uint64_t h = options_.hash_secret ^ mix((uint64_t{parent} << 32 | scope) ^ 0xa0761d6478bd642f, 0xe7037ed1a0b428db);
   for (TokenId token : tokens) h = mix(h ^ static_cast<uint32_t>(token), 0x8ebc6af09c88c6e3);
   h = mix(h, 0x589965cc75374cc3);
-  return options_.hash_bits >= 64 ? h : h & ((uint64_t{1} << options_.hash_bits) - 1);
+  return static_cast<uint32_t>(options_.hash_bits >= 64 ? h : h & ((uint64_t{1} << options_.hash_bits) - 1));
 }
 
 bool PrefixTrie::equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
@@ -59,10 +59,10 @@ NodeId PrefixTrie::find(NodeId parent, uint32_t scope, std::span<const TokenId> 
   if (first == kNoNode) return kNoNode;
   if (equals(first, parent, scope, tokens)) return first;
   if (nodes_[first].next_sibling == kNoNode) return kNoNode;
-  uint64_t hash = hash_of(parent, scope, tokens);
+  uint32_t hash = hash_of(parent, scope, tokens);
   size_t mask = table_.size() - 1;
-  for (size_t i = hash & mask; table_[i] != kNoNode; i = (i + 1) & mask) {
-    if (nodes_[table_[i]].hash == hash && equals(table_[i], parent, scope, tokens)) return table_[i];
+  for (size_t i = hash & mask; table_[i].id != kNoNode; i = (i + 1) & mask) {
+    if (table_[i].hash == hash && equals(table_[i].id, parent, scope, tokens)) return table_[i].id;
   }
   return kNoNode;
 }
@@ -77,7 +77,8 @@ NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId
   node = Node{};
   node.parent = parent;
   node.scope = scope;
-  node.hash = hash_of(parent, scope, tokens);
+  uint32_t hash = hash_of(parent, scope, tokens);
+  node.hash = hash;
   node.used = true;
   node.serial = ++n_inserted_;
   node.next_sibling = nodes_[parent].first_child;
@@ -85,9 +86,9 @@ NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId
   nodes_[parent].first_child = id;
   std::ranges::copy(tokens, tokens_.begin() + static_cast<std::ptrdiff_t>(size_t{id} * options_.block_tokens));
   size_t mask = table_.size() - 1;
-  size_t i = node.hash & mask;
-  while (table_[i] != kNoNode) i = (i + 1) & mask;
-  table_[i] = id;
+  size_t i = hash & mask;
+  while (table_[i].id != kNoNode) i = (i + 1) & mask;
+  table_[i] = {.id = id, .hash = hash};
   ++n_used_;
   return id;
 }
@@ -98,16 +99,16 @@ void PrefixTrie::erase(NodeId id) {
   CHECK(!has_blocks(id), "node {} still has blocks", id);
   size_t mask = table_.size() - 1;
   size_t hole = node.hash & mask;
-  while (table_[hole] != id) hole = (hole + 1) & mask;
+  while (table_[hole].id != id) hole = (hole + 1) & mask;
   // Shift back what probed past the hole (Knuth, TAOCP vol. 3, 6.4, algorithm R).
-  for (size_t i = (hole + 1) & mask; table_[i] != kNoNode; i = (i + 1) & mask) {
-    size_t home = nodes_[table_[i]].hash & mask;
+  for (size_t i = (hole + 1) & mask; table_[i].id != kNoNode; i = (i + 1) & mask) {
+    size_t home = table_[i].hash & mask;
     if (((i - home) & mask) >= ((i - hole) & mask)) {
       table_[hole] = table_[i];
       hole = i;
     }
   }
-  table_[hole] = kNoNode;
+  table_[hole] = {};
   if (node.prev_sibling != kNoNode) {
     nodes_[node.prev_sibling].next_sibling = node.next_sibling;
   } else {
@@ -145,7 +146,7 @@ std::string PrefixTrie::check_integrity() const {
     if (!has_blocks(id) && node.first_child == kNoNode && node.n_tails == 0)
       return fmt::format("node {} is useless", id);
   }
-  size_t entries = table_.size() - static_cast<size_t>(std::ranges::count(table_, kNoNode));
+  size_t entries = table_.size() - static_cast<size_t>(std::ranges::count(table_, kNoNode, &Entry::id));
   if (entries != n_used_) return fmt::format("{} hash entries for {} nodes", entries, n_used_);
   return {};
 }

@@ -35,7 +35,7 @@ class PrefixTrie {
     NodeId prev_sibling = kNoNode;
     uint32_t scope = 0;
     uint32_t n_tails = 0;  // sequences whose deepest node this is; such a node is not pruned
-    uint64_t hash = 0;
+    uint32_t hash = 0;
     uint64_t step = 0;     // its content is computed once this step is done
     uint64_t serial = 0;   // unique among all nodes ever inserted; 0 = unused
     uint16_t hits = 0;     // matches that used it, up to 65535
@@ -65,14 +65,19 @@ class PrefixTrie {
   std::string check_integrity() const;
 
  private:
-  uint64_t hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
+  struct Entry {
+    NodeId id = kNoNode;  // kNoNode: empty
+    uint32_t hash = 0;    // of the node, so that probing touches no other node
+  };
+
+  uint32_t hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
   bool equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
 
   TrieOptions options_;
   std::vector<Node> nodes_;      // [capacity + 1], 0 = root
   std::vector<TokenId> tokens_;  // [capacity + 1, block_tokens]
   std::vector<BlockId> at_;      // [capacity + 1, n_groups]
-  std::vector<NodeId> table_;    // open addressing, linear probing, power of two; kNoNode = empty
+  std::vector<Entry> table_;     // open addressing, linear probing, power of two
   std::vector<NodeId> unused_;   // stack
   uint32_t n_used_ = 0;
   uint64_t n_inserted_ = 0;

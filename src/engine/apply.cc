@@ -112,7 +112,7 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
 // Fork 0 takes its place in the list.
 void Engine::State::open_sequence(Request& request, Tick now) {
   if (std::exchange(request.load_until, 0) != 0) tiers->forget({.request = request.ask.id});
-  sched::Seq& seq = seqs.create(request.ask, 0, request.number, now);
+  sched::Seq& seq = new_sequence(request, 0, now);
   seq.lagged = request.parked_until != 0;
   seqs.set_parked(seq, seq.lagged);
   request.forks[0].seq = seq.id;
@@ -126,7 +126,7 @@ void Engine::State::spawn_forks(Request& request, Tick now) {
   --n_unspawned;
   for (uint32_t k = 1; k < request.forks.size(); ++k) {
     if (request.forks[k].ended) continue;
-    sched::Seq& seq = seqs.create(request.ask, k, request.number, now);
+    sched::Seq& seq = new_sequence(request, k, now);
     seq.source = request.forks[0].seq;
     seq.lagged = request.parked_until != 0;
     seqs.set_parked(seq, seq.lagged);
@@ -204,10 +204,13 @@ Request* Engine::State::find(flow::RequestId id) {
   return found == requests.end() ? nullptr : found->second.get();
 }
 
-Request& Engine::State::request_of(const sched::Seq& seq) {
-  Request* request = find(seq.request->id);
-  CHECK(request != nullptr, "sequence {} has no request", seq.id);
-  return *request;
+sched::Seq& Engine::State::new_sequence(Request& request, uint32_t fork, Tick now) {
+  sched::Seq& seq = seqs.create(request.ask, fork, request.number, now);
+  if (seq.id >= owners.size()) owners.resize(seq.id + 1);
+  owners[seq.id] = &request;
+  return seq;
 }
+
+Request& Engine::State::request_of(const sched::Seq& seq) { return *owners[seq.id]; }
 
 }  // namespace millrace::engine

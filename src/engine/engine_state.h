@@ -139,6 +139,7 @@ struct Engine::State {
   void publish_stats();
 
   Request* find(flow::RequestId id);
+  sched::Seq& new_sequence(Request& request, uint32_t fork, Tick now);
   Request& request_of(const sched::Seq& seq);
 
   EngineOptions options;
@@ -155,6 +156,7 @@ struct Engine::State {
   InFlight in_flight;
   std::unordered_map<flow::RequestId, std::unique_ptr<Request>> requests;  // looked up only, never walked for order
   std::vector<Request*> in_order;                                          // all requests, by number
+  std::vector<Request*> owners;                                            // by SeqId, of sequences that exist
   std::vector<Message> messages;                                           // scratch of apply
   std::vector<flow::TokenEvent> events;
   std::vector<LoadWaiter> loaded;  // scratch of turn_tiers

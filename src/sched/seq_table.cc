@@ -8,9 +8,6 @@
 namespace millrace::sched {
 namespace {
 
-// A barrier by age waited three times as long as is usual: a fixed age alone would turn every order into first come,
-// first served as soon as the queue is longer than that.
-constexpr Tick kUsualWaits = 3;
 constexpr Tick kWaitGain = 16;  // the last 16 admissions or so make the average
 
 auto arrival_key(const Seq& seq) { return std::tuple(seq.request->arrival, seq.rank.number, seq.fork); }
@@ -127,14 +124,8 @@ void SeqTable::bypass(Seq& seq) {
   found->passed_over = true;
 }
 
-Tick SeqTable::barrier_age() const { return std::max(least_barrier_age_, kUsualWaits * usual_wait_); }
-
 bool SeqTable::is_barrier(const Seq& seq, Tick now) const {
   return seq.rank.n_bypassed >= k_bypass_ || now - seq.rank.waiting_since >= barrier_age();
-}
-
-bool SeqTable::is_barrier(const Waiter& waiter, Tick now) const {
-  return waiter.passed_over || now - waiter.since >= barrier_age();
 }
 
 void SeqTable::take_freed_slots(std::vector<flow::SlotId>& out) {

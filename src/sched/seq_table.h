@@ -7,6 +7,7 @@
 // Thread: engine; lent to Scheduler::plan for one call.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -114,7 +115,9 @@ class SeqTable {
   void bypass(Seq& seq);
   // Nobody is admitted past a waiting sequence that was passed over often or waited much longer than is usual.
   bool is_barrier(const Seq& seq, Tick now) const;
-  bool is_barrier(const Waiter& waiter, Tick now) const;
+  bool is_barrier(const Waiter& waiter, Tick now) const {
+    return waiter.passed_over || now - waiter.since >= barrier_age();
+  }
 
   // Slots given back since the last call and not in use again.
   void take_freed_slots(std::vector<flow::SlotId>& out);
@@ -124,7 +127,10 @@ class SeqTable {
   void dequeue(Seq& seq);
   void leave_slot(Seq& seq);
   static bool stands_aside(const Seq& seq) { return seq.parked || seq.load_until != 0; }
-  Tick barrier_age() const;
+  // A barrier by age waited three times as long as is usual: a fixed age alone would turn every order into first come,
+  // first served as soon as the queue is longer than that.
+  static constexpr Tick kUsualWaits = 3;
+  Tick barrier_age() const { return std::max(least_barrier_age_, kUsualWaits * usual_wait_); }
 
   uint32_t k_bypass_;
   Tick least_barrier_age_;
