@@ -128,6 +128,10 @@ TEST_F(BadInput, NumbersOutOfRange) {
       {bench_serve_command, {"--metric-percentiles", "50,x"}, "--metric-percentiles"},
       {bench_serve_command, {"--goodput", "x"}, "--goodput"},
       {bench_command, {"x"}, "want calibrate, grammar, kernels, plan, model or serve"},
+      {simulate_command, {"--replicas", "0"}, "--replicas = 0: must be an integer in 1..4096"},
+      {simulate_command, {"--depth", "3"}, "--depth = 3: must be an integer in 1..2"},
+      {simulate_command, {"--link-gbps", "-1"}, "--link-gbps = -1: must be"},
+      {simulate_command, {"--max-model-len", "1"}, "--max-model-len"},
       {convert_command, {"m", "out"}, "--tokenizer-only"},
   };
   for (const Row& row : rows) {

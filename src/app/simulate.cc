@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/macros.h"
+#include "instance/calibration.h"
 #include "sim/cluster.h"
 #include "sim/generators.h"
 #include "sim/plot.h"
@@ -19,6 +20,11 @@
 
 namespace millrace::app {
 namespace {
+
+constexpr int64_t kMostRequests = 100'000'000;
+constexpr int64_t kMostTokens = 1 << 24;
+constexpr int64_t kMostReplicas = 4096;
+constexpr uint32_t kSyntheticRequests = 1000;
 
 struct SimulateFlags {
   // the load
@@ -55,6 +61,7 @@ struct SimulateFlags {
   // the report
   std::string slo;
   std::string replay;
+  std::string replay_steps;
   std::string plot;
   bool json = false;
 };
@@ -62,34 +69,40 @@ struct SimulateFlags {
 void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--trace", &f.trace, "requests of a .jsonl (Mooncake) or .csv file; default: synthetic ones");
   set.add("--arrival", &f.arrival, "trace | once | poisson:RATE (requests per second)");
-  set.add("-n,--requests", &f.requests, "first requests of the trace, or synthetic ones; 0 = all, or 1000");
+  set.add("-n,--requests", &f.requests, "first requests of the trace, or synthetic ones; 0 = all, or 1000",
+          {0, kMostRequests});
   set.add("--prompt", &f.prompt, "synthetic: N | uniform:LOW:HIGH | lognormal:MEDIAN:SIGMA | normal:MEAN:DEVIATION");
   set.add("--output", &f.output, "the same for answers");
-  set.add("--prefixes", &f.prefixes, "synthetic: shared prefixes to draw from");
-  set.add("--prefix-tokens", &f.prefix_tokens, "synthetic: tokens of each");
-  set.add("--tenants", &f.tenants, "synthetic: tenants, drawn evenly");
-  set.add("--max-tokens", &f.max_tokens, "what every request asks for; 0 = the length of its answer");
+  set.add("--prefixes", &f.prefixes, "synthetic: shared prefixes to draw from", {0, 1 << 30});
+  set.add("--prefix-tokens", &f.prefix_tokens, "synthetic: tokens of each", {0, kMostTokens});
+  set.add("--tenants", &f.tenants, "synthetic: tenants, drawn evenly", {1, 1 << 20});
+  set.add("--max-tokens", &f.max_tokens, "what every request asks for; 0 = the length of its answer", {0, kMostTokens});
   set.add("--seed", &f.seed, "of everything that is drawn");
-  set.add("--cost-model", &f.cost_model, "a preset or a .json file; an unknown name lists them");
+  set.add("--cost-model", &f.cost_model,
+          "a preset, or a .json file, as from bench calibrate; an unknown name lists them");
   set.add("--policy,--scheduling-policy", &f.policy, policy_help("who is served first", sched::order_rows()));
   set.add("--admit,--admission-policy", &f.admit, policy_help("when a request starts", sched::admit_rows()));
   set.add("--budget-policy", &f.budget_policy, policy_help("prompt tokens of a step", sched::budget_rows()));
-  set.add("-b,--max-num-batched-tokens", &f.budget, "rows of a step");
-  set.add("--max-num-seqs", &f.max_num_seqs, "sequences running at once");
-  set.add("--kv-blocks", &f.kv_blocks, "blocks of the KV pool of a replica");
-  set.add("--block-size", &f.block_size, "tokens of a block");
-  set.add("--max-model-len", &f.max_model_len, "longest sequence; 0 = longest of the load");
-  set.add("--depth", &f.depth, "steps in flight: 1 or 2");
+  set.add("-b,--max-num-batched-tokens", &f.budget, "rows of a step", {1, kMostTokens});
+  set.add("--max-num-seqs", &f.max_num_seqs, "sequences running at once", {1, 1 << 20});
+  set.add("--kv-blocks", &f.kv_blocks, "blocks of the KV pool of a replica", {1, 1 << 28});
+  set.add("--block-size", &f.block_size, "tokens of a block", {1, 4096});
+  set.add("--max-model-len", &f.max_model_len, "longest sequence; 0 = longest of the load", {0, kMostTokens});
+  set.add("--depth", &f.depth, "steps in flight: 1 or 2", {1, 2});
   set.add("--enable-prefix-caching", &f.prefix_caching, "share the KV of equal prefixes");
-  set.add("--replicas", &f.replicas, "engines that serve whole requests");
-  set.add("--prefill-replicas", &f.prefill_replicas, "with --decode-replicas, instead of --replicas");
-  set.add("--decode-replicas", &f.decode_replicas, "get their requests from prefill replicas over a link");
+  set.add("--replicas", &f.replicas, "engines that serve whole requests", {1, kMostReplicas});
+  set.add("--prefill-replicas", &f.prefill_replicas, "with --decode-replicas, instead of --replicas",
+          {0, kMostReplicas});
+  set.add("--decode-replicas", &f.decode_replicas, "get their requests from prefill replicas over a link",
+          {0, kMostReplicas});
   set.add("--router", &f.router, "round-robin | least-tokens | prefix");
   set.add("--link-gbps", &f.link_gbps, "gigabytes per second of each prefill replica's link; 0 = no limit");
   set.add("--link-latency-us", &f.link_latency_us, "microseconds from sent to arrived");
-  set.add("--kv-bytes-per-token", &f.kv_bytes_per_token, "what the link moves per prompt token");
+  set.add("--kv-bytes-per-token", &f.kv_bytes_per_token, "what the link moves per prompt token", {0, int64_t{1} << 40});
   set.add("--slo", &f.slo, "ttft:MS,itl:MS: what counts as goodput; itl is the mean after the first token");
   set.add("--replay", &f.replay, "play a file of serve --record-events instead; exit 1 when a plan differs");
+  set.add("--replay-steps", &f.replay_steps,
+          "with --replay: write rows, predicted and measured time of every step, CSV");
   set.add("--plot", &f.plot, "also write the latencies' distributions to this .svg file");
   set.add("--json", &f.json, "JSON on stdout");
 }
@@ -106,10 +119,8 @@ Result<double> positive_number(std::string_view flag, std::string_view text) {
   return value;
 }
 
-Result<uint32_t> in_range(std::string_view flag, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) return bad_flag(flag, fmt::format("{}", value), fmt::format("{}..{}", low, high));
-  return static_cast<uint32_t>(value);
-}
+// Of a flag whose range FlagSet has checked.
+uint32_t u32(int64_t value) { return static_cast<uint32_t>(value); }
 
 Result<sim::SloSpec> parse_slo(std::string_view text) {
   sim::SloSpec slo;
@@ -131,16 +142,16 @@ Result<sim::Workload> load_of(const SimulateFlags& f) {
   if (f.trace.empty()) {
     sim::SyntheticSpec spec;
     spec.seed = seed;
-    spec.n_requests = TRY(in_range("--requests", f.requests == 0 ? 1000 : f.requests, 1, 100'000'000));
+    spec.n_requests = f.requests == 0 ? kSyntheticRequests : u32(f.requests);
     spec.prompt = TRY(sim::parse_length(f.prompt));
     spec.output = TRY(sim::parse_length(f.output));
-    spec.n_prefixes = TRY(in_range("--prefixes", f.prefixes, 0, 1 << 30));
-    spec.prefix_tokens = TRY(in_range("--prefix-tokens", f.prefix_tokens, 0, 1 << 24));
-    spec.n_tenants = TRY(in_range("--tenants", f.tenants, 1, 1 << 20));
+    spec.n_prefixes = u32(f.prefixes);
+    spec.prefix_tokens = u32(f.prefix_tokens);
+    spec.n_tenants = u32(f.tenants);
     load = sim::generate(spec);
   } else {
     load = TRY(sim::read_trace(f.trace));
-    sim::keep_first(load, TRY(in_range("--requests", f.requests, 0, 100'000'000)));
+    sim::keep_first(load, u32(f.requests));
   }
   constexpr std::string_view kPoisson = "poisson:";
   if (f.arrival == "once") {
@@ -151,7 +162,7 @@ Result<sim::Workload> load_of(const SimulateFlags& f) {
   } else if (f.arrival != "trace") {
     return bad_flag("--arrival", f.arrival, "trace, once or poisson:RATE");
   }
-  uint32_t max_tokens = TRY(in_range("--max-tokens", f.max_tokens, 0, 1 << 24));
+  uint32_t max_tokens = u32(f.max_tokens);
   for (sim::SimRequest& request : load.requests) {
     if (max_tokens > 0) request.n_output = std::min(request.n_output, max_tokens);
     request.max_tokens = max_tokens;
@@ -165,16 +176,17 @@ Result<engine::EngineOptions> engine_of(const SimulateFlags& f, const sim::Workl
   for (const sim::SimRequest& request : load.requests) {
     longest = std::max(longest, request.n_prompt() + std::max(request.n_output, request.max_tokens));
   }
-  out.kv.block_tokens = TRY(in_range("--block-size", f.block_size, 1, 4096));
-  out.kv.n_blocks = TRY(in_range("--kv-blocks", f.kv_blocks, 1, 1 << 28));
+  out.kv.block_tokens = u32(f.block_size);
+  out.kv.n_blocks = u32(f.kv_blocks);
   out.kv.block_bytes = 1;
-  out.kv.max_len = f.max_model_len == 0 ? longest : TRY(in_range("--max-model-len", f.max_model_len, 2, 1 << 24));
+  if (f.max_model_len == 1) return bad_flag("--max-model-len", "1", "2 tokens at least, or 0");
+  out.kv.max_len = f.max_model_len == 0 ? longest : u32(f.max_model_len);
   out.kv.groups = {{}};
   sched::SchedOptions& sched = out.sched;
-  sched.max_live = TRY(in_range("--max-num-seqs", f.max_num_seqs, 1, 1 << 20));
-  sched.budget_tokens = TRY(in_range("--max-num-batched-tokens", f.budget, 1, 1 << 24));
+  sched.max_live = u32(f.max_num_seqs);
+  sched.budget_tokens = u32(f.budget);
   sched.tok_cap = std::max(sched.budget_tokens, sched.max_live + sched.c_min);
-  sched.depth = TRY(in_range("--depth", f.depth, 1, 2));
+  sched.depth = u32(f.depth);
   sched.order = TRY(policy_of("--scheduling-policy", f.policy, sched::order_rows()));
   sched.admit = TRY(policy_of("--admission-policy", f.admit, sched::admit_rows()));
   sched.budget = TRY(policy_of("--budget-policy", f.budget_policy, sched::budget_rows()));
@@ -184,24 +196,31 @@ Result<engine::EngineOptions> engine_of(const SimulateFlags& f, const sim::Workl
   return out;
 }
 
+// A preset, a file of coefficients or a table, or one that `bench calibrate` wrote.
+Result<sim::StepCost> cost_of(const std::string& name) {
+  constexpr uint64_t kMaxBytes = 1 << 20;
+  if (name.ends_with(".json")) {
+    Json root = TRY(parse_json(TRY(read_file(name, kMaxBytes))));
+    if (root.find("split_rows") != nullptr) return sim::StepCost{TRY(instance::read_calibration(name))};
+  }
+  return sim::load_cost(name);
+}
+
 Result<sim::ClusterSpec> cluster_of(const SimulateFlags& f, const sim::Workload& load) {
   sim::ClusterSpec spec;
-  sim::ReplicaSpec replica{.engine = TRY(engine_of(f, load)), .cost = TRY(sim::load_cost(f.cost_model))};
+  sim::ReplicaSpec replica{.engine = TRY(engine_of(f, load)), .cost = TRY(cost_of(f.cost_model))};
   auto add = [&](int64_t n, sim::ReplicaRole role) {
     replica.role = role;
     for (int64_t i = 0; i < n; ++i) spec.replicas.push_back(replica);
   };
-  constexpr int64_t kMostReplicas = 4096;
   bool split = f.prefill_replicas != 0 || f.decode_replicas != 0;
   if (!split) {
-    add(TRY(in_range("--replicas", f.replicas, 1, kMostReplicas)), sim::ReplicaRole::kBoth);
+    add(u32(f.replicas), sim::ReplicaRole::kBoth);
   } else {
-    add(TRY(in_range("--prefill-replicas", f.prefill_replicas, 1, kMostReplicas)), sim::ReplicaRole::kPrefill);
-    add(TRY(in_range("--decode-replicas", f.decode_replicas, 1, kMostReplicas)), sim::ReplicaRole::kDecode);
+    add(u32(f.prefill_replicas), sim::ReplicaRole::kPrefill);
+    add(u32(f.decode_replicas), sim::ReplicaRole::kDecode);
   }
   spec.router = TRY(sim::parse_router(f.router));
-  if (f.link_gbps < 0 || f.link_latency_us < 0 || f.kv_bytes_per_token < 0)
-    return bad_flag("--link-gbps", "", "numbers of the link that are not negative");
   spec.link = {.latency = static_cast<Tick>(f.link_latency_us * 1e3),
                .bytes_per_second = f.link_gbps * 1e9,
                .bytes_per_token = static_cast<uint64_t>(f.kv_bytes_per_token)};
@@ -213,6 +232,8 @@ Result<sim::ClusterSpec> cluster_of(const SimulateFlags& f, const sim::Workload&
 Result<int> replay_file(const SimulateFlags& f) {
   MappedFile file = TRY(MappedFile::open(f.replay));
   sim::ReplayReport report = TRY(sim::replay(file.bytes()));
+  if (!f.replay_steps.empty()) TRY(write_file_atomic(f.replay_steps, sim::steps_csv(report.steps)));
+  sim::PredictionError off = sim::prediction_error(report.steps);
   std::string hash = fmt::format("{:016x}", report.plans_hash);
   if (f.json) {
     Json out = Json::object();
@@ -220,6 +241,8 @@ Result<int> replay_file(const SimulateFlags& f) {
     out.set("requests", static_cast<int64_t>(report.n_requests));
     out.set("plans", static_cast<int64_t>(report.n_plans));
     out.set("plans_hash", hash);
+    out.set("step_time_error_median", off.median);
+    out.set("step_time_error_p95", off.p95);
     out.set("complete", report.complete);
     out.set("identical", !report.difference.has_value());
     if (report.difference) out.set("difference", *report.difference);
@@ -227,6 +250,8 @@ Result<int> replay_file(const SimulateFlags& f) {
   } else {
     fmt::print("{} requests, {} calls, {} plans, hash {}{}\n", report.n_requests, report.n_calls, report.n_plans, hash,
                report.complete ? "" : "; the log has no end mark");
+    fmt::print("step times were predicted within {:.1f} % (median), {:.1f} % (95 of 100)\n", 100 * off.median,
+               100 * off.p95);
     fmt::print("{}\n", report.difference ? "DIFFERENT: " + *report.difference : "every plan as recorded");
   }
   return report.difference ? 1 : 0;

@@ -110,9 +110,10 @@ struct StepRecord {
   uint32_t n_decode_seqs = 0;
   uint32_t n_tokens_out = 0;  // sampled tokens emitted
   bool ok = true;
-  Tick took = 0;        // of the backend, ns
-  Tick predicted = 0;   // what the cost model said when the step was planned; 0 = it knew nothing yet
-  Tick planned_at = 0;  // engine clock
+  sched::StepShape shape;  // what decides its time
+  Tick took = 0;           // of the backend, ns
+  Tick predicted = 0;      // what the cost model said when the step was planned; 0 = it knew nothing yet
+  Tick planned_at = 0;     // engine clock
   Tick retired_at = 0;
 
   // It took so much longer than predicted that something else than its work held it up.

@@ -154,6 +154,7 @@ void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOut
   step.n_prefill_rows = step.n_rows - step.n_decode_rows;
   step.n_prefill_seqs = static_cast<uint32_t>(record.seqs.size()) - step.n_decode_seqs;
   step.n_tokens_out = n_tokens_out;
+  step.shape = record.shape;
   step.ok = output.ok && !record.discarded;
   step.took = output.took;
   step.planned_at = record.planned_at;

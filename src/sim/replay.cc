@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
 #include <deque>
 #include <unordered_set>
 #include <utility>
@@ -75,6 +77,15 @@ class ReplayBackend final : public flow::Backend {
   bool planned_ = false;
 };
 
+class StepList final : public engine::StepObserver {
+ public:
+  explicit StepList(std::vector<engine::StepRecord>& out) : out_(out) {}
+  void on_step(const engine::StepRecord& record) override { out_.push_back(record); }
+
+ private:
+  std::vector<engine::StepRecord>& out_;
+};
+
 class NoSink final : public flow::EventSink {
  public:
   void deliver(std::span<flow::TokenEvent>) override {}
@@ -113,6 +124,28 @@ Result<void> send(engine::Engine& engine, engine::Message& message) {
 
 }  // namespace
 
+PredictionError prediction_error(std::span<const engine::StepRecord> steps) {
+  std::vector<double> off;
+  for (const engine::StepRecord& step : steps) {
+    if (!step.ok || step.predicted == 0 || step.took == 0) continue;
+    off.push_back(std::abs(static_cast<double>(step.predicted - step.took)) / static_cast<double>(step.took));
+  }
+  if (off.empty()) return {};
+  std::ranges::sort(off);
+  return {.median = off[off.size() / 2], .p95 = off[off.size() * 95 / 100]};
+}
+
+std::string steps_csv(std::span<const engine::StepRecord> steps) {
+  std::string out = "step,planned_us,prefill_rows,decode_rows,prefill_context,decode_context,predicted_us,took_us\n";
+  for (const engine::StepRecord& step : steps) {
+    const sched::StepShape& shape = step.shape;
+    out += fmt::format("{},{},{},{},{},{},{},{}\n", step.step, step.planned_at / kMicrosecond, shape.n_prefill,
+                       shape.n_decode, shape.ctx_prefill, shape.ctx_decode, step.predicted / kMicrosecond,
+                       step.took / kMicrosecond);
+  }
+  return out;
+}
+
 Result<ReplayReport> replay(std::span<const uint8_t> log) {
   engine::EventReader reader = TRY(engine::EventReader::open(log));
   ReplayReport report;
@@ -121,7 +154,8 @@ Result<ReplayReport> replay(std::span<const uint8_t> log) {
   NoSink sink;
   engine::EngineOptions options = reader.options();
   options.max_queued_requests = UINT32_MAX;
-  engine::Engine engine(options, backend, sink, clock);
+  StepList steps(report.steps);
+  engine::Engine engine(options, backend, sink, clock, &steps);
   std::unordered_set<flow::RequestId> ids;
   while (!report.difference) {
     std::optional<engine::RecordedStep> step = TRY(reader.next());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "engine/engine.h"
@@ -20,7 +21,18 @@ struct ReplayReport {
   bool complete = false;                  // the log was closed by its engine
   std::optional<std::string> difference;  // the first plan that is not the recorded one
   engine::EngineStats stats;
+  std::vector<engine::StepRecord> steps;  // as retired, with what the cost model said then and what they took
 };
+
+// How far predictions of steps that computed were off, as parts of what was measured: the median and the 95th of 100.
+struct PredictionError {
+  double median = 0;
+  double p95 = 0;
+};
+PredictionError prediction_error(std::span<const engine::StepRecord> steps);
+
+// One line a step: rows, contexts, predicted and measured time in us.
+std::string steps_csv(std::span<const engine::StepRecord> steps);
 
 // kBadFile for bytes that are no event log.
 Result<ReplayReport> replay(std::span<const uint8_t> log);

@@ -1,6 +1,7 @@
 // An engine's inputs, recorded and played to a new engine, give the same plans; broken logs are refused.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -110,12 +111,28 @@ TEST(Replay, GivesTheSamePlans) {
     EXPECT_TRUE(report->complete);
     EXPECT_EQ(report->n_plans, recording.stats.n_steps);
     EXPECT_GT(report->n_plans, 20u);
+    EXPECT_EQ(report->steps.size(), recording.stats.n_steps);
+    std::string csv = steps_csv(report->steps);
+    EXPECT_EQ(static_cast<size_t>(std::ranges::count(csv, '\n')), report->steps.size() + 1);
     EXPECT_EQ(report->stats.generated_tokens, recording.stats.generated_tokens);
     EXPECT_EQ(report->stats.n_preemptions, recording.stats.n_preemptions);
     EXPECT_EQ(report->stats.n_finished_error, recording.stats.n_finished_error);
     n_preemptions += recording.stats.n_preemptions;
   }
   EXPECT_GT(n_preemptions, 10u);  // the lives reach what is hard
+}
+
+TEST(Replay, PredictionsAreComparedWithWhatWasMeasured) {
+  std::vector<engine::StepRecord> steps(100);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    steps[i].took = kMillisecond;
+    steps[i].predicted = kMillisecond + static_cast<Tick>(i) * 10 * kMicrosecond;  // 0 to 99 % off
+  }
+  EXPECT_NEAR(prediction_error(steps).median, 0.5, 0.011);
+  EXPECT_NEAR(prediction_error(steps).p95, 0.95, 0.011);
+  steps[99].predicted = 0;  // not known yet
+  EXPECT_NEAR(prediction_error(steps).p95, 0.94, 0.011);
+  EXPECT_EQ(prediction_error({}).median, 0);
 }
 
 TEST(Replay, AnotherPlanIsNamed) {

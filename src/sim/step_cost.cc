@@ -56,6 +56,14 @@ double time_of(const TableCost& c, const StepLoad& load) {
   return (1 - u) * ((1 - v) * at(i, j) + v * at(i, j + 1)) + u * ((1 - v) * at(i + 1, j) + v * at(i + 1, j + 1));
 }
 
+double time_of(const sched::CostModel& c, const StepLoad& load) {
+  auto ctx_prefill = static_cast<uint64_t>(load.area);  // it sums over rows
+  return static_cast<double>(c.predict({.n_prefill = load.n_prefill,
+                                        .n_decode = load.n_decode,
+                                        .ctx_decode = load.ctx_decode,
+                                        .ctx_prefill = ctx_prefill}));
+}
+
 const CostPreset kPresets[] = {
     // Niyama (arXiv 2503.22562), published artifact, terms merged
     {"llama3-8b-a100", "Llama-3 8B on one A100, two linear regimes (Niyama)",

@@ -11,6 +11,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "sched/cost_model.h"
 
 namespace millrace::sim {
 
@@ -62,7 +63,8 @@ struct TableCost {
   std::vector<double> ns;         // [rows, ctx]
 };
 
-using StepCost = std::variant<TwoRegimes, FloorCost, SeparateCost, TableCost>;
+// The engine's own model (sched/cost_model.h), as measured on a machine, is the fifth form.
+using StepCost = std::variant<TwoRegimes, FloorCost, SeparateCost, TableCost, sched::CostModel>;
 
 Tick step_time(const StepCost& cost, const StepLoad& load);
 
