@@ -95,7 +95,7 @@ class Scheduler::Run {
 
   void consider(size_t place) {
     Seq& seq = seqs_.at(order_[place]);
-    if (seq.parked) return;
+    if (seq.parked || seq.load_until != 0) return;  // the latter since an earlier walk of this plan
     if (seq.state == SeqState::kLive) {
       consider_live(seq, place);
     } else if (admit_open_ && seqs_.n_free_slots() > 0 && prefill_left_ > 0 && seq.progress.in_flight == 0) {
