@@ -142,6 +142,7 @@ TEST(HostileGrammar, AcceptedOrRefusedInHalfASecond) {
     ASSERT_TRUE(each->compile({.kind = ConstraintKind::kRegex, .text = "a"}).ok());  // the vocabulary is sorted once
   }
   for (const Row& row : rows()) {
+    if (&__asan_init != nullptr && row.want == "*") continue;  // only the budget ends these, and it is not kept here
     Compiler& compiler = row.want.empty() ? patient : hasty;
     double begin = millrace::testing::cpu_ms();
     auto compiled = compiler.compile({.kind = row.kind, .text = row.text});
