@@ -4,6 +4,7 @@ Programs must give what a hand-written sequence of requests gives; the examples 
 import importlib
 import json
 import pathlib
+import re
 import sys
 import threading
 import time
@@ -170,6 +171,21 @@ def defaults_and_many():
     assert len(state.get_meta_info("x")["logprobs"]["token_logprobs"]) == 2
 
 
+def constraints():
+    schema = {"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+
+    @mr.function
+    def typed(s):
+        s += "x = " + mr.gen("whole", dtype=int, max_tokens=8, temperature=0) + " y = " + mr.gen("real", dtype=float, max_tokens=12, temperature=0)
+        s += " z = " + mr.gen("json", json_schema=schema, max_tokens=30, temperature=0)
+
+    state = typed.run()
+    assert re.fullmatch("-?[0-9]+", state["whole"]) and float(state["real"]) is not None
+    assert isinstance(json.loads(state["json"])["a"], bool)
+    want = complete(f"x = {state['whole']} y = {state['real']} z = ", max_tokens=30, structured_outputs={"json": schema})
+    assert state["json"] == want
+
+
 def streams():
     state = story.run("bear", stream=True)
     pieces = list(state.text_iter("first"))
@@ -223,10 +239,14 @@ def a_server_of_its_own():
 
 def examples():
     before = threading.active_count()
-    for name in ("multi_turn_chat", "few_shot_qa", "tree_of_thought", "llm_judge", "react_agent"):
+    for name in ("multi_turn_chat", "json_decoding", "few_shot_qa", "tree_of_thought", "llm_judge", "react_agent"):
         made = importlib.import_module(name).main(URL)
         if name == "multi_turn_chat":
             assert made[2]["cached_tokens"] >= 32, made
+        if name == "json_decoding":
+            city = json.loads(made["city"])
+            assert list(city) == ["name", "country", "has_river", "population"] and isinstance(city["population"], int), city
+            assert re.fullmatch("[1-9][0-9]{2,3}", made["year"]) and str(int(made["bridges"])) == made["bridges"]
         if name == "few_shot_qa":
             assert "Rome" in made[0]["answer"] and sum(s.get_meta_info("answer")["cached_tokens"] > 64 for s in made) >= 14
         if name == "tree_of_thought":
@@ -238,7 +258,7 @@ def examples():
     assert threading.active_count() <= before + 2, threading.enumerate()  # programs leave no threads behind
 
 
-CHECKS = [plain_text, roles, forks, copies_scopes_and_nesting, choices, batches, defaults_and_many, streams, errors, stopping_a_stream_cancels,
+CHECKS = [plain_text, roles, forks, copies_scopes_and_nesting, choices, batches, defaults_and_many, constraints, streams, errors, stopping_a_stream_cancels,
           a_server_of_its_own, examples]
 
 
