@@ -139,7 +139,7 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("-t,--threads", &f.threads, "compute threads; 0 = physical cores", {0, kMaxThreads});
   set.add("--quantization,-q", &f.quantization,
           "none | q8_0 | q4_0 | q4_k: format that weights in f32, f16 or bf16 are kept in; none: the file's");
-  set.add("--isa", &f.isa, "kernels: avx512vnni | avx2 | generic; default: the best this CPU has");
+  set.add("--isa", &f.isa, "kernels: amx | avx512vnni | avx2 | generic; default: avx512vnni or avx2");
   set.add("--chat-template,--chat-template-file", &f.chat_template, "Jinja file instead of the model's template");
   set.add("--generation-config", &f.generation_config, "auto: defaults from the model | vllm: none");
   set.add(

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/amx/fill.h"
 #include "kernels/cpu/avx2/fill.h"
 #include "kernels/cpu/avx512vnni/fill.h"
 #include "kernels/cpu/detect.h"
@@ -54,8 +55,10 @@ inline std::vector<NamedTable> gemm_tables() {
     tables.push_back({"avx512vnni", {}});
     avx512vnni::fill_gemm(tables.back().table);
     avx512vnni::fill_quantize(tables.back().table);
+    tables.push_back({"amx_emulated", tables.back().table});
+    amx::fill_emulated(tables.back().table);
     if (cpu.avx512bf16) {
-      tables.push_back({"avx512vnni_bf16", tables.back().table});
+      tables.push_back({"avx512vnni_bf16", tables[tables.size() - 2].table});
       avx512vnni::fill_gemm_bf16(tables.back().table);
     }
   }

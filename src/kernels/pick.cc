@@ -6,6 +6,7 @@
 #include <array>
 #include <string>
 
+#include "kernels/cpu/amx/fill.h"
 #include "kernels/cpu/avx2/fill.h"
 #include "kernels/cpu/avx512vnni/fill.h"
 #include "kernels/cpu/generic/fill.h"
@@ -44,8 +45,16 @@ std::string missing_avx512vnni(const CpuFeatures& cpu) {
   return v3.empty() || v4.empty() ? v3 + v4 : v3 + ", " + v4;
 }
 
+std::string missing_amx(const CpuFeatures& cpu) {
+  std::string v4 = missing_avx512vnni(cpu);
+  std::string tiles = join_missing(std::array<Need, 2>{{{cpu.amx_tile, "amx_tile"}, {cpu.amx_int8, "amx_int8"}}});
+  if (v4.empty() && tiles.empty() && !request_tiles()) return "the system's permission to use AMX tiles";
+  return v4.empty() || tiles.empty() ? v4 + tiles : v4 + ", " + tiles;
+}
+
 std::string missing_nothing(const CpuFeatures&) { return {}; }
 
+const KernelTable& amx_table(const CpuFeatures& cpu) { return cpu.avx512bf16 ? amx::table_bf16() : amx::table(); }
 const KernelTable& avx512vnni_table(const CpuFeatures& cpu) {
   return cpu.avx512bf16 ? avx512vnni::table_bf16() : avx512vnni::table();
 }
@@ -53,6 +62,7 @@ const KernelTable& avx2_table(const CpuFeatures&) { return avx2::table(); }
 const KernelTable& generic_table(const CpuFeatures&) { return generic::table(); }
 
 constexpr IsaRow kRows[] = {
+    {"amx", missing_amx, amx_table},
     {"avx512vnni", missing_avx512vnni, avx512vnni_table},
     {"avx2", missing_v3, avx2_table},
     {"generic", missing_nothing, generic_table},
@@ -73,15 +83,16 @@ std::span<const IsaRow> isa_rows() { return kRows; }
 
 Result<const KernelTable*> pick_kernels(const CpuFeatures& cpu, std::string_view forced) {
   for (const IsaRow& row : kRows) {
-    if (!forced.empty() && row.name != forced) continue;
+    // generic is slow, amx has not run on hardware yet: neither is a default
+    bool by_force_only = row.name == "generic" || row.name == "amx";
+    if (forced.empty() ? by_force_only : row.name != forced) continue;
     std::string missing = row.missing(cpu);
     if (!forced.empty() && !missing.empty()) {
       return Error{ErrorCode::kResource,
                    fmt::format("isa {}: this CPU ({}) lacks {}", row.name, quote_for_message(cpu.name), missing),
                    "isa"};
     }
-    bool by_force_only = row.name == "generic" && forced.empty();
-    if (missing.empty() && !by_force_only) return &row.table(cpu);
+    if (missing.empty()) return &row.table(cpu);
   }
   if (forced.empty()) {
     return Error{ErrorCode::kResource,

@@ -110,5 +110,15 @@ TEST(Tables, HaveEverySlot) {
   }
 }
 
+TEST(Pick, TilesNeedTheirFeaturesAndAreNoDefault) {
+  if (!host_runs("avx512vnni")) return expect_refused_here("avx512vnni");
+  CpuFeatures cpu = v4_cpu();
+  Result<const KernelTable*> none = pick_kernels(cpu, "amx");
+  ASSERT_FALSE(none.ok());
+  EXPECT_NE(none.error().message.find("lacks amx_tile, amx_int8"), std::string::npos) << none.error().message;
+  cpu.amx_tile = cpu.amx_int8 = true;
+  EXPECT_STREQ(pick_kernels(cpu, "").value()->name, "avx512vnni");
+}
+
 }  // namespace
 }  // namespace millrace::kernels

@@ -7,7 +7,7 @@ import sys
 
 import common
 
-ISAS = ("avx2", "avx512vnni")
+ISAS = ("avx2", "avx512vnni", "amx")
 GLOBAL = set("TDBRVWuvw")
 FORTIFIED = re.compile(r"__(?!stack_chk)\w+_chk\b")
 

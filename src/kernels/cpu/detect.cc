@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace millrace::kernels {
@@ -51,6 +53,13 @@ std::string brand() {
   return text.empty() ? "unknown" : text;
 }
 
+// Linux: ARCH_REQ_XCOMP_PERM for XTILEDATA (arch/x86/include/uapi/asm/prctl.h; XCR0 bit 18).
+bool ask_for_tiles() {
+  constexpr long kRequestPermission = 0x1023;
+  constexpr long kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 void read_features(CpuFeatures& out) {
   Leaf one = leaf(1);
   bool saves_state = has(one.ecx, 27);  // OSXSAVE: xgetbv may be used
@@ -79,6 +88,7 @@ void read_features(CpuFeatures& out) {
 #else
 
 std::string brand() { return "unknown"; }
+bool ask_for_tiles() { return false; }
 void read_features(CpuFeatures&) {}
 
 #endif
@@ -91,5 +101,7 @@ CpuFeatures detect_cpu() {
   read_features(out);
   return out;
 }
+
+bool request_tiles() { return ask_for_tiles(); }
 
 }  // namespace millrace::kernels

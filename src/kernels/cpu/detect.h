@@ -29,4 +29,8 @@ struct CpuFeatures {
 
 CpuFeatures detect_cpu();
 
+// Asks the operating system for the tile registers, once per process (threads inherit the answer). False where it
+// refuses or there are none.
+bool request_tiles();
+
 }  // namespace millrace::kernels
