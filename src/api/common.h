@@ -78,6 +78,13 @@ struct ExtensionParams {
   int64_t session_ttl_s = 0;  // needs session_id; 0 = no lease
 };
 
+struct BeamParams {
+  bool wanted = false;
+  uint32_t width = 0;  // 0: n
+  float length_penalty = 1.0f;
+  bool early_stopping = false;
+};
+
 struct CallerParams {
   std::string request_id;  // empty: make one
   std::string session_id;
@@ -109,6 +116,7 @@ struct CommonParams {
   OutputParams output;
   CallerParams caller;
   ExtensionParams extensions;
+  BeamParams beam;  // width > 1: beam search
   IgnoredFields ignored;
 };
 

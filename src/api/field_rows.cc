@@ -6,6 +6,7 @@
 #include "api/chat.h"
 #include "api/completions.h"
 #include "api/fields.h"
+#include "flow/generate_request.h"
 
 namespace millrace::api {
 namespace {
@@ -279,8 +280,11 @@ constexpr Field kRows[] = {
     refused("bad_words", "[]"),
     refused("bad_token_ids", "[]"),
     refused("samplers", "[]"),
-    refused("use_beam_search", "false"),
-    refused("beam_width", "0|1", "num_beams"),
+    flag("use_beam_search", "", "false", [](T& t, J v) { t.common.beam.wanted = v.as_bool(); }),
+    whole("beam_width", "num_beams", 0, flow::kMaxBeams,
+          [](T& t, J v) { t.common.beam.width = static_cast<uint32_t>(v.as_int()); }),
+    real("length_penalty", "", -10, 10, "1.0", [](T& t, J v) { t.common.beam.length_penalty = as_float(v); }),
+    flag("early_stopping", "", "false", [](T& t, J v) { t.common.beam.early_stopping = v.as_bool(); }),
     refused("num_beam_groups", "0|1"),
     refused("diversity_penalty", "0", "beam_search_diversity_rate"),
     refused("media_io_kwargs", "{}", "", kChat),
@@ -303,8 +307,6 @@ constexpr Field kRows[] = {
     without_effect("mirostat_tau", Type::kNumber),
     without_effect("mirostat_eta", Type::kNumber),
     without_effect("adaptive_decay", Type::kNumber),
-    without_effect("length_penalty", Type::kNumber),
-    without_effect("early_stopping"),
     without_effect("backend_sampling"),
     without_effect("n_cache_reuse", Type::kInt),
     without_effect("n_indent", Type::kInt),

@@ -13,6 +13,7 @@
 #include "api/constraints.h"
 #include "api/extensions.h"
 #include "base/macros.h"
+#include "flow/generate_request.h"
 
 namespace millrace::api {
 namespace {
@@ -253,6 +254,27 @@ Error conflict(std::string_view param, std::string message) {
 }
 
 // API.md 3.10, as far as it concerns fields of this table.
+// The width of a beam search is beam_width, else best_of, else n. It picks by log probability alone.
+Result<void> check_beams(FieldTarget& target) {
+  CommonParams& common = target.common;
+  BeamParams& beam = common.beam;
+  if (beam.wanted && beam.width == 0) {
+    beam.width = static_cast<uint32_t>(std::max<int64_t>({common.n, target.best_of, 1}));
+  }
+  if (beam.width <= 1) return {};
+  if (beam.width > flow::kMaxBeams || common.n > beam.width) {
+    return conflict("beam_width", fmt::format("beam_width: {}, must be at least n = {} and at most {}", beam.width,
+                                              common.n, flow::kMaxBeams));
+  }
+  if (common.stream.stream)
+    return conflict("stream", "stream: not allowed with beam search, whose answer comes at its end");
+  if (common.sampling.n_logprobs >= 0 || common.sampling.n_prompt_logprobs >= 0) {
+    return Error{ErrorCode::kUnsupportedParameter, "logprobs: not supported with beam search", "logprobs"};
+  }
+  common.sampling.temperature = 0.0f;
+  return {};
+}
+
 Result<void> check_together(FieldTarget& target, const ParseContext& context) {
   CommonParams& common = target.common;
   if (target.tools_sent) {
@@ -270,7 +292,8 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
   if (common.sampling.n_prompt_logprobs >= 0 && common.stream.stream) {
     return conflict("prompt_logprobs", "prompt_logprobs: not allowed with stream = true");
   }
-  if (target.best_of > common.n) {
+  TRY(check_beams(target));
+  if (target.best_of > common.n && common.beam.width <= 1) {
     return Error{ErrorCode::kUnsupportedParameter,
                  fmt::format("best_of: {} is more than n = {}, which is not supported", target.best_of, common.n),
                  "best_of"};

@@ -380,6 +380,11 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("n_predict":-2)"), "invalid_value|n_predict");
   EXPECT_EQ(chat_error(R"("best_of":2,"n":2)"), "accepted");
   EXPECT_EQ(chat_error(R"("best_of":3,"n":2)"), "unsupported_parameter|best_of");
+  EXPECT_EQ(chat_error(R"("use_beam_search":true,"best_of":4,"n":2)"), "accepted");
+  EXPECT_EQ(chat_error(R"("beam_width":4,"n":2,"early_stopping":true,"length_penalty":0.5)"), "accepted");
+  EXPECT_EQ(chat_error(R"("beam_width":2,"n":3)"), "invalid_value|beam_width");
+  EXPECT_EQ(chat_error(R"("beam_width":2,"stream":true)"), "invalid_value|stream");
+  EXPECT_EQ(chat_error(R"("num_beams":2,"logprobs":true)"), "unsupported_parameter|logprobs");
   EXPECT_EQ(chat_error(R"("allowed_token_ids":[])"), "no_token_allowed|allowed_token_ids");
   EXPECT_EQ(chat_error(R"("chat_template":"x")"), "chat_template_disabled|chat_template");
   EXPECT_EQ(chat_error(R"("model":"gpt")"), "model_not_found|model");

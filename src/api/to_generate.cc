@@ -104,6 +104,13 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
   // a constraint ends with the end token and nothing can follow it
   if (params.constraint.kind != flow::ConstraintKind::kNone) request.sampling.ignore_eos = false;
   request.n = params.n;
+  if (params.beam.width > 1 && max_tokens > 0) {
+    request.beam_width = params.beam.width;
+    request.length_penalty = params.beam.length_penalty;
+    request.beam_stop = params.beam.early_stopping ? flow::BeamStop::kFull : flow::BeamStop::kLikely;
+    size_t n_ends = request.sampling.stop_token_ids.size() + request.sampling.eos_token_ids.size();
+    request.sampling.n_logprobs = static_cast<int32_t>(flow::beam_candidates(request.beam_width, n_ends));
+  }
   request.use_prefix_cache = params.prompt.cache_prompt;
   return request;
 }

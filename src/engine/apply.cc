@@ -50,7 +50,8 @@ void Engine::State::handle(Message& message, Tick now) {
       if (request != nullptr) end_request(*request, flow::FinishReason::kCancelled, {}, now);
       return;
     case MessageKind::kCancelFork:
-      if (request != nullptr && message.fork < request->forks.size() && !request->forks[message.fork].ended) {
+      if (request != nullptr && request->beams == nullptr && message.fork < request->forks.size() &&
+          !request->forks[message.fork].ended) {
         end_fork(*request, message.fork, flow::FinishReason::kCancelled, {}, now);
       }
       return;
@@ -98,7 +99,8 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
   request.ask = std::move(ask);
   request.forks.resize(request.ask.n);
   request.number = next_number++;
-  request.spawned = request.ask.n == 1;
+  request.spawned = request.ask.n == 1 || request.ask.beam_width > 1;
+  if (request.ask.beam_width > 1) begin_beams(request);
   n_unspawned += request.spawned ? 0u : 1u;
   bool is_new = requests.emplace(id, std::move(owned)).second;
   CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
@@ -205,7 +207,10 @@ Request* Engine::State::find(flow::RequestId id) {
 }
 
 sched::Seq& Engine::State::new_sequence(Request& request, uint32_t fork, Tick now) {
-  sched::Seq& seq = seqs.create(request.ask, fork, request.number, now);
+  return own(seqs.create(request.ask, fork, request.number, now), request);
+}
+
+sched::Seq& Engine::State::own(sched::Seq& seq, Request& request) {
   if (seq.id >= owners.size()) owners.resize(seq.id + 1);
   owners[seq.id] = &request;
   return seq;

@@ -34,7 +34,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
                  .finished = now};
   if (fork.seq != sched::kNoSeq) {
     sched::Seq& seq = seqs.at(std::exchange(fork.seq, sched::kNoSeq));
-    event.n_output = static_cast<uint32_t>(seq.outputs.size());
+    event.n_output = request.beams != nullptr ? 0 : static_cast<uint32_t>(seq.outputs.size());
     event.n_preempted = seq.rank.n_preempted;
     if (event.finish != flow::FinishReason::kError) keep_prefix(request, seq, now);
     bool by_itself = event.finish != flow::FinishReason::kCancelled && event.finish != flow::FinishReason::kError;
@@ -47,8 +47,10 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     tiers->forget({.request = request.ask.id});
     any_done = true;
   }
-  ++totals.n_finished[static_cast<size_t>(event.finish)];
-  events.push_back(std::move(event));
+  if (fork_index < request.ask.n) {  // a beam beyond is nobody's answer
+    ++totals.n_finished[static_cast<size_t>(event.finish)];
+    events.push_back(std::move(event));
+  }
   if (request.n_ended == request.forks.size()) {
     if (request.queued) leave_queue(request);
   } else if (fork_index == 0) {
@@ -69,6 +71,15 @@ void Engine::State::keep_prefix(const Request& request, sched::Seq& seq, Tick no
   Tick expires = now + request.ask.session_ttl;
   if (!cache.lease({.session = request.ask.session, .tenant = request.ask.tenant, .expires = expires}, seq.kv)) return;
   note_timer(expires);
+}
+
+// A search needs all its beams.
+void Engine::State::end_failed(Request& request, uint32_t fork, const Error& error, Tick now) {
+  if (request.beams != nullptr) {
+    end_request(request, flow::FinishReason::kError, error, now);
+  } else {
+    end_fork(request, fork, flow::FinishReason::kError, error, now);
+  }
 }
 
 void Engine::State::end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now) {

@@ -144,6 +144,21 @@ Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
                              n_prompt, longest),
                  "prompt"};
   }
+  if (request.beam_width > 1) {
+    if (options.event_log != nullptr) {
+      return Error{ErrorCode::kUnsupportedParameter, "beam search is not recorded: not with --record-events",
+                   "use_beam_search"};
+    }
+    uint32_t least = flow::beam_candidates(request.beam_width, 0);
+    bool right = request.beam_width <= flow::kMaxBeams && request.n <= request.beam_width &&
+                 request.sampling.n_logprobs >= static_cast<int32_t>(least) && request.sampling.max_tokens > 0;
+    if (!right) {
+      return Error{ErrorCode::kInvalidValue,
+                   fmt::format("beam_width is {}, n {}: want n <= beam_width <= {} and at least one token",
+                               request.beam_width, request.n, flow::kMaxBeams),
+                   "beam_width"};
+    }
+  }
   return check_window(request, options.kv);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/kv_cache.h"
+#include "engine/beam_search.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
 #include "engine/sessions.h"
@@ -25,6 +26,7 @@ struct Fork {
   bool ended = false;
   uint32_t n_cached = 0;
   uint32_t n_step_failures = 0;  // in a row
+  TokenId sampled = kNoToken;    // of a beam: what the backend took for its next token
   Tick first_scheduled = 0;
   Tick first_token = 0;
 };
@@ -32,7 +34,9 @@ struct Fork {
 // A request and its forks. `ask` never moves: plans and sequences point into it.
 struct Request {
   flow::GenerateRequest ask;
-  std::vector<Fork> forks;                              // [ask.n]
+  std::vector<Fork> forks;                              // [ask.n], or [ask.beam_width]
+  std::unique_ptr<BeamSearch> beams;                    // or nullptr
+  std::vector<uint32_t> beam_forks;                     // of the running beams, in their order
   std::vector<flow::PositionLogprobs> prompt_logprobs;  // of fork 0, until delivered
   uint64_t number = 0;                                  // order of submission
   uint32_t n_ended = 0;
@@ -128,10 +132,19 @@ struct Engine::State {
   void observe(const sched::PlanRecord& record, const flow::StepOutput& output, Tick now);
   void remember(const StepRecord& step);
 
+  // beams.cc
+  void begin_beams(Request& request);
+  void take_beam_answer(Request& request, sched::Seq& seq, uint32_t n_tokens, flow::ShareResult& result, Tick now);
+  void advance_beams(Request& request, Tick now);
+  void add_beam(Request& request, uint32_t fork, uint32_t parent, Tick now);
+  void drop_beam(Request& request, uint32_t fork);
+  void end_beams(Request& request, Tick now);
+
   // ends.cc: the one place that turns an outcome into a finishing event
   void end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now);
   void end_fork(Request& request, uint32_t fork, flow::TokenEvent&& event, Tick now);
   void keep_prefix(const Request& request, sched::Seq& seq, Tick now);
+  void end_failed(Request& request, uint32_t fork, const Error& error, Tick now);
   void end_request(Request& request, flow::FinishReason reason, const Error& error, Tick now);
   void destroy_if_idle(sched::Seq& seq);
   void sweep();
@@ -140,6 +153,7 @@ struct Engine::State {
 
   Request* find(flow::RequestId id);
   sched::Seq& new_sequence(Request& request, uint32_t fork, Tick now);
+  sched::Seq& own(sched::Seq& seq, Request& request);
   Request& request_of(const sched::Seq& seq);
 
   EngineOptions options;

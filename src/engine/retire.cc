@@ -50,11 +50,13 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
       cache.unpublish_own(seq.kv);
       heal_all();
     }
-    end_fork(request, seq.fork, flow::FinishReason::kError, std::move(result.error), now);
+    end_failed(request, seq.fork, result.error, now);
     return;
   }
   if (share.prompt_logprobs) collect_prompt_logprobs(request, seq, share, result);
-  if (share.sample) {
+  if (share.sample && request.beams != nullptr) {
+    take_beam_answer(request, seq, share.ctx + share.q_len, result, now);
+  } else if (share.sample) {
     accept_token(request, seq, result, now);
   } else if (seq.request->sampling.max_tokens == 0 && share.ctx + share.q_len == seq.n_prompt()) {
     end_request(request, flow::FinishReason::kLength, {}, now);
@@ -62,6 +64,10 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
   if (seq.state != sched::SeqState::kLive) return;
   cache.publish(seq.kv, seq.tokens(), std::min(seq.progress.computed, seq.n_known()));
   cache.settle();
+  if (!seq.held || seqs.n_free_slots() > 0) return;
+  seq.lagged = true;  // who is waited for may need the slot
+  sched::preempt(seqs, cache, seq, now);
+  ++totals.n_preemptions;
 }
 
 // Entry i of the result belongs to prompt token share.ctx + i + 1; rows computed again were collected before.
@@ -121,7 +127,7 @@ void Engine::State::step_failed(const sched::PlanRecord& record, const Error& er
     if (seq.state == sched::SeqState::kDraining) continue;
     Request& request = request_of(seq);
     if (++request.forks[seq.fork].n_step_failures > kMaxStepFailures) {
-      end_fork(request, seq.fork, flow::FinishReason::kError, error, now);
+      end_failed(request, seq.fork, error, now);
     }
   }
   auto roll_back = [&](sched::Seq& seq) {

@@ -39,8 +39,9 @@ void PlaceList::add_ran(const Seq& seq) {
   bool decoding =
       seq.state == SeqState::kLive && seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1;
   Level level = decoding || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
-  places_.push_back(
-      {.group = group_of(seq.parked, band_of(seq.request->band), level), .within = seq.rank.seniority, .id = seq.id});
+  places_.push_back({.group = group_of(seq.parked || seq.held, band_of(seq.request->band), level),
+                     .within = seq.rank.seniority,
+                     .id = seq.id});
 }
 
 // Band by band, the highest first, until there are enough candidates.

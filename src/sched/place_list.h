@@ -15,7 +15,7 @@ class PlaceList {
  public:
   explicit PlaceList(const SchedOptions& options);
 
-  // Live sequences, then (with_waiting) those that may be admitted; parked live ones come last.
+  // Live sequences, then (with_waiting) those that may be admitted; parked and held live ones come last.
   void build(const OrderView& view, bool with_waiting);
   const std::vector<SeqId>& ids() const { return ids_; }
 

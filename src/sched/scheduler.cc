@@ -33,7 +33,7 @@ void PlanRecord::clear() {
 uint32_t wanted_rows(const Seq& seq, uint32_t max_len, uint32_t max_ahead) {
   uint32_t ahead = seq.progress.placeholders;
   uint32_t target = seq.n_known() + ahead;
-  if (ahead > max_ahead) return 0;
+  if (ahead > max_ahead || (ahead > 0 && seq.request->beam_width > 1)) return 0;
   if (ahead > 0 && (seq.outputs.size() + ahead >= seq.request->sampling.max_tokens || target >= max_len)) return 0;
   return target - seq.progress.computed;
 }
@@ -113,6 +113,7 @@ class Scheduler::Run {
     cache_.slide(seq.kv, seq.progress.computed, out_.plan.blocks);
     bool head = std::exchange(head_, false);
     if (!find_memory(seq, place, seq.progress.computed, n, head)) return;
+    if (seq.reopen) open_slot(seq);
     commit(seq, seq.progress.computed, n);
     if (!decoding) prefill_left_ -= n;
   }
@@ -148,15 +149,18 @@ class Scheduler::Run {
     return until != 0;
   }
 
-  // All of the prompt but its last token, from the first fork; 0 when that has no slot any more, or computes its prompt
-  // (again) in this very plan: copies run before rows.
+  // All known tokens but the last, from the first fork, or from the beam it goes on from; 0 when that has no slot any
+  // more, or computes its prompt (again) in this very plan: copies run before rows.
   uint32_t share_prompt(Seq& seq) {
     const Seq& source = seqs_.at(seq.source);
-    uint32_t n_tokens = seq.n_prompt() - 1;
+    uint32_t n_tokens = seq.n_known() - 1;
     bool planned = source.kv.last_step == out_.plan.step;
     uint32_t computed = planned ? source.progress.last_ctx : source.progress.computed;
-    bool usable =
-        source.state == SeqState::kLive && source.request == seq.request && seq.outputs.empty() && computed > n_tokens;
+    size_t n_same = seq.outputs.empty() ? 0 : seq.outputs.size() - 1;
+    bool usable = source.state == SeqState::kLive && source.request == seq.request && computed >= n_tokens &&
+                  source.outputs.size() >= n_same &&
+                  std::equal(source.outputs.begin(), source.outputs.begin() + static_cast<std::ptrdiff_t>(n_same),
+                             seq.outputs.begin());
     return usable && n_tokens > 0 && cache_.fork(seq.kv, source.kv, n_tokens) ? n_tokens : 0;
   }
 
@@ -186,7 +190,9 @@ class Scheduler::Run {
                    .n_takeable = takeable_behind(seq, place),
                    .takeable = sched_.takeable_,
                    .head = head};
-    return sched_.admit_->ok(view, seq, computed);
+    // Its search holds what the policy would wait for.
+    bool beam = seq.request->beam_width > 1 && seq.rank.seniority != 0;
+    return (beam && head) || sched_.admit_->ok(view, seq, computed);
   }
 
   uint32_t takeable_behind(const Seq& asker, size_t place) {
@@ -247,6 +253,13 @@ class Scheduler::Run {
     }
     seqs_.admit(seq, now_);
     cache_.reserve(seq.kv, std::min(seq.n_prompt() + seq.request->sampling.max_tokens, sched_.max_len_));
+    open_slot(seq);
+  }
+
+  // The slot, with all known tokens and blocks; what the plan said of it before is void.
+  void open_slot(Seq& seq) {
+    seq.reopen = false;
+    std::erase_if(out_.plan.blocks, [&](const flow::BlockDelta& delta) { return delta.slot == seq.kv.slot; });
     cache_.announce(seq.kv, out_.plan.blocks);
     flow::SlotInit init{.slot = seq.kv.slot,
                         .input_len = seq.n_prompt(),

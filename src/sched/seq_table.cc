@@ -29,6 +29,19 @@ SeqTable::SeqTable(const SchedOptions& options)
 }
 
 Seq& SeqTable::create(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now) {
+  Seq& seq = take_unused(request, fork, number, now);
+  enqueue(seq);
+  return seq;
+}
+
+Seq& SeqTable::create_resumed(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now) {
+  Seq& seq = take_unused(request, fork, number, now);
+  seq.rank.seniority = next_seniority_++;
+  enqueue(seq);
+  return seq;
+}
+
+Seq& SeqTable::take_unused(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now) {
   if (unused_.empty()) {
     unused_.push_back(static_cast<SeqId>(seqs_.size()));
     seqs_.emplace_back();
@@ -47,7 +60,6 @@ Seq& SeqTable::create(const flow::GenerateRequest& request, uint32_t fork, uint6
   seq.kv.sink_tokens = request.sink_tokens;
   seq.rank.number = number;
   seq.rank.waiting_since = now;
-  enqueue(seq);
   return seq;
 }
 
@@ -108,6 +120,14 @@ void SeqTable::set_parked(Seq& seq, bool parked) {
   if (waits) enqueue(seq);
   if (seq.state == SeqState::kDraining) return;
   parked ? ++n_parked_ : --n_parked_;
+}
+
+void SeqTable::set_held(Seq& seq, bool held) {
+  bool waits = seq.state == SeqState::kWaiting;
+  if (waits) dequeue(seq);
+  seq.held = held;
+  seq.lagged |= held;
+  if (waits) enqueue(seq);
 }
 
 void SeqTable::set_load_until(Seq& seq, Tick until) {

@@ -48,6 +48,8 @@ struct Seq {
   SeqId id = kNoSeq;
   SeqState state = SeqState::kUnused;
   bool parked = false;    // its reader is slow: left out of plans; see SeqTable::set_parked
+  bool held = false;      // a beam whose next token is not decided: it wants nothing, and is the first victim
+  bool reopen = false;    // its tokens are not those the backend noted: the slot is opened anew
   bool may_load = false;  // was preempted and has not asked yet for what lies below the pool
   bool lagged = false;    // was parked or rolled back: its neighbours may have grown into its reservation
   uint16_t epoch = 0;     // counts preemptions
@@ -86,6 +88,8 @@ class SeqTable {
   explicit SeqTable(const SchedOptions& options);
 
   Seq& create(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
+  // As one that was admitted before: a fork of a sequence that runs.
+  Seq& create_resumed(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
   Seq& at(SeqId id) { return seqs_[id]; }
   const Seq& at(SeqId id) const { return seqs_[id]; }
   const std::vector<SeqId>& live() const { return live_; }        // by seniority
@@ -108,6 +112,8 @@ class SeqTable {
   void destroy(Seq& seq);
   // A parked sequence is left out of plans; a live one keeps its slot and its blocks.
   void set_parked(Seq& seq, bool parked);
+  // A held sequence is not started; a live one keeps its slot and its blocks until they are taken.
+  void set_held(Seq& seq, bool held);
   // A waiting sequence stands aside until its blocks are loaded; 0: no longer.
   void set_load_until(Seq& seq, Tick until);
 
@@ -123,10 +129,11 @@ class SeqTable {
   void take_freed_slots(std::vector<flow::SlotId>& out);
 
  private:
+  Seq& take_unused(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);
   void enqueue(Seq& seq);
   void dequeue(Seq& seq);
   void leave_slot(Seq& seq);
-  static bool stands_aside(const Seq& seq) { return seq.parked || seq.load_until != 0; }
+  static bool stands_aside(const Seq& seq) { return seq.parked || seq.held || seq.load_until != 0; }
   // A barrier by age waited three times as long as is usual: a fixed age alone would turn every order into first come,
   // first served as soon as the queue is longer than that.
   static constexpr Tick kUsualWaits = 3;

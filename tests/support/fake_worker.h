@@ -55,6 +55,18 @@ struct FakeModel {
     auto token = static_cast<TokenId>(h % options.n_vocab);
     return token == options.eos ? static_cast<TokenId>((h + 1) % options.n_vocab) : token;
   }
+  // The most likely tokens after the row whose KV this is.
+  std::vector<flow::TokenLogprob> top(uint64_t kv, int32_t n_top) const {
+    std::vector<flow::TokenLogprob> all;
+    for (TokenId token = 0; token < static_cast<TokenId>(options.n_vocab); ++token) {
+      float logprob = -static_cast<float>(fake_hash(kv, static_cast<uint32_t>(token)) % 1000003) / 100000.0f;
+      all.push_back({token, logprob, 0});
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.logprob > b.logprob; });
+    all.resize(std::min(all.size(), static_cast<size_t>(n_top)));
+    for (size_t i = 0; i < all.size(); ++i) all[i].rank = static_cast<int32_t>(i + 1);
+    return all;
+  }
   static float logprob(uint64_t kv, TokenId token) {
     return -static_cast<float>(fake_hash(kv, static_cast<uint32_t>(token)) % 1000) / 100.0f;
   }
@@ -298,7 +310,10 @@ class FakeWorker final : public flow::Backend {
       result.token = slot.tokens[end];
       if (slot.sampling->n_logprobs >= 0) {
         result.logprobs = std::make_unique<flow::PositionLogprobs>();
-        result.logprobs->chosen = {result.token, FakeModel::logprob(cell(slot, 0, end - 1).kv, result.token), 1};
+        uint64_t kv = cell(slot, 0, end - 1).kv;
+        result.logprobs->chosen = {result.token, FakeModel::logprob(kv, result.token), 1};
+        if (slot.sampling->n_logprobs > 1)
+          result.logprobs->top = FakeModel{options_}.top(kv, slot.sampling->n_logprobs);
       }
     }
     if (share.prompt_logprobs) {
