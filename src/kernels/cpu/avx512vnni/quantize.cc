@@ -1,7 +1,7 @@
 // The A32 quantiser of the avx512vnni table: eight groups at a time, so that largest values, sums and divisions of
 // eight groups share their instructions. Same bytes as generic/quantize.inl.h, which has the formula and the rules for
 // NaN, infinity and zero groups; it does one group at a time, with 2 scalar divisions and 3 reductions each.
-// Kept because 576 values take 0.47 of its time (docs/performance.md, 2026-11-21). Thread: any.
+// Kept because 576 values take 0.56 of its time (docs/performance.md, 2026-11-21). Thread: any.
 #pragma GCC diagnostic ignored "-Wuninitialized"  // GCC bug 105593: undefined operands of its own intrinsics
 #include <immintrin.h>
 
