@@ -1,4 +1,4 @@
-// bench calibrate from end to end, on the real model when it is there: the file that it writes is what the next start
+// bench calibrate from end to end, on the real model: the file that it writes is what the next start
 // of the engine knows, and what the simulator reads.
 #include <gtest/gtest.h>
 
@@ -17,7 +17,7 @@ namespace {
 constexpr const char* kModel = MILLRACE_SOURCE_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 TEST(Calibrate, TheEngineAndTheSimulatorReadWhatItWrites) {
-  if (!std::filesystem::exists(kModel)) GTEST_SKIP() << "SKIP: " << kModel << " not found";
+  ASSERT_TRUE(std::filesystem::exists(kModel)) << kModel << ": tools/setup/fetch_models.py fetches it";
   testing::TempDir store;
   ASSERT_EQ(setenv("MILLRACE_HOME", store.path().c_str(), 1), 0);
   auto done = bench_calibrate_command(std::vector<std::string>{kModel, "--seconds", "1", "--no-warmup"});
