@@ -1,9 +1,11 @@
 #include "api/chat.h"
 
+#include <fmt/chrono.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <string>
 #include <utility>
 
@@ -163,6 +165,26 @@ std::string text_of(const Json& content) {
   return out;
 }
 
+// llama-server tells templates the date under two more names.
+void set_dates(Json& kwargs) {
+  std::time_t now = std::time(nullptr);
+  if (kwargs.find("date_string") == nullptr) kwargs.set("date_string", fmt::format("{:%d %b %Y}", fmt::gmtime(now)));
+  if (kwargs.find("datetime") == nullptr) kwargs.set("datetime", fmt::format("{:%b %d %Y}", fmt::gmtime(now)));
+}
+
+// llama-server's habit: an answer that the client has begun is continued.
+Result<void> continue_final_message(ChatRequest& request) {
+  const JsonArray& messages = request.messages.as_array();
+  auto by_assistant = [](const Json& message) { return message.get("role")->as_string() == "assistant"; };
+  if (!by_assistant(messages.back()) || messages.back().get("tool_calls") != nullptr) return {};
+  if (messages.size() > 1 && by_assistant(messages[messages.size() - 2])) {
+    return bad("messages", "cannot end with two assistant messages");
+  }
+  request.continue_final_message = true;
+  request.add_generation_prompt = false;
+  return {};
+}
+
 }  // namespace
 
 Result<Json> check_messages(const Json& messages, const Limits& limits) {
@@ -179,16 +201,19 @@ Result<Json> check_messages(const Json& messages, const Limits& limits) {
   return out;
 }
 
-Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context) {
+Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context, uint8_t route) {
   ChatRequest request;
   request.common.prompt.add_special_tokens = false;
   FieldTarget target{.common = request.common, .chat = &request};
-  TRY(read_fields(body, kRouteChat, context, target));
+  TRY(read_fields(body, route, context, target));
   TRY(check_kwargs(request.chat_template_kwargs));
   const Json* messages = body.get("messages");
   if (messages == nullptr) return Error{ErrorCode::kMissingField, "messages is required", "messages"};
   request.messages = TRY(check_messages(*messages, context.limits));
+  if (context.profile->prefill && !target.add_generation_sent) TRY(continue_final_message(request));
   request.common.model = TRY(resolve_model(body, context));
+  request.common.clamp_max_tokens = context.profile->clamp;
+  if (context.profile->template_dates) set_dates(request.chat_template_kwargs);
   if (!request.documents.is_null()) request.chat_template_kwargs.set("documents", request.documents);
   const Json& last = request.messages.as_array().back();
   if (request.common.output.echo && last.get("role")->as_string() == "assistant")

@@ -3,6 +3,7 @@
 // any.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "api/common.h"
@@ -23,7 +24,8 @@ struct ChatRequest {
 };
 
 // Bad field: Error with code, the JSON path in `param`, and a text naming value and range.
-Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context);
+// `route`: kRouteChat, or kRouteNativeChat for the ranges of native dialects.
+Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context, uint8_t route = 1);
 
 // The checks of `messages` alone, shared with /tokenize; returns the normalised array.
 Result<Json> check_messages(const Json& messages, const Limits& limits);

@@ -9,12 +9,13 @@
 
 namespace millrace::api {
 
-ChunkWriter::ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params)
+ChunkWriter::ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role)
     : kind_(kind),
       with_token_ids_(params.output.return_token_ids),
       tokens_as_ids_(params.output.return_tokens_as_token_ids),
       with_prompt_text_(params.output.return_prompt_text),
-      continuous_usage_(params.stream.continuous_usage_stats) {
+      continuous_usage_(params.stream.continuous_usage_stats),
+      null_role_(null_role) {
   prefix_ = kEventPrefix;
   prefix_ += R"({"id":)";
   append_json_string(prefix_, head.id);
@@ -38,7 +39,11 @@ void ChunkWriter::open(std::string& out, uint32_t index) const {
   fmt::format_to(std::back_inserter(out), "{}", index);
 }
 
-void ChunkWriter::close(std::string& out, const Usage* running) const {
+void ChunkWriter::close(std::string& out, const Usage* running, const Timings* timings) const {
+  if (timings != nullptr) {
+    out += R"(,"timings":)";
+    append_timings_object(out, *timings);
+  }
   if (continuous_usage_ && running != nullptr) {
     out += R"(,"usage":)";
     append_usage_object(out, *running);
@@ -56,7 +61,8 @@ void ChunkWriter::append_roles(std::string& out, uint32_t n_choices, const Promp
   if (kind_ != ReplyKind::kChat) return;
   for (uint32_t index = 0; index < n_choices; ++index) {
     open(out, index);
-    out += R"(,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}])";
+    out += null_role_ ? R"(,"delta":{"role":"assistant","content":null},"logprobs":null,"finish_reason":null}])"
+                      : R"(,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}])";
     if (prompt != nullptr && index == 0) {
       if (with_token_ids_) {
         out += R"(,"prompt_token_ids":)";
@@ -109,7 +115,7 @@ void ChunkWriter::append_delta(std::string& out, uint32_t index, const Delta& de
   }
   append_pending_prompt(out, index);
   out += "}]";
-  close(out, delta.running);
+  close(out, delta.running, delta.timings);
 }
 
 void ChunkWriter::append_finish(std::string& out, uint32_t index, const Finish& finish, const Timings* timings,
@@ -119,16 +125,16 @@ void ChunkWriter::append_finish(std::string& out, uint32_t index, const Finish& 
   append_finish_keys(out, finish);
   append_pending_prompt(out, index);
   out += "}]";
+  close(out, running, timings);
+}
+
+void ChunkWriter::append_usage(std::string& out, const Usage& usage, const Timings* timings) {
+  out += usage_prefix_;
+  append_usage_object(out, usage);
   if (timings != nullptr) {
     out += R"(,"timings":)";
     append_timings_object(out, *timings);
   }
-  close(out, running);
-}
-
-void ChunkWriter::append_usage(std::string& out, const Usage& usage) {
-  out += usage_prefix_;
-  append_usage_object(out, usage);
   out += '}';
   out += kEventEnd;
 }

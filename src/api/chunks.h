@@ -26,11 +26,13 @@ struct Delta {
   std::span<const PositionText> logprobs = {};  // when logprobs were asked for: one per token
   std::span<const TokenId> token_ids = {};      // when return_token_ids
   const Usage* running = nullptr;               // needed with continuous_usage_stats
+  const Timings* timings = nullptr;             // null: none
 };
 
 class ChunkWriter {
  public:
-  ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params);
+  // null_role: the content of role chunks is null instead of "".
+  ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role = false);
 
   // Chat: one role chunk for each of n choices (nothing for completions). `prompt` may be null; with return_token_ids
   // or return_prompt_text the first chunk of choice 0 carries its ids and text.
@@ -43,11 +45,11 @@ class ChunkWriter {
   void append_finish(std::string& out, uint32_t index, const Finish& finish, const Timings* timings,
                      const Usage* running = nullptr);
   // choices:[], usage; call when include_usage is set, after every finish chunk.
-  void append_usage(std::string& out, const Usage& usage);
+  void append_usage(std::string& out, const Usage& usage, const Timings* timings = nullptr);
 
  private:
   void open(std::string& out, uint32_t index) const;
-  void close(std::string& out, const Usage* running) const;
+  void close(std::string& out, const Usage* running, const Timings* timings = nullptr) const;
   uint64_t& text_offset(uint32_t index);
   void append_pending_prompt(std::string& out, uint32_t index);
 
@@ -56,6 +58,7 @@ class ChunkWriter {
   bool tokens_as_ids_;   // return_tokens_as_token_ids
   bool with_prompt_text_;
   bool continuous_usage_;
+  bool null_role_;
   std::string prefix_;                                // data: {"id":...,"choices":[{"index":
   std::string usage_prefix_;                          // the same up to "choices":[]
   std::vector<uint64_t> text_offsets_;                // by choice: characters sent (completions logprobs)

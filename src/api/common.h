@@ -8,10 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "api/compat.h"
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "flow/constraint.h"
 #include "flow/sampling_params.h"
+
+namespace millrace::text {
+class Tokenizer;
+}
 
 namespace millrace::api {
 
@@ -19,16 +25,8 @@ namespace millrace::api {
 struct ModelFacts {
   int64_t n_vocab = 0;
   int64_t max_len = 0;  // tokens, prompt + output
-};
-
-// generation_config.json and --override-generation-config; absent values fall back to API.md 3.2.
-struct SamplingDefaults {
-  std::optional<float> temperature;
-  std::optional<int32_t> top_k;
-  std::optional<float> top_p;
-  std::optional<float> min_p;
-  std::optional<float> repetition_penalty;
-  std::optional<int64_t> max_tokens;
+  std::span<const TokenId> eos_token_ids = {};
+  const text::Tokenizer* tokenizer = nullptr;  // for fields that name tokens by text; may be null
 };
 
 // All that parsing a body needs. The referenced objects outlive the call.
@@ -36,7 +34,9 @@ struct ParseContext {
   const Limits& limits;
   std::span<const std::string> served_names;  // >= 1, the first one answers a request without `model`
   ModelFacts model;
-  SamplingDefaults defaults;
+  SamplingDefaults defaults;                  // of the model and the command line
+  const SamplingDefaults* dialect = nullptr;  // behind them; null: the profile's
+  const CompatProfile* profile = &compat_profiles()[0];
   bool strict_fields = false;                // an unknown field is 400 unknown_field
   bool trust_request_chat_template = false;  // else `chat_template` is 400 chat_template_disabled
 };
@@ -67,7 +67,11 @@ struct OutputParams {
   bool return_tokens_as_token_ids = false;  // "token_id:123" instead of text in logprobs
   bool return_token_ids = false;
   bool return_prompt_text = false;
-  int32_t id_slot = -1;  // the name of the conversation for /slots, where it has no session_id
+  bool timings_per_token = false;
+  bool return_progress = false;
+  bool verbose = false;                      // whole replies carry __verbose
+  int32_t id_slot = -1;                      // the name of the conversation for /slots, where it has no session_id
+  std::vector<std::string> response_fields;  // of native replies, "a/b"; empty: all
 };
 
 // The object `millrace`: our own extensions.
@@ -109,6 +113,7 @@ struct CommonParams {
   std::string max_tokens_name = "max_tokens";  // the names these two were sent under, for errors
   std::string min_tokens_name = "min_tokens";
   std::optional<int64_t> default_max_tokens;  // of the server; absent: chat rest of the context, completions 16
+  bool clamp_max_tokens = false;              // more than fits ends with length instead of 400 (native routes)
   std::optional<int64_t> seed;                // absent: random
   uint32_t n = 1;
   StreamParams stream;

@@ -2,6 +2,8 @@
 // Thread: any.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,8 +15,10 @@
 
 namespace millrace::api {
 
+// Texts and ids in one sequence, in order (llama-server).
+using PromptPart = std::variant<std::string, TokenId>;
 // One prompt: text to tokenise or token ids (all inside the vocabulary), never empty.
-using PromptInput = std::variant<std::string, std::vector<TokenId>>;
+using PromptInput = std::variant<std::string, std::vector<TokenId>, std::vector<PromptPart>>;
 
 struct CompletionRequest {
   CommonParams common;
@@ -22,5 +26,14 @@ struct CompletionRequest {
 };
 
 Result<CompletionRequest> parse_completion(const Json& body, const ParseContext& context);
+
+// The prompt of a native dialect: a string, ids, ids and strings mixed, {"prompt_string"}, or a list of such. `list`
+// tells whether it was a list.
+Result<std::vector<PromptInput>> read_native_prompts(const Json& prompt, const ParseContext& context, bool& list);
+// The other fields, for a dialect of its own prompts; resolves the model too.
+Result<void> read_native_fields(const Json& body, const ParseContext& context, CompletionRequest& request,
+                                std::optional<int64_t> penalty_window = {});
+// n x prompts within the limit.
+Result<void> check_choices(const CompletionRequest& request, const ParseContext& context);
 
 }  // namespace millrace::api

@@ -85,7 +85,55 @@ bool of_machine(Code code) {
          code == Code::kIo;
 }
 
+std::string_view anthropic_type(int status) {
+  switch (status) {
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 429:
+      return "rate_limit_error";
+    case 529:
+      return "overloaded_error";
+    default:
+      return status < 500 ? "invalid_request_error" : "api_error";
+  }
+}
+
+std::string_view tgi_type(int status) {
+  if (status == 422) return "validation";
+  if (status == 429) return "overloaded";
+  return status == 503 ? "healthcheck" : "generation";
+}
+
+// The bodies that have no `error` object of OpenAI's kind; false when this style has.
+bool append_plain_error(std::string& out, const ApiError& error, ErrorStyle style) {
+  int status = error_status(error.error.code, style);
+  if (style == ErrorStyle::kAnthropic) {
+    out += R"({"type":"error","error":{"type":)";
+    append_json_string(out, anthropic_type(status));
+    out += R"(,"message":)";
+    append_json_lossy(out, error.error.message);
+    out += "}}";
+    return true;
+  }
+  if (style != ErrorStyle::kOllama && style != ErrorStyle::kTgi && style != ErrorStyle::kKserve) return false;
+  out += R"({"error":)";
+  append_json_lossy(out, error.error.message);
+  if (style == ErrorStyle::kTgi) {
+    out += R"(,"error_type":)";
+    append_json_string(out, tgi_type(status));
+  }
+  out += '}';
+  return true;
+}
+
 void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
+  if (append_plain_error(out, error, style)) return;
   const ErrorRow& row = error_row(error.error.code);
   out += R"({"error":{"message":)";
   append_json_lossy(out, error.error.message);  // a message may quote bytes that are not UTF-8
@@ -100,6 +148,11 @@ void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
     case ErrorStyle::kLlama:
       append_json_string(out, row.llama_type);
       break;
+    case ErrorStyle::kAnthropic:
+    case ErrorStyle::kOllama:
+    case ErrorStyle::kTgi:
+    case ErrorStyle::kKserve:
+      break;  // append_plain_error()
   }
   out += R"(,"param":)";
   if (error.error.param.empty()) {
@@ -131,6 +184,16 @@ const ErrorRow& error_row(ErrorCode code) {
   return kRows[0];
 }
 
+int error_status(ErrorCode code, ErrorStyle style) {
+  int status = error_row(code).status;
+  if (style == ErrorStyle::kAnthropic && status == 503) return 529;
+  bool inference = style == ErrorStyle::kTgi || style == ErrorStyle::kKserve;
+  if (!inference) return status;
+  if (status == 400) return 422;
+  if (status == 503 && code != ErrorCode::kLoading && code != ErrorCode::kEngineDead) return 429;
+  return status == 500 ? 424 : status;
+}
+
 ApiError with_lengths(Error error, int64_t n_prompt_tokens, int64_t n_ctx) {
   bool add = error.code == ErrorCode::kContextLengthExceeded;
   ApiError out{std::move(error)};
@@ -150,7 +213,8 @@ std::string error_body(const ApiError& error, ErrorStyle style) {
 std::string error_body(const Error& error, ErrorStyle style) { return error_body(ApiError{error}, style); }
 
 std::string error_event(const ApiError& error, ErrorStyle style) {
-  std::string out = "data: ";
+  if (style == ErrorStyle::kOllama) return error_body(error, style) + "\n";
+  std::string out = style == ErrorStyle::kAnthropic ? "event: error\ndata: " : "data: ";
   append_error(out, error, style);
   out += "\n\n";
   return out;

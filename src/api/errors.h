@@ -13,8 +13,9 @@
 
 namespace millrace::api {
 
-// --error-style. kOpenAi: code is the slug; the others: code is the HTTP status.
-enum class ErrorStyle : uint8_t { kOpenAi, kVllm, kLlama };
+// kOpenAi: code is the slug; kVllm, kLlama: code is the HTTP status (these three: --error-style). The others are those
+// of dialects: Anthropic {type, error{type, message}}, TGI {error, error_type}, Ollama and KServe {error}.
+enum class ErrorStyle : uint8_t { kOpenAi, kVllm, kLlama, kAnthropic, kOllama, kTgi, kKserve };
 
 enum class RetryPolicy : uint8_t {
   kNone,        // no header: clients do not retry these statuses
@@ -42,13 +43,17 @@ struct ApiError {
   std::optional<int64_t> n_prompt_tokens = std::nullopt;
   std::optional<int64_t> n_ctx = std::nullopt;
 };
+// The HTTP status of an error in a style: TGI and KServe say 422, 424 and 429, Anthropic 529.
+int error_status(ErrorCode code, ErrorStyle style);
+
 // Sets the lengths when the code is kContextLengthExceeded.
 ApiError with_lengths(Error error, int64_t n_prompt_tokens, int64_t n_ctx);
 
 // {"error":{"message","type","param","code"}}
 std::string error_body(const ApiError& error, ErrorStyle style);
 std::string error_body(const Error& error, ErrorStyle style);
-// data: {"error":{...}} + two line feeds: a failure after a stream has begun ([DONE] follows, see output.h).
+// data: {"error":{...}} + two line feeds (Anthropic: behind event: error; Ollama: a line): a failure after a stream has
+// begun ([DONE] follows, see output.h).
 std::string error_event(const ApiError& error, ErrorStyle style);
 
 }  // namespace millrace::api

@@ -13,8 +13,10 @@ namespace {
 
 using T = FieldTarget;
 using Type = FieldType;
-constexpr uint8_t kChat = kRouteChat;
+constexpr uint8_t kChat = kRouteChat | kRouteNativeChat;
 constexpr uint8_t kText = kRouteCompletions;
+constexpr uint8_t kOpenAi = kRouteOpenAi;
+constexpr uint8_t kNative = kRouteNative | kRouteNativeChat;
 constexpr uint8_t kBoth = kRouteGenerate;
 constexpr int64_t kMax32 = INT32_MAX;
 constexpr int64_t kMax64 = INT64_MAX;
@@ -53,6 +55,10 @@ constexpr Field real(std::string_view name, std::string_view aliases, double low
           .high_number = high,
           .default_text = default_text,
           .set = set};
+}
+constexpr Field on(uint8_t routes, Field field) {
+  field.routes = routes;
+  return field;
 }
 constexpr Field open(Field field) {
   field.low_open = true;
@@ -120,6 +126,19 @@ void set_chat_probs(T& t, J v) {
   if (v.as_int() > 0) t.common.sampling.n_logprobs = as_int32(v);
 }
 
+void set_presence(T& t, J v) { t.common.sampling.presence_penalty = as_float(v); }
+void set_frequency(T& t, J v) { t.common.sampling.frequency_penalty = as_float(v); }
+constexpr double kNativeNumber = 1e6;  // native dialects bound no penalty and no bias; this only keeps sums finite
+
+constexpr std::string_view kSamplerOrders =
+    R"([]|["penalties","dry","top_n_sigma","top_k","typ_p","top_p","min_p","xtc","temperature"]|"edskypmxt")";
+
+void set_response_fields(T& t, J v) {
+  for (const Json& field : v.as_array()) {
+    if (field.is_string()) t.common.output.response_fields.push_back(field.as_string());
+  }
+}
+
 constexpr Field kRows[] = {
     // 3.3 length, stop, output
     {.name = "model", .type = Type::kString, .high = 256, .default_text = "the served model"},
@@ -156,7 +175,7 @@ constexpr Field kRows[] = {
     flag("logprobs", "", "false", set_chat_logprobs, kChat),
     counted("n_probs", "", 0, LimitId::kTopLogprobs,
             set_chat_probs,
-            kChat),
+            kChat | kRouteNative),
     counted("logprobs", "n_probs", 0, LimitId::kTopLogprobs,
             [](T& t, J v) { t.common.sampling.n_logprobs = as_int32(v); }, kText),
     counted("prompt_logprobs", "", 0, LimitId::kTopLogprobs,
@@ -178,18 +197,26 @@ constexpr Field kRows[] = {
     flag("cache_prompt", "", "true", [](T& t, J v) { t.common.prompt.cache_prompt = v.as_bool(); }),
     open(real("timeout", "", 0, 86400, "none", [](T& t, J v) { t.common.caller.timeout_s = v.as_double(); })),
     // 3.4 samplers
-    real("temperature", "", 0, 2, "1.0", [](T& t, J v) { t.common.sampling.temperature = as_float(v); }),
+    on(kOpenAi, real("temperature", "", 0, 2, "1.0", [](T& t, J v) { t.common.sampling.temperature = as_float(v); })),
+    on(kNative, real("temperature", "", 0, 100, "0.8", [](T& t, J v) { t.common.sampling.temperature = as_float(v); })),
     whole("top_k", "", -1, kMax64,
           [](T& t, J v) { t.common.sampling.top_k = static_cast<int32_t>(std::min(v.as_int(), kMax32)); }),
-    open(real("top_p", "", 0, 1, "1.0", [](T& t, J v) { t.common.sampling.top_p = as_float(v); })),
+    on(kOpenAi, open(real("top_p", "", 0, 1, "1.0", [](T& t, J v) { t.common.sampling.top_p = as_float(v); }))),
+    on(kNative, real("top_p", "", 0, 1, "0.95",
+                     [](T& t, J v) { t.common.sampling.top_p = std::max(as_float(v), 1e-9f); })),
     real("min_p", "", 0, 1, "0", [](T& t, J v) { t.common.sampling.min_p = as_float(v); }),
     open(real("typical_p", "", 0, 1, "1.0", [](T& t, J v) { t.common.sampling.typical_p = as_float(v); })),
     open(real("repetition_penalty", "repeat_penalty", 0, 1e6, "1.0",
               [](T& t, J v) { t.common.sampling.repetition_penalty = as_float(v); })),
-    real("presence_penalty", "", -2, 2, "0", [](T& t, J v) { t.common.sampling.presence_penalty = as_float(v); }),
-    real("frequency_penalty", "", -2, 2, "0", [](T& t, J v) { t.common.sampling.frequency_penalty = as_float(v); }),
-    {.name = "logit_bias", .type = Type::kLogitBias, .low_number = -100, .high_number = 100,
+    on(kOpenAi, real("presence_penalty", "", -2, 2, "0", set_presence)),
+    on(kNative, real("presence_penalty", "", -kNativeNumber, kNativeNumber, "0", set_presence)),
+    on(kOpenAi, real("frequency_penalty", "", -2, 2, "0", set_frequency)),
+    on(kNative, real("frequency_penalty", "", -kNativeNumber, kNativeNumber, "0", set_frequency)),
+    on(kNative, whole("repeat_last_n", "", -1, kMax32, [](T& t, J v) { t.repeat_last_n = v.as_int(); })),
+    {.name = "logit_bias", .routes = kOpenAi, .type = Type::kLogitBias, .low_number = -100, .high_number = 100,
      .limit = LimitId::kLogitBias},
+    {.name = "logit_bias", .routes = kNative, .type = Type::kTextLogitBias, .low_number = -kNativeNumber,
+     .high_number = kNativeNumber, .limit = LimitId::kLogitBias},
     {.name = "allowed_token_ids", .type = Type::kTokenIds,
      .set = [](T& t, J v) { t.common.sampling.allowed_token_ids = id_list(v); }},
     // 3.5 chat only
@@ -197,6 +224,7 @@ constexpr Field kRows[] = {
     flag("add_generation_prompt", "", "true",
          [](T& t, J v) {
            t.generation_prompt_sent = v.as_bool();
+           t.add_generation_sent = true;
            t.chat->add_generation_prompt = v.as_bool();
          },
          kChat),
@@ -212,7 +240,10 @@ constexpr Field kRows[] = {
      .words = "none|minimal|low|medium|high|xhigh|max",
      .set = [](T& t, J v) { t.chat->chat_template_kwargs.set("reasoning_effort", v); }},
     // 3.6 completions only
-    {.name = "prompt", .routes = kText},
+    {.name = "prompt", .routes = kText | kRouteNative},
+    {.name = "input_prefix", .routes = kRouteNative, .type = Type::kString, .high = 1 << 22},
+    {.name = "input_suffix", .routes = kRouteNative, .type = Type::kString, .high = 1 << 22},
+    {.name = "input_extra", .routes = kRouteNative, .type = Type::kArray, .limit = LimitId::kMessages},
     // 3.7 structured output (read by api/constraints.h) and 3.8 tools: what is not built fails closed
     {.name = "structured_outputs"},
     {.name = "response_format"},
@@ -248,13 +279,14 @@ constexpr Field kRows[] = {
     refused("lora", "[]"),
     refused("adapter_id", R"("")"),
     refused("lora_path", R"("")"),
-    refused("timings_per_token", "false"),
-    refused("return_progress", "false"),
-    refused("response_fields", "[]"),
+    flag("timings_per_token", "", "false", [](T& t, J v) { t.common.output.timings_per_token = v.as_bool(); }),
+    flag("return_progress", "", "false", [](T& t, J v) { t.common.output.return_progress = v.as_bool(); }),
+    refused("response_fields", "[]", "", kOpenAi | kRouteNativeChat),
+    {.name = "response_fields", .routes = kRouteNative, .type = Type::kArray, .high = 64, .set = set_response_fields},
     refused("t_max_predict_ms", "0|-1"),
     refused("t_max_prompt_ms", "0|-1"),
     refused("parse_tool_calls", "false"),
-    refused("verbose", "false"),
+    flag("verbose", "", "false", [](T& t, J v) { t.common.output.verbose = v.as_bool(); }),
     refused("return_routed_experts", "false"),
     refused("watermarking", "false", "watermark"),
     refused("output_logits", "false"),
@@ -265,7 +297,7 @@ constexpr Field kRows[] = {
     refused("pruning_ratio", "0"),
     {.name = "millrace", .type = Type::kObject},
     refused("top_n_sigma", "-1|0"),
-    refused("repeat_last_n", "-1"),
+    refused("repeat_last_n", "-1", "", kOpenAi),
     refused("prompt_ignore_length", "0"),
     refused("no_repeat_ngram_size", "0"),
     refused("repetition_ngram_size", "0"),
@@ -279,7 +311,7 @@ constexpr Field kRows[] = {
     refused("post_sampling_probs", "false"),
     refused("bad_words", "[]"),
     refused("bad_token_ids", "[]"),
-    refused("samplers", "[]"),
+    refused("samplers", kSamplerOrders),
     flag("use_beam_search", "", "false", [](T& t, J v) { t.common.beam.wanted = v.as_bool(); }),
     whole("beam_width", "num_beams", 0, flow::kMaxBeams,
           [](T& t, J v) { t.common.beam.width = static_cast<uint32_t>(v.as_int()); }),
@@ -293,8 +325,8 @@ constexpr Field kRows[] = {
     refused("audio", ""),
     refused("background", "false"),
     refused("input_embeds", ""),
-    refused("prompt_embeds", "", "", kText),
-    refused("suffix", R"("")", "", kText),
+    refused("prompt_embeds", "", "", kText | kRouteNative),
+    refused("suffix", R"("")", "", kText | kRouteNative),
     shifting("n_keep", -1, "0|-1"),
     shifting("n_discard", 0, "0"),
     // accepted without effect

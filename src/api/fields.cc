@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -12,6 +11,7 @@
 #include "api/chat.h"
 #include "api/constraints.h"
 #include "api/extensions.h"
+#include "api/logit_bias.h"
 #include "base/macros.h"
 #include "flow/generate_request.h"
 
@@ -109,61 +109,6 @@ Result<void> check_token_ids(const Field& field, const Json& value, const ParseC
   return {};
 }
 
-// One entry of logit_bias, from either form.
-Result<std::pair<TokenId, float>> bias_entry(const Field& field, std::optional<int64_t> id, const Json& bias,
-                                             const ParseContext& context) {
-  if (!id) return bad_value(field, context.limits);
-  if (*id < 0 || *id >= context.model.n_vocab) {
-    return Error{ErrorCode::kTokenOutOfRange,
-                 fmt::format("logit_bias: token {} outside vocabulary 0..{}", *id, context.model.n_vocab - 1),
-                 "logit_bias"};
-  }
-  if (!bias.is_number() || bias.as_double() < field.low_number || bias.as_double() > field.high_number) {
-    return Error{ErrorCode::kInvalidValue,
-                 fmt::format("logit_bias: the bias of token {} must be a number in {}..{}", *id, field.low_number,
-                             field.high_number),
-                 "logit_bias"};
-  }
-  return std::pair(static_cast<TokenId>(*id), static_cast<float>(bias.as_double()));
-}
-
-std::optional<int64_t> decimal(std::string_view text) {
-  int64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  bool canonical = error == std::errc() && end == text.data() + text.size() && (text.size() == 1 || text[0] != '0');
-  return canonical ? std::optional(value) : std::nullopt;
-}
-
-// {"id": bias} or [[id, bias]]; of two entries for one token the last one counts.
-Result<std::vector<std::pair<TokenId, float>>> read_logit_bias(const Field& field, const Json& value,
-                                                               const ParseContext& context) {
-  if (!value.is_object() && !value.is_array()) return bad_value(field, context.limits);
-  if (static_cast<int64_t>(value.size()) > field_high(field, context.limits)) {
-    return too_many(field, value.size(), field_high(field, context.limits), "entries");
-  }
-  std::vector<std::pair<TokenId, float>> out;
-  out.reserve(value.size());
-  if (value.is_object()) {
-    for (const auto& member : value.as_object().members) {
-      out.push_back(TRY(bias_entry(field, decimal(member.first), member.second, context)));
-    }
-  } else {
-    for (const Json& pair : value.as_array()) {
-      if (!pair.is_array() || pair.size() != 2) return bad_value(field, context.limits);
-      const Json& id = pair.as_array()[0];
-      out.push_back(
-          TRY(bias_entry(field, id.is_int() ? std::optional(id.as_int()) : std::nullopt, pair.as_array()[1], context)));
-    }
-  }
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<std::pair<TokenId, float>> unique;
-  for (const auto& entry : out) {
-    if (!unique.empty() && unique.back().first == entry.first) unique.pop_back();
-    unique.push_back(entry);
-  }
-  return unique;
-}
-
 Result<void> check_type(const Field& field, const Json& value, const ParseContext& context) {
   const Limits& limits = context.limits;
   bool ok = true;
@@ -196,6 +141,7 @@ Result<void> check_type(const Field& field, const Json& value, const ParseContex
     case FieldType::kTokenIds:
       return check_token_ids(field, value, context);
     case FieldType::kLogitBias:
+    case FieldType::kTextLogitBias:
       TRY(read_logit_bias(field, value, context));
       return {};
     case FieldType::kObject:
@@ -251,6 +197,18 @@ Result<void> read_stream_options(const Json& options, const ParseContext& contex
 
 Error conflict(std::string_view param, std::string message) {
   return Error{ErrorCode::kInvalidValue, std::move(message), std::string(param)};
+}
+
+// llama-server's window of the penalties: 0 switches them off, -1 is the whole context.
+void set_penalty_window(FieldTarget& target) {
+  flow::SamplingParams& sampling = target.common.sampling;
+  if (!target.repeat_last_n) return;
+  if (*target.repeat_last_n == 0) {
+    sampling.repetition_penalty = 1.0f;
+    sampling.presence_penalty = sampling.frequency_penalty = 0.0f;
+  }
+  int64_t window = *target.repeat_last_n < 0 ? INT32_MAX : *target.repeat_last_n;
+  sampling.penalty_window = static_cast<uint32_t>(window);
 }
 
 // API.md 3.10, as far as it concerns fields of this table.
@@ -309,6 +267,7 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
     }
     target.chat->add_generation_prompt = false;
   }
+  set_penalty_window(target);
   TRY(check_extensions(common));
   if (target.chat != nullptr && !target.chat->chat_template.empty() && !context.trust_request_chat_template) {
     return Error{ErrorCode::kChatTemplateDisabled, "chat_template in requests is disabled", "chat_template"};
@@ -323,12 +282,13 @@ void apply_defaults(const SamplingDefaults& defaults, CommonParams& common) {
   sampling.top_p = defaults.top_p.value_or(sampling.top_p);
   sampling.min_p = defaults.min_p.value_or(sampling.min_p);
   sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
-  common.default_max_tokens = defaults.max_tokens;
+  if (defaults.max_tokens) common.default_max_tokens = defaults.max_tokens;
+  if (defaults.seed) common.seed = defaults.seed;
 }
 
 // Values whose setters need more than the value: errors, or the context.
 Result<void> set_special(const Field& field, const Json& value, const ParseContext& context, FieldTarget& target) {
-  if (field.type == FieldType::kLogitBias) {
+  if (field.type == FieldType::kLogitBias || field.type == FieldType::kTextLogitBias) {
     target.common.sampling.logit_bias = TRY(read_logit_bias(field, value, context));
   }
   if (is_constraint_field(field.name)) TRY(read_constraint_field(field.name, value, target.common));
@@ -376,6 +336,8 @@ std::string range_text(const Field& field, const Limits& limits) {
       return fmt::format("{} must be an array of token ids", field.name);
     case FieldType::kLogitBias:
       return fmt::format("{} must map token ids to numbers in {}..{}", field.name, field.low_number, field.high_number);
+    case FieldType::kTextLogitBias:
+      return fmt::format("{} must map token ids or texts to numbers or false", field.name);
     case FieldType::kObject:
       return fmt::format("{} must be an object", field.name);
     case FieldType::kArray:
@@ -400,6 +362,7 @@ Result<void> check_field(const Field& field, const Json& value, const ParseConte
 
 Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& context, FieldTarget& target) {
   if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
+  apply_defaults(context.dialect != nullptr ? *context.dialect : context.profile->defaults, target.common);
   apply_defaults(context.defaults, target.common);
   auto rows = request_fields();
   std::vector<NameRow> names = sorted_names(route);
@@ -451,6 +414,7 @@ Result<std::string> resolve_model(const Json& body, const ParseContext& context)
   auto served = context.served_names;
   if (std::find(served.begin(), served.end(), name) != served.end()) return name;
   if (name.empty() && served.size() == 1) return served.front();
+  if (context.profile->any_model) return served.front();
   std::string known;
   for (size_t i = 0; i < std::min<size_t>(served.size(), 10); ++i) known += (i ? ", " : "") + served[i];
   return Error{ErrorCode::kModelNotFound,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,7 +22,10 @@ struct CompletionRequest;
 // Routes, as bits.
 constexpr uint8_t kRouteChat = 1;
 constexpr uint8_t kRouteCompletions = 2;
-constexpr uint8_t kRouteGenerate = kRouteChat | kRouteCompletions;
+constexpr uint8_t kRouteNative = 4;      // a text in a native dialect (llama-server, Ollama, TGI, SGLang, KServe)
+constexpr uint8_t kRouteNativeChat = 8;  // messages in a native dialect (Ollama, Anthropic)
+constexpr uint8_t kRouteOpenAi = kRouteChat | kRouteCompletions;
+constexpr uint8_t kRouteGenerate = kRouteOpenAi | kRouteNative | kRouteNativeChat;
 
 enum class FieldType : uint8_t {
   kBool,
@@ -33,6 +37,7 @@ enum class FieldType : uint8_t {
   kStop,      // a string or an array of strings
   kTokenIds,  // an array of token ids, at most `high`
   kLogitBias,
+  kTextLogitBias,  // the same, with texts and false (logit_bias.h)
   kObject,
   kArray,
   kChoice,  // one of the words in Field::words
@@ -55,8 +60,10 @@ struct FieldTarget {
   bool chat_logprobs = false;
   bool top_logprobs_set = false;
   int64_t best_of = 0;
+  std::optional<int64_t> repeat_last_n;  // native dialects: the window of the penalties
   bool stream_options_set = false;
   bool generation_prompt_sent = false;
+  bool add_generation_sent = false;  // whatever its value
   bool tools_sent = false;
   bool tool_choice_sent = false;  // other than "none"
 };

@@ -9,6 +9,7 @@
 #include "api/completions.h"
 #include "api/errors.h"
 #include "api/fields.h"
+#include "api/llama.h"
 
 namespace millrace::api {
 namespace {
@@ -92,6 +93,15 @@ void add_lists(const Field& field, std::vector<Case>& cases) {
       }
       break;
     }
+    case FieldType::kTextLogitBias: {
+      for (const char* good : {"{}", "{\"0\":1000000}", "{\"999\":-100.5}", "[[5,1.5]]", "[[5,false]]"})
+        cases.push_back({json(good), true});
+      // texts need a tokenizer, which this context has not
+      for (const char* bad : {"{\"abc\":1}", "[[\"abc\",1]]", "{\"5\":1e7}", "[[5]]", "[5]", "[[5,true]]", "1"})
+        cases.push_back({json(bad), false});
+      cases.push_back({json("{\"1000\":false}"), false, ErrorCode::kTokenOutOfRange});
+      break;
+    }
     case FieldType::kLogitBias: {
       for (const char* good : {"{}", "{\"0\":100}", "{\"999\":-100.0}", "[[5,1.5]]"})
         cases.push_back({json(good), true});
@@ -128,6 +138,7 @@ std::vector<Case> cases_of(const Field& field) {
     case FieldType::kStop:
     case FieldType::kTokenIds:
     case FieldType::kLogitBias:
+    case FieldType::kTextLogitBias:
       add_lists(field, cases);
       break;
     case FieldType::kObject:
@@ -168,6 +179,10 @@ Error parse_error(const Field& field, const Json& value) {
   }
   body.set("prompt", "x");
   body.set(field.name, value);
+  if ((field.routes & kRouteCompletions) == 0) {
+    auto native = parse_llama_completion(body, kContext, {});
+    return native.ok() ? Error{} : native.error();
+  }
   auto result = parse_completion(body, kContext);
   return result.ok() ? Error{} : result.error();
 }
@@ -212,6 +227,7 @@ bool takes(const Field& field, const Json& value) {
     case FieldType::kArray:
       return value.is_array();
     case FieldType::kLogitBias:
+    case FieldType::kTextLogitBias:
       return value.is_object() || value.is_array();
     case FieldType::kObject:
       return value.is_object();
@@ -257,7 +273,7 @@ TEST(FieldsTest, EveryFieldRefusesEveryWrongTypeUnderTheNameSent) {
 }
 
 TEST(FieldsTest, NamesAreUniquePerRoute) {
-  for (uint8_t route : {kRouteChat, kRouteCompletions}) {
+  for (uint8_t route : {kRouteChat, kRouteCompletions, kRouteNative, kRouteNativeChat}) {
     std::set<std::string> seen;
     for (const Field& field : request_fields()) {
       if ((field.routes & route) == 0) continue;

@@ -213,15 +213,26 @@ void append_usage_object(std::string& out, const Usage& usage) {
       usage.created_tokens);
 }
 
+// Rates are of the milliseconds as shown, so that a client's own division agrees.
 void append_timings_object(std::string& out, const Timings& t) {
+  auto shown_ms = [](double ms) { return std::round(ms * 1000.0) / 1000.0; };
+  double prompt_ms = shown_ms(t.prompt_ms);
+  double predicted_ms = shown_ms(t.predicted_ms);
   auto prompt_n = static_cast<double>(t.prompt_n);
   double decoded = t.predicted_n > 1 ? static_cast<double>(t.predicted_n - 1) : 0.0;
-  fmt::format_to(
-      std::back_inserter(out),
-      R"({{"cache_n":{},"prompt_n":{},"prompt_ms":{:.3f},"prompt_per_token_ms":{:.3f},"prompt_per_second":{:.3f},)"
-      R"("predicted_n":{},"predicted_ms":{:.3f},"predicted_per_token_ms":{:.3f},"predicted_per_second":{:.3f}}})",
-      t.cache_n, t.prompt_n, t.prompt_ms, share(t.prompt_ms, prompt_n), rate(prompt_n, t.prompt_ms), t.predicted_n,
-      t.predicted_ms, share(t.predicted_ms, decoded), rate(decoded, t.predicted_ms));
+  fmt::format_to(std::back_inserter(out), R"({{"cache_n":{},"prompt_n":{},"prompt_ms":)", t.cache_n, t.prompt_n);
+  append_json_double(out, prompt_ms);
+  out += R"(,"prompt_per_token_ms":)";
+  append_json_double(out, share(prompt_ms, prompt_n));
+  out += R"(,"prompt_per_second":)";
+  append_json_double(out, rate(prompt_n, prompt_ms));
+  fmt::format_to(std::back_inserter(out), R"(,"predicted_n":{},"predicted_ms":)", t.predicted_n);
+  append_json_double(out, predicted_ms);
+  out += R"(,"predicted_per_token_ms":)";
+  append_json_double(out, share(predicted_ms, decoded));
+  out += R"(,"predicted_per_second":)";
+  append_json_double(out, rate(decoded, predicted_ms));
+  out += '}';
 }
 
 void append_finish_keys(std::string& out, const Finish& finish) {

@@ -1,26 +1,32 @@
 #include "api/openai_format.h"
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "api/chunks.h"
+#include "api/dialect.h"
+#include "base/macros.h"
 
 namespace millrace::api {
 namespace {
 
 class OpenAiFormat final : public ReplyFormat {
  public:
-  OpenAiFormat(ReplyKind kind, const FormatOptions& options) : kind_(kind), options_(options) {}
+  OpenAiFormat(ReplyKind kind, const FormatOptions& options, LlamaFacts facts)
+      : kind_(kind), options_(options), facts_(std::move(facts)) {}
 
   std::string_view id_prefix() const override { return kind_ == ReplyKind::kChat ? "chatcmpl-" : "cmpl-"; }
   ErrorStyle error_style() const override { return options_.error_style; }
   std::string whole(const ReplyParts& parts) override {
-    return kind_ == ReplyKind::kChat ? chat_reply(parts) : completion_reply(parts);
+    std::string out = kind_ == ReplyKind::kChat ? chat_reply(parts) : completion_reply(parts);
+    if (parts.params.output.verbose && !parts.choices.empty()) add_verbose(out, parts);
+    return out;
   }
 
   // Chat: the role chunks.
   void begin(std::string& out, const StreamView& view) override {
-    chunks_.emplace(kind_, view.head, view.params);
+    chunks_.emplace(kind_, view.head, view.params, options_.null_role);
     begun_.assign(view.n_choices, false);
     if (kind_ == ReplyKind::kChat) {
       chunks_->append_roles(out, view.n_choices, view.prompts.empty() ? nullptr : &view.prompts.front(), &view.usage);
@@ -38,16 +44,20 @@ class OpenAiFormat final : public ReplyFormat {
                  (!piece.token_ids.empty() && view.params.output.return_token_ids);
     if (shown) {
       Delta delta{.text = piece.text, .logprobs = piece.logprobs, .token_ids = piece.token_ids, .running = running};
+      if (view.params.output.timings_per_token && piece.finish == nullptr) delta.timings = piece.timings;
       chunks_->append_delta(out, piece.choice, delta);
     }
     if (piece.finish != nullptr) {
       chunks_->append_finish(out, piece.choice, *piece.finish, options_.timings ? piece.timings : nullptr, running);
+      if (options_.timings_on_usage) last_timings_ = *piece.timings;
     }
   }
 
   // The usage chunk, if asked for, and the end mark.
   void end(std::string& out, const StreamView& view) override {
-    if (view.params.stream.include_usage || options_.force_include_usage) chunks_->append_usage(out, view.usage);
+    if (view.params.stream.include_usage || options_.force_include_usage) {
+      chunks_->append_usage(out, view.usage, last_timings_ ? &*last_timings_ : nullptr);
+    }
     out += kDoneEvent;
   }
   void fail(std::string& out, const ApiError& error) override {
@@ -66,16 +76,40 @@ class OpenAiFormat final : public ReplyFormat {
     chunks_->append_delta(out, choice, delta);
   }
 
+  // llama-server's native answer beside its OpenAI form.
+  void add_verbose(std::string& out, const ReplyParts& parts) const {
+    out.pop_back();
+    out += R"(,"__verbose":)";
+    const ChoiceOutput& choice = parts.choices.front();
+    out += llama_answer(parts.params, facts_, parts.head, parts.prompts[choice.prompt_index], choice);
+    out += '}';
+  }
+
   ReplyKind kind_;
   FormatOptions options_;
+  LlamaFacts facts_;
+  std::optional<Timings> last_timings_;
   std::optional<ChunkWriter> chunks_;
   std::vector<bool> begun_;  // by choice
 };
 
 }  // namespace
 
-std::unique_ptr<ReplyFormat> make_openai_format(ReplyKind kind, const FormatOptions& options) {
-  return std::make_unique<OpenAiFormat>(kind, options);
+std::unique_ptr<ReplyFormat> make_openai_format(ReplyKind kind, const FormatOptions& options, LlamaFacts facts) {
+  return std::make_unique<OpenAiFormat>(kind, options, std::move(facts));
+}
+
+Result<DialectRequest> parse_openai_chat(const Json& body, const ParseContext& context, const FormatOptions& options) {
+  ChatRequest request = TRY(parse_chat(body, context));
+  return DialectRequest{.body = std::move(request),
+                        .format = make_openai_format(ReplyKind::kChat, options, llama_facts(context))};
+}
+
+Result<DialectRequest> parse_openai_completion(const Json& body, const ParseContext& context,
+                                               const FormatOptions& options) {
+  CompletionRequest request = TRY(parse_completion(body, context));
+  return DialectRequest{.body = std::move(request),
+                        .format = make_openai_format(ReplyKind::kCompletion, options, llama_facts(context))};
 }
 
 }  // namespace millrace::api

@@ -96,6 +96,15 @@ void append_completion_choice(std::string& out, const ReplyParts& parts, const C
   out += '}';
 }
 
+void append_strings(std::string& out, std::span<const std::string> texts) {
+  out += '[';
+  for (const std::string& text : texts) {
+    if (&text != texts.data()) out += ',';
+    append_json_string(out, text);
+  }
+  out += ']';
+}
+
 void append_card(std::string& out, const ModelCard& card) {
   out += R"({"id":)";
   append_json_string(out, card.id);
@@ -117,8 +126,12 @@ void append_card(std::string& out, const ModelCard& card) {
   append_json_string(out, card.vocab_type);
   fmt::format_to(std::back_inserter(out),
                  R"(,"n_vocab":{},"n_ctx_train":{},"n_embd":{},"n_params":{},"size":{}}},)"
-                 R"("architecture":{{"input_modalities":["text"],"output_modalities":["text"]}}}})",
+                 R"("architecture":{{"input_modalities":["text"],"output_modalities":["text"]}},"aliases":)",
                  card.n_vocab, card.n_ctx_train, card.n_embd, card.n_params, card.size_bytes);
+  append_strings(out, card.aliases);
+  out += R"(,"tags":)";
+  append_strings(out, card.tags);
+  out += '}';
 }
 
 }  // namespace

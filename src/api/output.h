@@ -82,6 +82,7 @@ struct ChoiceOutput {
   Finish finish;
   std::vector<TokenId> token_ids;
   std::vector<PositionText> logprobs;  // one per output token, when asked for
+  Timings timings;
 };
 
 struct ReplyParts {
@@ -111,6 +112,8 @@ struct ModelCard {
   int64_t n_embd = 0;
   int64_t n_params = 0;
   int64_t size_bytes = 0;
+  std::vector<std::string> aliases;  // all names of the model
+  std::vector<std::string> tags;
 };
 std::string models_reply(std::span<const ModelCard> cards);
 std::string model_reply(const ModelCard& card);

@@ -97,10 +97,9 @@ TEST(OutputTest, WholeCompletionWithEcho) {
                 "\"finish_reason\":\"length\",\"stop_reason\":null,\"token_ids\":[5],\"prompt_token_ids\":[4]}]"));
   EXPECT_THAT(
       body,
-      HasSubstr(
-          R"("timings":{"cache_n":1,"prompt_n":2,"prompt_ms":4.000,"prompt_per_token_ms":2.000,)"
-          R"("prompt_per_second":500.000,)"
-          R"("predicted_n":3,"predicted_ms":10.000,"predicted_per_token_ms":5.000,"predicted_per_second":200.000})"));
+      HasSubstr(R"("timings":{"cache_n":1,"prompt_n":2,"prompt_ms":4.0,"prompt_per_token_ms":2.0,)"
+                R"("prompt_per_second":500.0,)"
+                R"("predicted_n":3,"predicted_ms":10.0,"predicted_per_token_ms":5.0,"predicted_per_second":200.0})"));
   EXPECT_TRUE(parse_json(body).ok());
 }
 

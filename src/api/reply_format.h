@@ -21,6 +21,8 @@ struct FormatOptions {
   ErrorStyle error_style = ErrorStyle::kOpenAi;
   bool force_include_usage = false;
   bool timings = true;
+  bool timings_on_usage = false;  // streams repeat them on the usage chunk
+  bool null_role = false;         // role chunks have content null
 };
 
 // A stream as its writer sees it. References outlive the stream; usage is that of the tokens written so far.
@@ -43,7 +45,7 @@ struct Piece {
   std::span<const TokenId> token_ids;
   uint32_t n_output = 0;             // output tokens of the choice so far
   const Finish* finish = nullptr;    // on the last piece of a choice
-  const Timings* timings = nullptr;  // beside finish
+  const Timings* timings = nullptr;  // never null; filled beside finish, and always under timings_per_token
 };
 
 constexpr std::string_view kEventStreamType = "text/event-stream; charset=utf-8";

@@ -42,11 +42,16 @@ Result<int64_t> resolve_max_tokens(const CommonParams& params, int64_t n_prompt,
     return Error{
         ErrorCode::kContextLengthExceeded,
         fmt::format(
-            "prompt of {} tokens, limit {} (this model's maximum context length, with at least {} output token)",
+            "prompt of {} tokens exceeds the available context size of {} tokens (this model's maximum context length, "
+            "with at least {} output token)",
             n_prompt, admit.max_len, need),
         "prompt"};
   }
   int64_t rest = admit.max_len - n_prompt;
+  if (params.clamp_max_tokens) {
+    if (admit.block_tokens > 0) rest = std::min(rest, int64_t{admit.block_tokens} * admit.n_blocks - n_prompt);
+    if (wanted) wanted = std::clamp<int64_t>(rest, 0, *wanted);
+  }
   if (wanted && *wanted > rest) {
     return too_long(params, fmt::format("prompt of {} tokens + {} {} exceed {} (this model's maximum context length)",
                                         n_prompt, params.max_tokens_name, *wanted, admit.max_len));

@@ -45,7 +45,7 @@ TEST(ToGenerateTest, LengthErrorsNameBothLengths) {
   auto full = to_generate(params, tokens(100), chat_of(100));
   ASSERT_FALSE(full.ok());
   EXPECT_EQ(full.error().code, ErrorCode::kContextLengthExceeded);
-  EXPECT_THAT(full.error().message, HasSubstr("prompt of 100 tokens, limit 100"));
+  EXPECT_THAT(full.error().message, HasSubstr("prompt of 100 tokens exceeds the available context size of 100"));
   for (int64_t max : {int64_t{91}, int64_t{1} << 31, INT64_MAX}) {
     params.max_tokens = max;
     auto over = to_generate(params, tokens(10), chat_of(100));

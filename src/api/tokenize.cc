@@ -30,17 +30,18 @@ Result<std::string> take_text(Json& body, std::string_view name) {
   return std::move(value->as_string());
 }
 
-// The template side of a body with messages: the same checks as /v1/chat/completions.
-Result<ChatRequest> read_chat(const Json& body, const ParseContext& context) {
+}  // namespace
+
+Result<ChatRequest> parse_conversation(const Json& body, const ParseContext& context) {
   Json fields = Json::object();
   for (std::string_view name : {"model", "messages", "add_generation_prompt", "continue_final_message", "chat_template",
                                 "chat_template_kwargs", "tools"}) {
-    if (const Json* value = body.get(name)) fields.set(name, *value);
+    const Json* value = body.get(name);
+    bool no_tools = name == "tools" && value != nullptr && value->is_array() && value->size() == 0;
+    if (value != nullptr && !no_tools) fields.set(name, *value);
   }
   return parse_chat(fields, context);
 }
-
-}  // namespace
 
 Result<TokenizeRequest> parse_tokenize(Json body, const ParseContext& context) {
   if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
@@ -48,7 +49,7 @@ Result<TokenizeRequest> parse_tokenize(Json body, const ParseContext& context) {
   if (body.get("prompt") != nullptr) {
     request.text = TRY(take_text(body, "prompt"));
   } else if (body.get("messages") != nullptr) {
-    request.chat = TRY(read_chat(body, context));
+    request.chat = TRY(parse_conversation(body, context));
   } else if (body.get("content") != nullptr) {
     request.dialect = TokenizeDialect::kLlama;
     request.text = TRY(take_text(body, "content"));
@@ -147,8 +148,8 @@ bool TokenizeReply::append(std::string& out, size_t max_bytes) {
   return false;
 }
 
-DetokenizeReply::DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens)
-    : detokenizer_(tokenizer, false), tokens_(std::move(tokens)) {}
+DetokenizeReply::DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens, std::string_view key)
+    : detokenizer_(tokenizer, false), tokens_(std::move(tokens)), key_(key) {}
 
 bool DetokenizeReply::append(std::string& out, size_t max_bytes) {
   std::string text;
@@ -159,7 +160,7 @@ bool DetokenizeReply::append(std::string& out, size_t max_bytes) {
   size_t begin = out.size();
   append_json_string(out, text);
   out.pop_back();  // the closing quote
-  out.replace(begin, 1, first ? R"({"prompt":")" : "");
+  out.replace(begin, 1, first ? fmt::format("{{\"{}\":\"", key_) : "");
   if (last) out += R"("})";
   return !last;
 }

@@ -36,6 +36,10 @@ struct DetokenizeRequest {
 Result<TokenizeRequest> parse_tokenize(Json body, const ParseContext& context);
 Result<DetokenizeRequest> parse_detokenize(const Json& body, const ParseContext& context);
 
+// What a chat template reads of a body with messages, checked as /v1/chat/completions does; other fields are not looked
+// at.
+Result<ChatRequest> parse_conversation(const Json& body, const ParseContext& context);
+
 // A reply in pieces, so that a large one is never whole in memory. append() adds at least one item and stops once `out`
 // has max_bytes; false when the reply is complete.
 class TokenizeReply {
@@ -59,16 +63,17 @@ class TokenizeReply {
   size_t next_ = 0;  // token of the list being written
 };
 
-// {"prompt":text}, also in pieces.
+// {"prompt":text}, or under another key, also in pieces.
 class DetokenizeReply {
  public:
   // `tokenizer` outlives it.
-  DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens);
+  DetokenizeReply(const text::Tokenizer& tokenizer, std::vector<TokenId> tokens, std::string_view key = "prompt");
   bool append(std::string& out, size_t max_bytes);
 
  private:
   text::Detokenizer detokenizer_;
   std::vector<TokenId> tokens_;
+  std::string_view key_;
   size_t next_ = 0;
 };
 

@@ -1,16 +1,19 @@
 // millrace: finds the subcommand and turns its error into one line on stderr and an exit code.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "app/compat_flags.h"
 #include "app/file_faults.h"
 #include "grammar/compile_budget.h"
 
@@ -50,16 +53,30 @@ int run(const millrace::app::Command& command, std::span<const std::string> args
   return 1;
 }
 
+bool is_version(std::string_view argument) {
+  return argument == "--version" || argument == "-V" || argument == "version";
+}
+
+bool is_vllm(std::string_view program) {
+  const millrace::api::CompatProfile* profile = millrace::api::compat_of_program(program);
+  return profile != nullptr && profile->id == millrace::api::Compat::kVllm;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   millrace::app::report_file_faults();
-  std::vector<std::string> args(argv + 1, argv + argc);
+  std::string_view program = argc > 0 ? argv[0] : "";
+  std::vector<std::string> args = millrace::app::own_arguments(program, {argv + std::min(argc, 1), argv + argc});
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     print_help(args.empty() ? stderr : stdout);
     return args.empty() ? 2 : 0;
   }
-  std::string name = args[0] == "--version" || args[0] == "-V" ? "version" : args[0];
+  if (is_version(args[0]) && is_vllm(program)) {
+    fmt::print("{}\n", millrace::app::kVllmVersion);
+    return 0;
+  }
+  std::string name = is_version(args[0]) ? "version" : args[0];
   for (const auto& command : millrace::app::command_table()) {
     if (command.name != name) continue;
     return run(command, std::span<const std::string>(args).subspan(1));

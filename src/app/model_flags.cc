@@ -90,6 +90,13 @@ uint64_t kv_bytes_of_environment() {
   return 0;
 }
 
+// Jinja text as it is, else the file of that name.
+Result<std::string> template_text(const std::string& value) {
+  bool inline_text = value.find("{{") != std::string::npos || value.find("{%") != std::string::npos;
+  if (inline_text) return value;
+  return read_file(value, kMaxTemplateBytes);
+}
+
 // llama-server's names of KV types.
 std::string kv_alias(const std::string& value) {
   if (value == "f16") {
@@ -140,7 +147,8 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--quantization,-q", &f.quantization,
           "none | q8_0 | q4_0 | q4_k: format that weights in f32, f16 or bf16 are kept in; none: the file's");
   set.add("--isa", &f.isa, "kernels: amx | avx512vnni | avx2 | generic; default: avx512vnni or avx2");
-  set.add("--chat-template,--chat-template-file", &f.chat_template, "Jinja file instead of the model's template");
+  set.add("--chat-template,--chat-template-file", &f.chat_template,
+          "Jinja file, or text, instead of the model's template");
   set.add("--generation-config", &f.generation_config, "auto: defaults from the model | vllm: none");
   set.add(
       "--override-generation-config", &f.override_generation_config,
@@ -169,7 +177,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.hub_file = f.hub.file;
   out.hub = hub_settings(f.hub);
   out.served_names = f.served_names;
-  if (!f.chat_template.empty()) out.chat_template = TRY(read_file(f.chat_template, kMaxTemplateBytes));
+  if (!f.chat_template.empty()) out.chat_template = TRY(template_text(f.chat_template));
   out.max_model_len = static_cast<uint32_t>(f.max_model_len);
   out.max_num_seqs = static_cast<uint32_t>(f.max_num_seqs);
   out.max_num_batched_tokens = static_cast<uint32_t>(f.max_num_batched_tokens);

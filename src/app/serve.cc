@@ -1,13 +1,16 @@
 // millrace serve: a model over the OpenAI API. Wires flags to server::ServerOptions and instance::InstanceOptions.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "app/build_info.h"
 #include "app/commands.h"
+#include "app/compat_flags.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
 #include "base/file.h"
@@ -18,11 +21,35 @@ namespace millrace::app {
 namespace {
 
 constexpr uint64_t kMaxKeyFileBytes = 64 * 1024;
+constexpr uint32_t kDefaultSeqs = 256;  // ModelFlags::max_num_seqs: nobody asked for a number of slots
+
+std::string style_name(api::ErrorStyle style) {
+  return style == api::ErrorStyle::kVllm ? "vllm" : style == api::ErrorStyle::kLlama ? "llama" : "openai";
+}
+
+std::vector<std::string> split(std::string_view list, char separator) {
+  std::vector<std::string> out;
+  while (!list.empty()) {
+    size_t cut = std::min(list.find(separator), list.size());
+    if (cut > 0) out.emplace_back(list.substr(0, cut));
+    list.remove_prefix(std::min(cut + 1, list.size()));
+  }
+  return out;
+}
 
 struct ServeFlags {
+  explicit ServeFlags(const api::CompatProfile& of)
+      : profile(&of),
+        host(of.host),
+        port(of.port),
+        error_style(style_name(of.errors)),
+        sse_keep_alive_s(of.keep_alive_s) {}
+
+  const api::CompatProfile* profile;
   ModelFlags model;
-  std::string host = "127.0.0.1";
-  int64_t port = 8000;
+  std::string compat = "openai";  // read by profile_of_args() before the others
+  std::string host;
+  int64_t port;
   std::string uds;
   std::vector<std::string> api_keys;
   std::string api_key_file;
@@ -31,9 +58,9 @@ struct ServeFlags {
   std::vector<std::string> origins;
   std::string record_events;
   std::string root_path;
-  std::string error_style = "openai";
+  std::string error_style;
   int64_t sse_header_delay_ms = 1000;
-  int64_t sse_keep_alive_s = 15;
+  int64_t sse_keep_alive_s;
   int64_t io_threads = 1;
   bool allow_open = false;
   bool metrics_auth = false;
@@ -42,6 +69,12 @@ struct ServeFlags {
   bool force_include_usage = false;
   bool timings = true;
   bool ui = true;
+  bool metrics = false;  // these three matter under llama-server's profile only
+  bool slots = true;
+  bool kv_unified = false;
+  std::vector<std::string> tags;
+  int64_t seed = -1;        // -1: each request its own
+  int64_t n_predict = -1;   // default of requests; -1: the dialect's
   double temperature = -1;  // these four: defaults of requests; -1: the model's
   double top_p = -1;
   double min_p = -1;
@@ -50,6 +83,7 @@ struct ServeFlags {
 };
 
 void declare(FlagSet& set, ServeFlags& f) {
+  set.add("--compat", &f.compat, "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow");
   declare_model_flags(set, f.model);
   set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
   set.add("-p,--port", &f.port, "port; 0 = any free one", {0, 65535});
@@ -74,6 +108,13 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
   set.add("--timings", &f.timings, "timings in replies");
   set.add("--ui,--webui", &f.ui, "the web page at /");
+  set.add("--metrics", &f.metrics, "under --compat llama-server: opens /metrics");
+  set.add("--slots", &f.slots, "under --compat llama-server: /slots answers");
+  set.add("--kv-unified", &f.kv_unified, "under --compat llama-server: -c is the context of each sequence, not of all");
+  set.add("--tags", &f.tags, "tags of the model in /v1/models");
+  set.add("-s,--seed", &f.seed, "default of requests; -1 = each its own", {-1, INT64_MAX});
+  set.add("-n,--n-predict,--predict", &f.n_predict, "output tokens of requests that name none; -1 = the dialect's",
+          {-1, INT32_MAX});
   set.add("--temperature,--temp", &f.temperature, "default of requests; -1 = the model's", {-1, 100});
   set.add("--top-p", &f.top_p, "default of requests; -1 = the model's", {-1, 1});
   set.add("--min-p", &f.min_p, "default of requests; -1 = the model's", {-1, 1});
@@ -119,6 +160,10 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
     return Error{ErrorCode::kUsage,
                  fmt::format("--error-style = {}: must be openai, vllm or llama", quote_for_message(f.error_style)),
                  "--error-style"};
+  out.compat = f.profile->id;
+  out.metrics_route = f.metrics || !f.profile->gated;
+  out.slots_route = f.slots;
+  out.verbose = f.model.verbose && f.profile->gated;
   out.host = f.host;
   out.port = static_cast<uint16_t>(f.port);
   out.uds = f.uds;
@@ -127,6 +172,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.n_gateway_keys = f.gateway_keys.size();
   out.admin_keys = f.admin_keys;
   out.allowed_origins = f.origins;
+  if (f.origins.empty() && f.profile->gated) out.allowed_origins = {"*"};  // llama-server's default
   out.root_path = f.root_path;
   out.version = build_version();
   out.error_style = style->second;
@@ -134,6 +180,10 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.sse_header_delay_ms = static_cast<uint32_t>(f.sse_header_delay_ms);
   out.sse_keep_alive_ms = static_cast<uint32_t>(f.sse_keep_alive_s * 1000);
   out.allow_open = f.allow_open;
+  out.open_bind_warns = f.profile->open_bind;
+  for (const std::string& joined : f.tags) {
+    for (std::string& tag : split(joined, ',')) out.tags.push_back(std::move(tag));
+  }
   out.metrics_auth = f.metrics_auth;
   out.strict_fields = f.strict_fields;
   out.trust_request_chat_template = f.trust_template;
@@ -148,8 +198,19 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   return out;
 }
 
+// llama-server divides the context among its slots, and joins all names by commas into one model.
+void follow_llama(const ServeFlags& f, instance::InstanceOptions& out) {
+  if (out.max_model_len > 0 && out.max_num_seqs < kDefaultSeqs && !f.kv_unified) out.max_model_len /= out.max_num_seqs;
+  std::set<std::string> names;
+  for (const std::string& joined : out.served_names) {
+    for (std::string& name : split(joined, ',')) names.insert(std::move(name));
+  }
+  out.served_names.assign(names.begin(), names.end());
+}
+
 Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limits& limits) {
   instance::InstanceOptions out = TRY(instance_options(f.model));
+  if (f.profile->gated) follow_llama(f, out);
   out.limits = limits;
   out.record_events = f.record_events;
   api::SamplingDefaults& defaults = out.override_defaults;
@@ -157,6 +218,8 @@ Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limit
   if (f.top_p >= 0) defaults.top_p = static_cast<float>(f.top_p);
   if (f.min_p >= 0) defaults.min_p = static_cast<float>(f.min_p);
   if (f.top_k >= 0) defaults.top_k = static_cast<int32_t>(f.top_k);
+  if (f.seed >= 0) defaults.seed = f.seed;
+  if (f.n_predict >= 0) defaults.max_tokens = f.n_predict;
   return out;
 }
 
@@ -167,7 +230,7 @@ struct ServePlan {
 
 // Nothing: --help was printed.
 Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
-  ServeFlags f;
+  ServeFlags f(*TRY(profile_of_args(args)));
   FlagSet set("serve", "Serve a model over the OpenAI API.");
   declare(set, f);
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();

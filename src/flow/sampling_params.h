@@ -14,14 +14,15 @@ namespace millrace::flow {
 class Constraint;
 
 struct SamplingParams {
-  float temperature = 1.0f;                           // < 1e-4: greedy
-  int32_t top_k = 0;                                  // <= 0: off
-  float top_p = 1.0f;                                 // (0, 1]
-  float min_p = 0.0f;                                 // [0, 1]
-  float typical_p = 1.0f;                             // (0, 1]
-  float repetition_penalty = 1.0f;                    // > 0, over prompt and output
-  float presence_penalty = 0.0f;                      // over output
-  float frequency_penalty = 0.0f;                     // over output
+  float temperature = 1.0f;         // < 1e-4: greedy
+  int32_t top_k = 0;                // <= 0: off
+  float top_p = 1.0f;               // (0, 1]
+  float min_p = 0.0f;               // [0, 1]
+  float typical_p = 1.0f;           // (0, 1]
+  float repetition_penalty = 1.0f;  // > 0, over prompt and output
+  float presence_penalty = 0.0f;    // over output
+  float frequency_penalty = 0.0f;   // over output
+  uint32_t penalty_window = 0;  // > 0: all three over the last so many tokens of prompt and output alike (llama.cpp)
   std::vector<std::pair<TokenId, float>> logit_bias;  // added before penalties
   std::vector<TokenId> allowed_token_ids;             // empty: all
   uint64_t seed = 0;         // Philox key together with the fork index; always resolved before submit

@@ -26,7 +26,7 @@ struct ChoiceDelta {
   std::vector<TokenId> token_ids;           // the tokens this text comes from, held-back ones included
   uint32_t n_output = 0;                    // output tokens of the choice so far
   std::optional<api::Finish> finish;        // set on the last one
-  api::Timings timings;                     // set on the last one
+  api::Timings timings;                     // set on the last one, and on all with timings_per_token
 };
 
 class Choice {

@@ -208,6 +208,7 @@ std::vector<api::ModelCard> Instance::model_cards() const {
     card.n_embd = facts().d_model;
     card.n_params = facts().n_params;
     card.size_bytes = facts().file_bytes;
+    card.aliases = facts().served_names;
     cards.push_back(std::move(card));
   }
   return cards;

@@ -43,6 +43,7 @@ enum class InstanceState : uint8_t { kLoading, kReady, kDraining, kDead };
 struct InstanceFacts {
   std::vector<std::string> served_names;  // >= 1
   std::string root;                       // reference as given
+  std::string file_name;                  // last part of the file's or folder's path
   std::string architecture;
   std::string vocab_type;  // "gpt2", "llama", ...
   std::string isa;         // kernels in use
@@ -153,11 +154,13 @@ class Instance {
   const InstanceFacts& facts() const { return parts_.facts; }
   const Limits& limits() const { return text_->parts().limits; }
   uint32_t block_tokens() const { return parts_.engine.kv.block_tokens; }
+  uint32_t max_seqs() const { return parts_.engine.sched.max_live; }
   bool prefix_cache() const { return parts_.engine.prefix_cache; }
   const api::SamplingDefaults& defaults() const { return text_->parts().defaults; }
   api::ParseContext parse_context() const;
   std::vector<api::ModelCard> model_cards() const;
   TextSide& text() { return *text_; }
+  const TextParts& text_parts() const { return text_->parts(); }
   engine::Engine& engine() { return *engine_; }
   grammar::Compiler& constraints() { return *constraints_; }
   TenantTable& tenants() { return *tenants_; }

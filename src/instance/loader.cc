@@ -267,8 +267,8 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
   return std::unique_ptr<flow::TierStore>(std::move(store));
 }
 
-TextParts text_parts(const InstanceOptions& options, const Sizes& sizes, const weights::ModelFile& file,
-                     text::Tokenizer tokenizer) {
+TextParts make_text_parts(const InstanceOptions& options, const Sizes& sizes, const weights::ModelFile& file,
+                          text::Tokenizer tokenizer) {
   TextParts text{.tokenizer = std::move(tokenizer),
                  .chat_template = {},
                  .defaults = load_defaults(file, options.use_generation_config, options.override_defaults),
@@ -367,9 +367,10 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   if (options.warm_up) workers->warm_up();
 
   InstanceFacts facts = gather_facts(options, *loaded, sizes);
+  facts.file_name = std::filesystem::path(path).filename().string();
   facts.isa = table->name;
   facts.n_threads = static_cast<uint32_t>(loaded->pool->n_threads());
-  TextParts text = text_parts(options, sizes, loaded->file, std::move(tokenizer));
+  TextParts text = make_text_parts(options, sizes, loaded->file, std::move(tokenizer));
   text.chat_template = std::move(chat_template);
   runtime::WorkerGroup* group = workers.get();
   flow::TierName layout = {};

@@ -146,6 +146,7 @@ api::SamplingDefaults load_defaults(const weights::ModelFile& file, bool use_gen
   if (over.min_p) defaults.min_p = over.min_p;
   if (over.repetition_penalty) defaults.repetition_penalty = over.repetition_penalty;
   if (over.max_tokens) defaults.max_tokens = over.max_tokens;
+  if (over.seed) defaults.seed = over.seed;
   return defaults;
 }
 

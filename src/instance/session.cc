@@ -189,6 +189,18 @@ void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   observer_->on_choice(stats);
 }
 
+// What is known while the choice still runs: the cache's part of the prompt is not.
+void Session::time_deltas(uint32_t choice, std::span<ChoiceDelta> deltas) const {
+  auto ms = [](Tick from, Tick to) { return static_cast<double>(to - from) / static_cast<double>(kMillisecond); };
+  for (ChoiceDelta& delta : deltas) {
+    if (delta.finish) continue;
+    delta.timings.prompt_n = prompt_lengths_[choice / n_];
+    delta.timings.prompt_ms = ms(job_->arrival, times_[choice].first);
+    delta.timings.predicted_n = delta.n_output;
+    delta.timings.predicted_ms = ms(times_[choice].first, times_[choice].last);
+  }
+}
+
 void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
   if (phase_ != SessionPhase::kRunning) return;
   auto prompt_idx = static_cast<uint32_t>(prompt_of(event.request));
@@ -209,6 +221,7 @@ void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
   }
   size_t n_before = out.size();
   if (choice.push(event, out)) instance_->engine().cancel_fork(event.request, event.fork);
+  if (job_->params().output.timings_per_token) time_deltas(index, std::span(out).subspan(n_before));
   if (!choice.finished()) return;
   if (n_ended_++ == 0 && out.size() > n_before) timings_ = out.back().timings;
   if (event.fork == 0) cached_[prompt_idx] = event.n_cached;
@@ -274,7 +287,9 @@ void collect(const Session& session, std::vector<ChoiceDelta>& deltas, std::vect
     choice.text += delta.text;
     choice.token_ids.insert(choice.token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
     std::move(delta.logprobs.begin(), delta.logprobs.end(), std::back_inserter(choice.logprobs));
-    if (delta.finish) choice.finish = std::move(*delta.finish);
+    if (!delta.finish) continue;
+    choice.finish = std::move(*delta.finish);
+    choice.timings = delta.timings;
   }
   deltas.clear();
 }

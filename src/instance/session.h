@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,7 @@ class Session {
   void count_choice(const flow::TokenEvent& event, uint32_t choice);
   void take_prompt_logprobs(flow::TokenEvent& event);
   void cancel_requests();
+  void time_deltas(uint32_t choice, std::span<ChoiceDelta> deltas) const;
 
   struct ChoiceTimes {
     Tick first = 0;

@@ -124,6 +124,23 @@ Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) cons
   return prepared;
 }
 
+// Ids as they are; of ids and texts in one sequence only a first text begins it.
+Result<std::vector<TokenId>> TextSide::tokens_of(const api::PromptInput& input, bool add_special) const {
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&input)) return *ids;
+  std::vector<TokenId> out;
+  text::EncodeOptions options;
+  for (const api::PromptPart& part : std::get<std::vector<api::PromptPart>>(input)) {
+    if (const auto* id = std::get_if<TokenId>(&part)) {
+      out.push_back(*id);
+      continue;
+    }
+    options.add_special = add_special && out.empty();
+    std::vector<TokenId> more = TRY(parts_.tokenizer.encode(std::get<std::string>(part), options));
+    out.insert(out.end(), more.begin(), more.end());
+  }
+  return out;
+}
+
 Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, const api::CommonParams& params) const {
   PreparedPrompt prepared;
   if (const auto* text = std::get_if<std::string>(&input)) {
@@ -132,7 +149,7 @@ Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, con
     prepared.tokens = TRY(parts_.tokenizer.encode(*text, options));
     if (params.output.echo || params.output.return_prompt_text) prepared.text = *text;
   } else {
-    prepared.tokens = std::get<std::vector<TokenId>>(input);
+    prepared.tokens = TRY(tokens_of(input, params.prompt.add_special_tokens));
     if (params.output.echo || params.output.return_prompt_text) {
       prepared.text = parts_.tokenizer.decode(prepared.tokens, params.output.skip_special_tokens);
     }

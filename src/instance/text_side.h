@@ -80,6 +80,7 @@ class TextSide {
   uint32_t scope_of(const api::CommonParams& params);
   uint32_t scope_of_key(std::string key);
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
+  Result<std::vector<TokenId>> tokens_of(const api::PromptInput& input, bool add_special) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
 
   TextParts parts_;

@@ -47,6 +47,7 @@ void penalise_seen(const ProcessorInput& in) {
   const SamplingParams& p = in.params;
   for (const SeenTokens::Entry& entry : in.seen.entries()) {
     if (!in_vocabulary(entry.token, in.logits)) continue;
+    if (entry.n_output == 0 && !entry.in_prompt) continue;  // fell out of the window
     float& logit = in.logits[static_cast<size_t>(entry.token)];
     logit = logit > 0 ? logit / p.repetition_penalty : logit * p.repetition_penalty;
     if (entry.n_output > 0) {

@@ -225,6 +225,23 @@ TEST(SampleTest, PenaltiesFollowTheirDefinitions) {
   EXPECT_FLOAT_EQ(logits[7], -2.0f * 1.5f - 0.5f * 2 - 0.25f);  // twice in the output
 }
 
+// llama.cpp's penalties (llama_sampler_penalties_apply): the last n tokens, of prompt and output alike.
+TEST(SampleTest, PenaltyWindowForgetsWhatLeavesIt) {
+  SamplingParams params{.repetition_penalty = 1.5f, .presence_penalty = 0.25f, .frequency_penalty = 0.5f};
+  params.penalty_window = 3;
+  SlotSampler slot;
+  std::vector<TokenId> tokens = {1, 2, 2, /* output */ 7};
+  slot.reset(params, 0, 3, tokens);
+  slot.append(9);  // the window: 2 7 9
+  std::vector<float> logits(kVocab, 2.0f);
+  std::vector<float> scratch(kVocab);
+  for (const Processor& processor : processor_table()) {
+    if (processor.active(params)) processor.apply({table(), params, slot.seen(), slot.n_output(), logits, scratch});
+  }
+  EXPECT_FLOAT_EQ(logits[1], 2.0f);  // gone
+  for (size_t token : {2u, 7u, 9u}) EXPECT_FLOAT_EQ(logits[token], 2.0f / 1.5f - 0.5f - 0.25f) << token;
+}
+
 TEST(SampleTest, SeenTokensGrowAndCount) {
   SeenTokens seen;
   for (int round = 0; round < 3; ++round) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/philox.h"
 #include "sample/logprobs.h"
@@ -69,10 +70,14 @@ void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint3
   fork_ = fork;
   n_output_ = 0;
   seen_.clear();
+  recent_.clear();
+  oldest_ = 0;
   counts_ = params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (i >= input_len) {
       append(tokens[i]);
+    } else if (counts_ && params.penalty_window > 0) {
+      count_in_window(tokens[i]);
     } else if (counts_) {
       seen_.add_prompt(tokens[i]);
     }
@@ -81,7 +86,22 @@ void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint3
 
 void SlotSampler::append(TokenId token) {
   ++n_output_;
-  if (counts_) seen_.add_output(token);
+  if (!counts_) return;
+  if (params_->penalty_window > 0) {
+    count_in_window(token);
+  } else {
+    seen_.add_output(token);
+  }
+}
+
+void SlotSampler::count_in_window(TokenId token) {
+  seen_.add_output(token);
+  if (recent_.size() < params_->penalty_window) {
+    recent_.push_back(token);
+    return;
+  }
+  seen_.remove_output(std::exchange(recent_[oldest_], token));
+  oldest_ = oldest_ + 1 == recent_.size() ? 0 : oldest_ + 1;
 }
 
 Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,

@@ -38,8 +38,13 @@ class SlotSampler {
   uint32_t n_output() const { return n_output_; }
 
  private:
+  // With params().penalty_window: counts the token and forgets the one that leaves the window.
+  void count_in_window(TokenId token);
+
+  SeenTokens seen_;              // kept only when a penalty is active
+  std::vector<TokenId> recent_;  // ring of the tokens in the window; oldest_ is overwritten next once it is full
+  size_t oldest_ = 0;
   const flow::SamplingParams* params_ = nullptr;
-  SeenTokens seen_;  // kept only when a penalty is active
   bool counts_ = false;
   uint32_t fork_ = 0;
   uint32_t n_output_ = 0;

@@ -20,6 +20,8 @@ class SeenTokens {
   void clear();
   void add_prompt(TokenId token) { slot_for(token).in_prompt = true; }
   void add_output(TokenId token) { ++slot_for(token).n_output; }
+  // Takes back one add_output().
+  void remove_output(TokenId token) { --slot_for(token).n_output; }
 
   // Every distinct token once, in table order; each entry is applied on its own, so the order changes nothing.
   const std::vector<Entry>& entries() const { return entries_; }

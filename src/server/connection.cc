@@ -11,10 +11,12 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "server/cors.h"
 #include "server/generation.h"
 #include "server/handlers.h"
 #include "server/head_check.h"
 #include "server/slot_actions.h"
+#include "server/text_routes.h"
 #include "server/tokens.h"
 
 namespace millrace::server {
@@ -165,15 +167,7 @@ Headers Connection::common_headers(const HttpRequest& request, const Headers& ow
   const std::string* id = request.header("x-request-id");
   bool has_id = std::any_of(own.begin(), own.end(), [](const auto& header) { return header.first == "X-Request-Id"; });
   if (id != nullptr && !has_id && is_visible_id(*id)) headers.emplace_back("X-Request-Id", *id);
-  const std::string* origin = request.header("origin");
-  if (origin != nullptr) {
-    for (const std::string& allowed : context_->options.allowed_origins) {
-      if (allowed != "*" && allowed != *origin) continue;
-      headers.emplace_back("Access-Control-Allow-Origin", allowed == "*" ? "*" : *origin);
-      if (allowed != "*") headers.emplace_back("Vary", "Origin");
-      break;
-    }
-  }
+  add_cors(context_->options, request, headers);
   headers.insert(headers.end(), own.begin(), own.end());
   return headers;
 }
@@ -292,24 +286,25 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
     return context_->error_reply({Error{ErrorCode::kRouteNotFound, "no such route: " + quote_for_message(path), ""}});
   }
   bool preflight = request.method == "OPTIONS" && !context_->options.allowed_origins.empty();
-  if (preflight) return preflight_reply(request);
+  if (preflight) return preflight_reply(context_->options, request);
   if (never || !allows(*route, request.method)) {
     HttpReply reply = context_->error_reply(
         {Error{ErrorCode::kMethodNotAllowed,
-               fmt::format("{} is not a method of this route", quote_for_message(request.method)), ""}});
+               fmt::format("{} is not a method of this route", quote_for_message(request.method)), ""}},
+        route == nullptr ? std::nullopt : route->errors);
     reply.headers.emplace_back("Allow", route == nullptr ? "GET, HEAD, POST, OPTIONS" : allowed_methods(*route));
     if (request.method == "CONNECT") reply.close = true;  // what follows may be meant for a tunnel
     return reply;
   }
   Result<Principal> checked = context_->keys.check(request, route->auth);
-  if (!checked.ok()) return context_->error_reply({checked.error()});
+  if (!checked.ok()) return context_->error_reply({checked.error()}, route->errors);
   who = *checked;
   std::optional<HttpReply> refusal = check_body_headers(*context_, request, *route);
   if (refusal || !route->has_body) return refusal;
   Result<void> entered = context_->enter_key(who.tenant);
   if (entered.ok()) return std::nullopt;
   context_->metrics.count_refusal(entered.error().code);
-  return context_->error_reply({entered.error()});
+  return context_->error_reply({entered.error()}, route->errors);
 }
 
 asio::awaitable<bool> Connection::serve_one() {
@@ -351,17 +346,21 @@ asio::awaitable<bool> Connection::serve_one() {
 }
 
 asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route, Principal who) {
-  if (route.id == RouteId::kChat || route.id == RouteId::kCompletions) {
-    co_await serve_generation(*this, std::move(request), route.id, who);
-    co_return;
-  }
-  if (route.id == RouteId::kTokenize || route.id == RouteId::kDetokenize) {
-    co_await serve_tokens(*this, std::move(request), route.id);
-    co_return;
-  }
-  if (route.id == RouteId::kSlotAction) {
-    co_await serve_slot_action(*this, std::move(request), route);
-    co_return;
+  switch (route.kind) {
+    case RouteKind::kAnswer:
+      break;
+    case RouteKind::kGeneration:
+      co_await serve_generation(*this, std::move(request), route, who);
+      co_return;
+    case RouteKind::kTokens:
+      co_await serve_tokens(*this, std::move(request), route);
+      co_return;
+    case RouteKind::kText:
+      co_await serve_text(*this, std::move(request), route);
+      co_return;
+    case RouteKind::kSlotAction:
+      co_await serve_slot_action(*this, std::move(request), route);
+      co_return;
   }
   HttpReply reply = answer(*context_, request, route);
   add_load_header(*context_, request, reply.headers);

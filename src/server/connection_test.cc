@@ -305,7 +305,7 @@ TEST(Connection, KeysOnEveryRouteOfTheTable) {
   TestServer server(options);
   for (const Route& route : route_table()) {
     std::string path(route.path);
-    if (route.prefix) path += "echo";
+    if (route.prefix) path += "echo" + std::string(route.suffix);
     const char* method = (route.methods & kGet) != 0 ? "GET " : "POST ";
     auto status = [&](const std::string& header) {
       HttpClient client(server.port());

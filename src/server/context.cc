@@ -48,10 +48,11 @@ double ServerContext::retry_after_s() {
   return std::clamp(std::ceil(wait) * jitter(), kMinRetry, kMaxRetry);
 }
 
-HttpReply ServerContext::error_reply(const api::ApiError& error) {
+HttpReply ServerContext::error_reply(const api::ApiError& error, std::optional<api::ErrorStyle> style) {
   const api::ErrorRow& row = api::error_row(error.error.code);
-  HttpReply reply = json_reply(api::error_body(error, options.error_style));
-  reply.status = row.status;
+  api::ErrorStyle wanted = style.value_or(options.error_style);
+  HttpReply reply = json_reply(api::error_body(error, wanted));
+  reply.status = api::error_status(error.error.code, wanted);
   switch (row.retry) {
     case api::RetryPolicy::kNone:
     case api::RetryPolicy::kRetry:

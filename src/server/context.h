@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <ctime>
+#include <optional>
 #include <string>
 
 #include "api/errors.h"
@@ -38,14 +40,15 @@ class ServerContext {
   std::atomic<uint32_t> n_generations{0};  // generation requests not answered in full
   std::atomic<uint32_t> n_calls{0};        // requests received in full and not answered in full
   const Tick started = clock.now();
+  const int64_t started_unix = static_cast<int64_t>(std::time(nullptr));
 
   bool serving() const { return lifecycle.load(std::memory_order_acquire) == Lifecycle::kServing; }
   // The instance, or why a request cannot be taken: kLoading, kDraining, kEngineDead.
   Result<instance::Instance*> usable_instance();
   // Retry-After in seconds, 1..60.
   double retry_after_s();
-  // The envelope of this server's error style, with the retry headers of its code.
-  HttpReply error_reply(const api::ApiError& error);
+  // The envelope of a dialect (none: this server's error style), with the retry headers of its code.
+  HttpReply error_reply(const api::ApiError& error, std::optional<api::ErrorStyle> style = std::nullopt);
 
   // Connections of one address; false when it has too many. An empty address (a Unix socket) is not counted.
   bool enter_address(const std::string& address);

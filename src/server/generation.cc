@@ -66,7 +66,8 @@ void fill_head(Call& call) {
   call.head.id = wanted.empty() ? api::make_reply_id(prefix, random_word(), random_word()) : prefix + wanted;
   call.head.created = static_cast<int64_t>(std::time(nullptr));
   call.head.model = call.params().model;
-  call.head.system_fingerprint = call.instance.facts().system_fingerprint;
+  call.head.system_fingerprint = api::compat_profile(context.options.compat).fingerprint_prefix;
+  call.head.system_fingerprint += call.instance.facts().system_fingerprint;
   call.headers.emplace_back("X-Request-Id", wanted.empty() ? call.head.id.substr(prefix.size()) : wanted);
   const api::IgnoredFields& ignored = call.params().ignored;
   if (ignored.count > 0) {
@@ -84,7 +85,7 @@ void fill_head(Call& call) {
 void reply_error(Call& call, const api::ApiError& error) {
   ServerContext& context = call.connection.context();
   context.metrics.count_refusal(error.error.code);
-  HttpReply reply = context.error_reply(error);
+  HttpReply reply = context.error_reply(error, call.format->error_style());
   reply.headers.insert(reply.headers.end(), call.headers.begin(), call.headers.end());
   if (error.error.code == ErrorCode::kDeadlineUnreachable) {
     reply.headers.emplace_back("X-Millrace-Predicted-TTFT-Ms", fmt::format("{}", call.session.predicted_ttft_ms()));
@@ -303,22 +304,26 @@ asio::awaitable<void> Stream::run() {
 
 }  // namespace
 
-asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, RouteId route, Principal who) {
+asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, const Route& route, Principal who) {
   ServerContext& context = connection.context();
   Result<instance::Instance*> usable = context.usable_instance();
   if (!usable.ok()) {
     context.metrics.count_refusal(usable.error().code);
-    connection.send_reply(request, context.error_reply({usable.error()}));
+    connection.send_reply(request, context.error_reply({usable.error()}, route.errors));
     co_return;
   }
   instance::Instance& instance = **usable;
-  Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route);
+  Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route.id);
   if (!asked.ok() && asked.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();
     co_return;
   }
   if (!asked.ok()) {
-    connection.send_reply(request, context.error_reply({asked.error()}));
+    connection.send_reply(request, context.error_reply({asked.error()}, route.errors));
+    co_return;
+  }
+  if (!asked->instant.empty()) {
+    connection.send_reply(request, json_reply(std::move(asked->instant)));
     co_return;
   }
   instance::Tenant tenant = instance.tenants().intern(tenant_name(context.options, request, who));

@@ -13,7 +13,7 @@ namespace millrace::server {
 class Connection;
 
 // Answers on the connection. A client that goes away cancels its request in every state.
-boost::asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, RouteId route,
+boost::asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, const Route& route,
                                               Principal who);
 
 }  // namespace millrace::server

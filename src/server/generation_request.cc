@@ -5,9 +5,12 @@
 #include <charconv>
 #include <utility>
 
-#include "api/chat.h"
-#include "api/completions.h"
-#include "api/openai_format.h"
+#include "api/anthropic.h"
+#include "api/dialect.h"
+#include "api/llama.h"
+#include "api/native.h"
+#include "api/ollama.h"
+#include "api/responses.h"
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/handlers.h"
@@ -37,7 +40,48 @@ Result<void> apply_timeout_header(const HttpRequest& request, const Limits& limi
 api::FormatOptions format_options(const ServerOptions& options) {
   return {.error_style = options.error_style,
           .force_include_usage = options.force_include_usage,
-          .timings = options.timings};
+          .timings = options.timings,
+          .timings_on_usage = options.compat == api::Compat::kLlamaServer,
+          .null_role = api::compat_profile(options.compat).null_role};
+}
+
+api::DialectParser parser_of(RouteId route) {
+  switch (route) {
+    case RouteId::kChat:
+      return api::parse_openai_chat;
+    case RouteId::kLlamaCompletion:
+      return api::parse_llama_completion;
+    case RouteId::kInfill:
+      return api::parse_llama_infill;
+    case RouteId::kResponses:
+      return api::parse_responses;
+    case RouteId::kGenerate:
+      return api::parse_generate;
+    case RouteId::kTgiStream:
+      return api::parse_tgi_stream;
+    case RouteId::kKserveGenerate:
+      return api::parse_kserve;
+    case RouteId::kKserveStream:
+      return api::parse_kserve_stream;
+    case RouteId::kMessages:
+      return api::parse_anthropic;
+    case RouteId::kOllamaGenerate:
+      return api::parse_ollama_generate;
+    case RouteId::kOllamaChat:
+      return api::parse_ollama_chat;
+    default:
+      return api::parse_openai_completion;
+  }
+}
+
+// KServe names the model, and maybe its version, in the path: /v2/models/NAME[/versions/N]/generate.
+std::string_view model_of_path(std::string_view path, std::string_view root) {
+  constexpr std::string_view kPrefix = "/v2/models/";
+  if (path.starts_with(root)) path.remove_prefix(root.size());
+  if (!path.starts_with(kPrefix)) return {};
+  path.remove_prefix(kPrefix.size());
+  path = path.substr(0, path.rfind('/'));
+  return path.substr(0, path.find("/versions/"));
 }
 
 // Takes the body out of the request. Thread: IO or a text worker.
@@ -49,14 +93,15 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   job.body_bytes = request.body.size();
   Json body = TRY(parse_body(std::exchange(request.body, {}), context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
-  api::FormatOptions options = format_options(context.options);
-  if (route == RouteId::kChat) {
-    job.body = TRY(api::parse_chat(body, parse));
-    out.format = api::make_openai_format(api::ReplyKind::kChat, options);
-  } else {
-    job.body = TRY(api::parse_completion(body, parse));
-    out.format = api::make_openai_format(api::ReplyKind::kCompletion, options);
+  if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
+    body.set("model", model);
   }
+  api::DialectRequest parsed = TRY(parser_of(route)(body, parse, format_options(context.options)));
+  job.body = std::move(parsed.body);
+  out.format = std::move(parsed.format);
+  out.instant = std::move(parsed.instant);
+  if (context.options.verbose) job.params().output.verbose = true;
+  if (job.params().output.verbose) job.params().output.return_prompt_text = true;
   const std::string* id = request.header("x-request-id");
   if (id != nullptr && is_visible_id(*id)) job.params().caller.request_id = *id;
   TRY(apply_timeout_header(request, context.options.limits, job.params().caller));

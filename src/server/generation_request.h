@@ -4,6 +4,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <memory>
+#include <string>
 
 #include "api/reply_format.h"
 #include "base/result.h"
@@ -22,6 +23,7 @@ class Connection;
 struct GenerationRequest {
   instance::Job job;
   std::unique_ptr<api::ReplyFormat> format;
+  std::string instant = {};  // not empty: the answer, without a session
 };
 
 // Takes the body out of the request; parses it where it delays nobody. kCancelled: the client left.

@@ -8,6 +8,9 @@
 #include "base/json.h"
 #include "base/macros.h"
 #include "server/health.h"
+#include "server/info_routes.h"
+#include "server/llama_routes.h"
+#include "server/ollama_routes.h"
 #include "server/page.h"
 
 namespace millrace::server {
@@ -35,7 +38,10 @@ Result<std::string> one_model(ServerContext& context, const HttpRequest& request
 
 Result<std::string> all_models(ServerContext& context) {
   Instance* instance = TRY(context.usable_instance());
-  return api::models_reply(instance->model_cards());
+  std::vector<api::ModelCard> cards = instance->model_cards();
+  for (api::ModelCard& card : cards) card.tags = context.options.tags;
+  if (context.options.compat == api::Compat::kLlamaServer) cards.resize(1);  // one model, whatever its names
+  return api::models_reply(cards);
 }
 
 Result<std::string> tokenizer_info(ServerContext& context) {
@@ -69,10 +75,14 @@ Result<std::string> load_body(ServerContext& context) {
   return fmt::format("{{\"server_load\":{}}}", context.n_generations.load());
 }
 
-// The page for browsers, a line of text for everybody else.
+// The page for browsers, a line of text for everybody else; llama-server has a page for all or no route.
 HttpReply root_reply(ServerContext& context, const HttpRequest& request) {
+  const api::CompatProfile& profile = api::compat_profile(context.options.compat);
+  if (!profile.root_text.empty()) return text_reply(200, std::string(profile.root_text));
+  const bool llama = profile.id == api::Compat::kLlamaServer;
+  if (llama && !context.options.ui) return context.error_reply({Error{ErrorCode::kRouteNotFound, "no web page", ""}});
   const std::string* accept = request.header("accept");
-  const bool browser = accept != nullptr && accept->find("text/html") != std::string::npos;
+  const bool browser = llama || (accept != nullptr && accept->find("text/html") != std::string::npos);
   if (!context.options.ui || (!browser && request.path == context.options.root_path + "/")) {
     return text_reply(
         200, fmt::format("Millrace {}: an OpenAI-compatible server. See /v1/models.\n", context.options.version));
@@ -87,9 +97,18 @@ HttpReply root_reply(ServerContext& context, const HttpRequest& request) {
   return reply;
 }
 
+// Under llama-server's profile the route needs --metrics, and its names come first.
 HttpReply metrics_reply(ServerContext& context) {
-  HttpReply reply = text_reply(200, context.metrics.text(context.instance.load(), context.options.version));
+  bool llama = context.options.compat == api::Compat::kLlamaServer;
+  if (!context.options.metrics_route) {
+    return context.error_reply({Error{ErrorCode::kNotSupported,
+                                      "This server does not support metrics endpoint. Start it with `--metrics`", ""}});
+  }
+  Instance* instance = context.instance.load();
+  std::string text = llama && instance != nullptr ? llama_metrics(context.metrics, *instance) : std::string();
+  HttpReply reply = text_reply(200, text + context.metrics.text(instance, context.options.version));
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  reply.headers.emplace_back("Process-Start-Time-Unix", fmt::format("{}", context.started_unix));
   return reply;
 }
 
@@ -122,8 +141,12 @@ Result<Json> parse_body(const std::string& body, const Limits& limits) {
 api::ParseContext parse_context(const ServerContext& context, const Instance& instance) {
   return {.limits = context.options.limits,
           .served_names = instance.facts().served_names,
-          .model = {.n_vocab = instance.facts().n_vocab, .max_len = instance.facts().max_len},
+          .model = {.n_vocab = instance.facts().n_vocab,
+                    .max_len = instance.facts().max_len,
+                    .eos_token_ids = instance.text_parts().eos_token_ids,
+                    .tokenizer = &instance.text_parts().tokenizer},
           .defaults = instance.defaults(),
+          .profile = &api::compat_profile(context.options.compat),
           .strict_fields = context.options.strict_fields,
           .trust_request_chat_template = context.options.trust_request_chat_template};
 }
@@ -131,11 +154,12 @@ api::ParseContext parse_context(const ServerContext& context, const Instance& in
 std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRequest& request, const Route& route) {
   const std::string* encoding = request.header("content-encoding");
   if (encoding != nullptr && to_lower(*encoding) != "identity") {
-    return context.error_reply({Error{ErrorCode::kUnsupportedMediaType, "content encodings are not accepted", ""}});
+    return context.error_reply({Error{ErrorCode::kUnsupportedMediaType, "content encodings are not accepted", ""}},
+                               route.errors);
   }
   if (!route.has_body) return std::nullopt;
   if (!request.has_body_framing) {
-    return context.error_reply({Error{ErrorCode::kLengthRequired, "Content-Length is needed", ""}});
+    return context.error_reply({Error{ErrorCode::kLengthRequired, "Content-Length is needed", ""}}, route.errors);
   }
   const std::string* type = request.header("content-type");
   if (type != nullptr) {
@@ -143,20 +167,11 @@ std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRe
     while (!media.empty() && media.back() == ' ') media.pop_back();
     if (media != "application/json") {
       return context.error_reply({Error{ErrorCode::kUnsupportedMediaType,
-                                        "Content-Type must be application/json, got " + quote_for_message(media), ""}});
+                                        "Content-Type must be application/json, got " + quote_for_message(media), ""}},
+                                 route.errors);
     }
   }
   return std::nullopt;
-}
-
-HttpReply preflight_reply(const HttpRequest& request) {
-  HttpReply reply;
-  reply.status = 204;
-  reply.content_type.clear();
-  reply.headers.emplace_back("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS");
-  const std::string* wanted = request.header("access-control-request-headers");
-  reply.headers.emplace_back("Access-Control-Allow-Headers", wanted != nullptr ? *wanted : "*");
-  return reply;
 }
 
 void add_load_header(ServerContext& context, const HttpRequest& request, Headers& headers) {
@@ -207,12 +222,43 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
           {Error{ErrorCode::kUnsupportedParameter, "embeddings are not supported by this server", "input"}});
     case RouteId::kRoot:
       return root_reply(context, request);
+    case RouteId::kProps:
+    case RouteId::kSlots:
+    case RouteId::kLoraAdapters:
+      return llama_answer(context, request, route);
+    case RouteId::kTgiInfo:
+    case RouteId::kSglangModelInfo:
+    case RouteId::kSglangServerInfo:
+    case RouteId::kKserveServer:
+    case RouteId::kKserveModel:
+    case RouteId::kKserveModelReady:
+      return info_answer(context, request, route);
+    case RouteId::kOllamaTags:
+    case RouteId::kOllamaPs:
+    case RouteId::kOllamaVersion:
+      return ollama_answer(context, route);
     case RouteId::kChat:
     case RouteId::kCompletions:
+    case RouteId::kLlamaCompletion:
+    case RouteId::kInfill:
     case RouteId::kTokenize:
     case RouteId::kDetokenize:
     case RouteId::kSlotAction:
-      break;  // served by generation.cc, tokens.cc and slot_actions.cc
+    case RouteId::kApplyTemplate:
+    case RouteId::kInputTokens:
+    case RouteId::kResponses:
+    case RouteId::kResponsesInputTokens:
+    case RouteId::kMessages:
+    case RouteId::kCountTokens:
+    case RouteId::kGenerate:
+    case RouteId::kTgiStream:
+    case RouteId::kKserveGenerate:
+    case RouteId::kKserveStream:
+    case RouteId::kOllamaGenerate:
+    case RouteId::kOllamaChat:
+    case RouteId::kOllamaShow:
+    case RouteId::kOllamaEmbed:
+      break;  // of another RouteKind
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});
 }

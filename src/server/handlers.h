@@ -15,7 +15,6 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
 
 // Refusals that need no body: 411, 413, 415.
 std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRequest& request, const Route& route);
-HttpReply preflight_reply(const HttpRequest& request);
 
 // ORCA: endpoint-load-metrics, when the request asks for it.
 void add_load_header(ServerContext& context, const HttpRequest& request, Headers& headers);

@@ -29,6 +29,7 @@ constexpr StatusRow kStatuses[] = {
     {415, "Unsupported Media Type"},
     {417, "Expectation Failed"},
     {422, "Unprocessable Entity"},
+    {424, "Failed Dependency"},
     {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
     {499, "Client Closed Request"},
@@ -37,6 +38,7 @@ constexpr StatusRow kStatuses[] = {
     {503, "Service Unavailable"},
     {504, "Gateway Timeout"},
     {505, "HTTP Version Not Supported"},
+    {529, "Overloaded"},
 };
 
 void append_headers(std::string& out, const Headers& headers) {

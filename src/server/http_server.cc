@@ -265,7 +265,10 @@ int HttpServer::State::serve_until_done() {
 
 Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
   bool loopback = !options.uds.empty() || is_loopback(options.host);
-  if (!loopback && options.api_keys.empty() && !options.allow_open) {
+  bool open = !loopback && options.api_keys.empty() && !options.allow_open;
+  if (open && options.open_bind_warns) {
+    LOG(LogLevel::kWarning, "--host {} is open to the network and no key is set", quote_for_message(options.host));
+  } else if (open) {
     return Error{ErrorCode::kUsage,
                  fmt::format("--host {} is open to the network and no key is set: give --api-key, or --allow-open",
                              quote_for_message(options.host)),

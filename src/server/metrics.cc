@@ -153,6 +153,10 @@ void Metrics::on_ttft_ratio(double predicted_over_actual) { observe(MetricId::kT
 void Metrics::on_choice(const instance::ChoiceStats& stats) {
   add(MetricId::kRequestSuccess, 1, static_cast<size_t>(stats.outcome));
   if (stats.outcome == instance::ChoiceOutcome::kAbort || stats.outcome == instance::ChoiceOutcome::kError) return;
+  uint64_t length = uint64_t{stats.n_prompt} + stats.n_output;
+  uint64_t longest = longest_.load();
+  while (length > longest && !longest_.compare_exchange_weak(longest, length)) {
+  }
   const flow::RequestTimes& times = stats.times;
   observe(MetricId::kE2e, seconds(times.finished - times.arrival));
   observe(MetricId::kQueueTime, seconds(times.first_scheduled - times.arrival));

@@ -36,7 +36,8 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   // label_idx: place in the row's label_values; 0 for rows without a label.
   void add(MetricId id, double value, size_t label_idx = 0);  // counters; gauges that go up and down
   void observe(MetricId id, double value, size_t label_idx = 0);
-  double value(MetricId id, size_t label_idx = 0) const;  // counters and gauges
+  double value(MetricId id, size_t label_idx = 0) const;  // counters and gauges; of a histogram the sum
+  uint64_t longest_sequence() const { return longest_.load(std::memory_order_relaxed); }  // tokens, of those ended
 
   // A request that was refused or failed with this code.
   void count_refusal(ErrorCode code);
@@ -63,6 +64,7 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   Series& series(MetricId id, size_t label_idx) const;
 
   std::vector<std::vector<std::unique_ptr<Series>>> rows_;  // [MetricId][label value]
+  std::atomic<uint64_t> longest_{0};
   SystemClock clock_;
   std::mutex snapshot_mutex_;
   std::string snapshot_;          // guarded by snapshot_mutex_

@@ -6,10 +6,31 @@ namespace {
 constexpr AuthClass kOpen = AuthClass::kOpen;
 constexpr AuthClass kKey = AuthClass::kKey;
 
+constexpr Route posted(std::string_view path, RouteId id, RouteKind kind,
+                       std::optional<api::ErrorStyle> errors = std::nullopt) {
+  return {.path = path, .id = id, .kind = kind, .methods = kPost, .auth = kKey, .has_body = true, .errors = errors};
+}
+constexpr Route generation(std::string_view path, RouteId id, std::optional<api::ErrorStyle> errors = std::nullopt) {
+  return posted(path, id, RouteKind::kGeneration, errors);
+}
+constexpr std::optional<api::ErrorStyle> kLlama = api::ErrorStyle::kLlama;
+constexpr std::optional<api::ErrorStyle> kAnthropic = api::ErrorStyle::kAnthropic;
+constexpr std::optional<api::ErrorStyle> kOllama = api::ErrorStyle::kOllama;
+
+constexpr std::optional<api::ErrorStyle> kTgi = api::ErrorStyle::kTgi;
+constexpr std::optional<api::ErrorStyle> kKserve = api::ErrorStyle::kKserve;
+
+constexpr Route on_model(std::string_view suffix, RouteId id) {
+  Route route = generation("/v2/models/", id, kKserve);
+  route.prefix = true;
+  route.suffix = suffix;
+  return route;
+}
+
 constexpr Route kRoutes[] = {
-    {.path = "/v1/chat/completions", .id = RouteId::kChat, .methods = kPost, .auth = kKey, .has_body = true},
-    {.path = "/chat/completions", .id = RouteId::kChat, .methods = kPost, .auth = kKey, .has_body = true},
-    {.path = "/v1/completions", .id = RouteId::kCompletions, .methods = kPost, .auth = kKey, .has_body = true},
+    generation("/v1/chat/completions", RouteId::kChat),
+    generation("/chat/completions", RouteId::kChat),
+    generation("/v1/completions", RouteId::kCompletions),
     {.path = "/v1/embeddings", .id = RouteId::kEmbeddings, .methods = kPost, .auth = kKey, .has_body = true},
     {.path = "/v1/models", .id = RouteId::kModels},
     {.path = "/models", .id = RouteId::kModels},
@@ -25,18 +46,63 @@ constexpr Route kRoutes[] = {
     {.path = "/metrics", .id = RouteId::kMetrics, .auth = AuthClass::kMetrics},
     {.path = "/load", .id = RouteId::kLoad, .auth = AuthClass::kMetrics},
     {.path = "/version", .id = RouteId::kVersion, .auth = kOpen},
-    {.path = "/tokenize", .id = RouteId::kTokenize, .methods = kPost, .auth = kKey, .has_body = true},
-    {.path = "/v1/tokenize", .id = RouteId::kTokenize, .methods = kPost, .auth = kKey, .has_body = true},
-    {.path = "/detokenize", .id = RouteId::kDetokenize, .methods = kPost, .auth = kKey, .has_body = true},
-    {.path = "/v1/detokenize", .id = RouteId::kDetokenize, .methods = kPost, .auth = kKey, .has_body = true},
+    posted("/tokenize", RouteId::kTokenize, RouteKind::kTokens),
+    posted("/v1/tokenize", RouteId::kTokenize, RouteKind::kTokens),
+    posted("/detokenize", RouteId::kDetokenize, RouteKind::kTokens),
+    posted("/v1/detokenize", RouteId::kDetokenize, RouteKind::kTokens),
     {.path = "/tokenizer_info", .id = RouteId::kTokenizerInfo},
     {.path = "/slots/",
      .id = RouteId::kSlotAction,
+     .kind = RouteKind::kSlotAction,
      .methods = kPost,
      .auth = AuthClass::kAdmin,
      .has_body = true,
-     .prefix = true},
+     .prefix = true,
+     .errors = kLlama},
     {.path = "/reset_prefix_cache", .id = RouteId::kResetPrefixCache, .methods = kPost, .auth = AuthClass::kAdmin},
+    generation("/v1/responses", RouteId::kResponses),
+    generation("/responses", RouteId::kResponses),
+    posted("/v1/responses/input_tokens", RouteId::kResponsesInputTokens, RouteKind::kText),
+    posted("/responses/input_tokens", RouteId::kResponsesInputTokens, RouteKind::kText),
+    // llama-server
+    generation("/completion", RouteId::kLlamaCompletion, kLlama),
+    generation("/completions", RouteId::kLlamaCompletion, kLlama),
+    generation("/infill", RouteId::kInfill, kLlama),
+    posted("/apply-template", RouteId::kApplyTemplate, RouteKind::kText, kLlama),
+    {.path = "/props", .id = RouteId::kProps, .methods = kGet | kPost, .errors = kLlama},
+    {.path = "/slots", .id = RouteId::kSlots, .errors = kLlama},
+    {.path = "/lora-adapters", .id = RouteId::kLoraAdapters, .methods = kGet | kPost, .errors = kLlama},
+    posted("/v1/chat/completions/input_tokens", RouteId::kInputTokens, RouteKind::kText),
+    posted("/chat/completions/input_tokens", RouteId::kInputTokens, RouteKind::kText),
+    // Anthropic
+    generation("/v1/messages", RouteId::kMessages, kAnthropic),
+    posted("/v1/messages/count_tokens", RouteId::kCountTokens, RouteKind::kText, kAnthropic),
+    // Ollama
+    generation("/api/generate", RouteId::kOllamaGenerate, kOllama),
+    generation("/api/chat", RouteId::kOllamaChat, kOllama),
+    {.path = "/api/tags", .id = RouteId::kOllamaTags, .errors = kOllama},
+    {.path = "/api/ps", .id = RouteId::kOllamaPs, .errors = kOllama},
+    {.path = "/api/version", .id = RouteId::kOllamaVersion, .auth = kOpen, .errors = kOllama},
+    posted("/api/show", RouteId::kOllamaShow, RouteKind::kText, kOllama),
+    posted("/api/embed", RouteId::kOllamaEmbed, RouteKind::kText, kOllama),
+    posted("/api/embeddings", RouteId::kOllamaEmbed, RouteKind::kText, kOllama),
+    // TGI and SGLang; which of the two the body tells
+    generation("/generate", RouteId::kGenerate, kTgi),
+    generation("/generate_stream", RouteId::kTgiStream, kTgi),
+    {.path = "/info", .id = RouteId::kTgiInfo, .errors = kTgi},
+    {.path = "/get_model_info", .id = RouteId::kSglangModelInfo},
+    {.path = "/model_info", .id = RouteId::kSglangModelInfo},
+    {.path = "/get_server_info", .id = RouteId::kSglangServerInfo},
+    {.path = "/server_info", .id = RouteId::kSglangServerInfo},
+    {.path = "/flush_cache", .id = RouteId::kResetPrefixCache, .methods = kGet | kPost, .auth = AuthClass::kAdmin},
+    // KServe
+    {.path = "/v2", .id = RouteId::kKserveServer, .errors = kKserve},
+    {.path = "/v2/health/live", .id = RouteId::kLive, .auth = kOpen},
+    {.path = "/v2/health/ready", .id = RouteId::kReady, .auth = kOpen},
+    on_model("/generate", RouteId::kKserveGenerate),
+    on_model("/generate_stream", RouteId::kKserveStream),
+    {.path = "/v2/models/", .id = RouteId::kKserveModelReady, .prefix = true, .suffix = "/ready", .errors = kKserve},
+    {.path = "/v2/models/", .id = RouteId::kKserveModel, .prefix = true, .errors = kKserve},
     {.path = "/", .id = RouteId::kRoot, .auth = kOpen},
     {.path = "/index.html", .id = RouteId::kRoot, .auth = kOpen},
 };
@@ -47,8 +113,9 @@ std::span<const Route> route_table() { return kRoutes; }
 
 const Route* find_route(std::string_view path) {
   for (const Route& route : kRoutes) {
-    if (route.prefix ? path.starts_with(route.path) && path.size() > route.path.size() : path == route.path)
-      return &route;
+    bool under = path.starts_with(route.path) && path.size() > route.path.size() + route.suffix.size() &&
+                 path.ends_with(route.suffix);
+    if (route.prefix ? under : path == route.path) return &route;
   }
   return nullptr;
 }

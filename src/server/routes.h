@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
+#include "api/errors.h"
 #include "server/auth.h"
 
 namespace millrace::server {
@@ -30,6 +32,48 @@ enum class RouteId : uint8_t {
   kResetPrefixCache,
   kSlotAction,
   kRoot,
+  // llama-server
+  kLlamaCompletion,
+  kInfill,
+  kApplyTemplate,
+  kProps,
+  kSlots,
+  kLoraAdapters,
+  kInputTokens,
+  kResponses,
+  kResponsesInputTokens,
+  // Anthropic
+  kMessages,
+  kCountTokens,
+  // Ollama
+  kOllamaGenerate,
+  kOllamaChat,
+  kOllamaTags,
+  kOllamaPs,
+  kOllamaVersion,
+  kOllamaShow,
+  kOllamaEmbed,
+  // TGI and SGLang
+  kGenerate,
+  kTgiStream,
+  kTgiInfo,
+  kSglangModelInfo,
+  kSglangServerInfo,
+  // KServe
+  kKserveServer,
+  kKserveModel,
+  kKserveModelReady,
+  kKserveGenerate,
+  kKserveStream,
+};
+
+// Who answers it.
+enum class RouteKind : uint8_t {
+  kAnswer,      // handlers.cc, at once
+  kGeneration,  // generation.cc
+  kTokens,      // tokens.cc, in pieces
+  kText,        // text_routes.cc, on a text worker
+  kSlotAction,  // slot_actions.cc
 };
 
 // Methods, as bits. HEAD goes wherever GET does.
@@ -39,10 +83,13 @@ constexpr uint8_t kPost = 2;
 struct Route {
   std::string_view path;
   RouteId id;
+  RouteKind kind = RouteKind::kAnswer;
   uint8_t methods = kGet;
   AuthClass auth = AuthClass::kKey;
-  bool has_body = false;  // JSON; Content-Length or chunked needed
-  bool prefix = false;    // the path goes on (model names with slashes)
+  bool has_body = false;                                 // JSON; Content-Length or chunked needed
+  bool prefix = false;                                   // the path goes on (model names with slashes)
+  std::string_view suffix = {};                          // of a prefix: how it ends
+  std::optional<api::ErrorStyle> errors = std::nullopt;  // of its dialect; none: the server's
 };
 
 std::span<const Route> route_table();

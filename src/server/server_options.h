@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "api/compat.h"
 #include "api/errors.h"
 #include "base/limits.h"
 
@@ -17,9 +18,11 @@ struct ServerOptions {
   std::vector<std::string> api_keys;  // empty: open
   size_t n_gateway_keys = 0;          // the last so many of api_keys: their requests may name a tenant
   std::vector<std::string> admin_keys;
-  std::vector<std::string> allowed_origins;  // CORS; "*" = any
+  std::vector<std::string> allowed_origins;  // CORS; "*" = any, "localhost" = pages of this machine
+  std::vector<std::string> tags;             // of the model, in /v1/models
   std::string root_path;                     // prefix stripped from every path
   std::string version = "0.1.0";
+  api::Compat compat = api::Compat::kOpenAi;
   api::ErrorStyle error_style = api::ErrorStyle::kOpenAi;
   Limits limits;
   uint32_t n_io_threads = 1;
@@ -27,12 +30,16 @@ struct ServerOptions {
   uint32_t sse_keep_alive_ms = 15000;   // silence before a comment line; 0 = never
   uint32_t status_line_s = 10;          // seconds between status lines in the log; 0 = none
   bool allow_open = false;              // a bind beyond loopback without a key
+  bool open_bind_warns = false;         // the same, but admin routes keep asking for a key
   bool metrics_auth = false;            // /metrics and /load need a key
   bool strict_fields = false;
   bool trust_request_chat_template = false;
   bool force_include_usage = false;
   bool timings = true;
-  bool ui = true;  // the web page at /
+  bool ui = true;             // the web page at /
+  bool metrics_route = true;  // these two: 501 when a profile gates them and no flag opened them
+  bool slots_route = true;
+  bool verbose = false;  // whole replies carry __verbose
 };
 
 }  // namespace millrace::server

@@ -119,7 +119,8 @@ asio::awaitable<void> serve_slot_action(Connection& connection, HttpRequest requ
     connection.close_after_this();
     co_return;
   }
-  connection.send_reply(request, body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()}));
+  connection.send_reply(
+      request, body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()}, route.errors));
 }
 
 }  // namespace millrace::server

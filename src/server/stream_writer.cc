@@ -37,11 +37,9 @@ void StreamWriter::write(const std::vector<instance::ChoiceDelta>& deltas) {
                      .text = delta.text,
                      .logprobs = delta.logprobs,
                      .token_ids = delta.token_ids,
-                     .n_output = delta.n_output};
-    if (delta.finish) {
-      piece.finish = &*delta.finish;
-      piece.timings = &delta.timings;
-    }
+                     .n_output = delta.n_output,
+                     .timings = &delta.timings};
+    if (delta.finish) piece.finish = &*delta.finish;
     format_->piece(events_, view_, piece);
   }
 }

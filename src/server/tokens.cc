@@ -29,7 +29,9 @@ Result<TokenReply> make_reply(const ServerContext& context, instance::Instance& 
   if (route == RouteId::kDetokenize) {
     auto request = TRY(api::parse_detokenize(parsed, parse_context(context, instance)));
     parsed = {};
-    return TokenReply(api::DetokenizeReply(text.tokenizer(), std::move(request.tokens)));
+    bool content = api::compat_profile(context.options.compat).detokenize_content;
+    return TokenReply(
+        api::DetokenizeReply(text.tokenizer(), std::move(request.tokens), content ? "content" : "prompt"));
   }
   auto request = TRY(api::parse_tokenize(std::move(parsed), parse_context(context, instance)));
   std::vector<TokenId> tokens = TRY(text.tokenize(request));
@@ -99,7 +101,7 @@ asio::awaitable<void> send_in_chunks(Connection& connection, const HttpRequest& 
 
 }  // namespace
 
-asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, RouteId route) {
+asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, const Route& route) {
   ServerContext& context = connection.context();
   Result<instance::Instance*> usable = context.usable_instance();
   if (!usable.ok()) {
@@ -111,7 +113,7 @@ asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, 
   std::string body = std::move(request.body);
   size_t n_bytes = body.size();
   Result<void> done = co_await run_on_text_worker(connection, instance, n_bytes,
-                                                  [&] { answer.begin(context, instance, std::move(body), route); });
+                                                  [&] { answer.begin(context, instance, std::move(body), route.id); });
   if (!done.ok() && done.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();
     co_return;

@@ -11,6 +11,6 @@ namespace millrace::server {
 
 class Connection;
 
-boost::asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, RouteId route);
+boost::asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, const Route& route);
 
 }  // namespace millrace::server

@@ -16,6 +16,7 @@ struct JinjaProgram {
   std::unique_ptr<jinja::Program> program;
   Limits limits;
   bool names_content = false;  // the template mentions "content"
+  std::string source;
 };
 
 namespace {
@@ -139,8 +140,11 @@ Result<ChatTemplate> ChatTemplate::parse(const std::string& source, const Limits
   program->program = TRY(jinja::parse_template(source, limits[LimitId::kTemplateDepth]));
   program->limits = limits;
   program->names_content = source.find("content") != std::string::npos;
+  program->source = source;
   return ChatTemplate(std::move(program));
 }
+
+const std::string& ChatTemplate::source() const { return program_->source; }
 
 bool ChatTemplate::wants_content_parts() const { return program_->program->iterates_content; }
 

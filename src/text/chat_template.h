@@ -47,6 +47,7 @@ class ChatTemplate {
   Result<RenderedPrompt> render(const Conversation& conversation) const;
   // The template iterates over message content: parts are handed over as they are, else joined to one string.
   bool wants_content_parts() const;
+  const std::string& source() const;
 
  private:
   explicit ChatTemplate(std::unique_ptr<const JinjaProgram> program);

@@ -11,6 +11,7 @@
 #include "api/completions.h"
 #include "api/errors.h"
 #include "api/fields.h"
+#include "api/llama.h"
 #include "api/to_generate.h"
 #include "tests/hostile/small_stack.h"
 
@@ -167,6 +168,46 @@ TEST(HostileRequestTest, J07J09J10Chat) {
   EXPECT_THAT(chat(R"("messages":[{"role":"user","content":)" + repeat("[", 50) + repeat("]", 50) + "}]"),
               HasSubstr("messages[0].content[0] must be"));
   EXPECT_THAT(chat(messages + R"("tools":[{"type":"function"}])"), HasSubstr("unsupported_parameter: tools"));
+}
+
+// The native routes of llama-server: the same door, wider ranges, prompts of more forms.
+TEST(HostileRequestTest, NativeBodies) {
+  for (const Row& row : std::vector<Row>{
+           {R"("prompt":[])", "empty_prompt"},
+           {R"("prompt":[[]])", "empty_prompt"},
+           {R"("prompt":[1,"a",-1])", "token_out_of_range: prompt[2]"},
+           {R"("prompt":[1,[2]])", "prompt[1] must be a token id"},
+           {R"("prompt":{"prompt_string":["a"]})", "prompt.prompt_string must be a string"},
+           {R"("prompt":{"multimodal_data":["AAAA"],"prompt_string":"a"})", "unsupported_parameter"},
+           {R"("prompt":true)", "invalid_value: prompt must be"},
+           {R"("prompt":"x","n_probs":-1)", "n_probs must be an integer in 0..20"},
+           {R"("prompt":"x","temperature":1e38)", "temperature must be a number in 0..100"},
+           {R"("prompt":"x","repeat_last_n":2147483648)", "repeat_last_n must be an integer in -1..2147483647"},
+           {R"("prompt":"x","logit_bias":[["a",1]])", "logit_bias must map"},
+           {R"("prompt":"x","logit_bias":[[5,true]])", "logit_bias: the bias of token 5"},
+           {R"("prompt":"x","logit_bias":{"5":1e300})", "logit_bias: the bias of token 5"},
+           {R"("prompt":"x","response_fields":"content")", "response_fields must be an array"},
+           {R"("prompt":"x","response_fields":[[1]])", "response_fields must be an array of strings"},
+           {R"("prompt":"x","response_fields":["////"])", "accepted"},
+           {R"("prompt":"x","grammar":7)", "invalid_value: grammar"},
+           {R"("prompt":"x","grammar":"root ::= x","json_schema":{})", "conflicting_constraints"},
+           {R"("prompt":"x","samplers":["mirostat"])", "unsupported_parameter: samplers"},
+           {R"("prompt":"x","samplers":"edskypmxt")", "accepted"},
+           {R"("prompt":"x","n_predict":9223372036854775808)", "n_predict must be an integer"},
+           {R"("prompt":"x","id_slot":-2)", "id_slot must be an integer in -1..2147483647"},
+       }) {
+    std::string out;
+    on_small_stack([&] {
+      auto body = parse_body(std::string("{") + row.members + "}", kLimits);
+      if (!body.ok()) {
+        out = shown(body.error());
+        return;
+      }
+      auto request = parse_llama_completion(*body, kContext, {});
+      out = request.ok() ? "accepted" : shown(request.error());
+    });
+    EXPECT_THAT(out, HasSubstr(row.wanted)) << row.members;
+  }
 }
 
 TEST(HostileRequestTest, UnknownFieldsAreCheapAndQuoted) {

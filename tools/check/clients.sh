@@ -14,3 +14,9 @@ HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 python3 tools/check/with_server.py build
 [ -x .venv/page/bin/python ] || { python3 -m venv .venv/page && .venv/page/bin/pip install -q selenium==4.51.0; }
 python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --api-key page-key -- \
   .venv/page/bin/python tests/web/page_test.py
+[ -x .venv/dialects/bin/python ] || { python3 -m venv .venv/dialects && .venv/dialects/bin/pip install -q anthropic==2.12.0 ollama==0.6.3; }
+for client in anthropic ollama; do
+  python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
+    .venv/dialects/bin/python "tests/http/${client}_client.py"
+done
+tools/check/llama_suite.sh

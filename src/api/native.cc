@@ -1,0 +1,168 @@
+#include "api/native.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "api/fields.h"
+#include "api/json_object.h"
+#include "api/native_format.h"
+#include "base/macros.h"
+
+namespace millrace::api {
+namespace {
+
+Error bad(std::string path, std::string_view wanted) {
+  std::string text = fmt::format("{} {}", path, wanted);
+  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
+}
+
+Result<bool> flag_of(const Json& body, std::string_view name) {
+  const Json* value = body.get(name);
+  if (value == nullptr) return false;
+  if (!value->is_bool()) return bad(std::string(name), "must be a boolean");
+  return value->as_bool();
+}
+
+// The members of an inner object beside `stream`; absent: none.
+Result<Json> inner(const Json& body, std::string_view name) {
+  const Json* value = body.get(name);
+  if (value == nullptr) return Json::object();
+  if (!value->is_object()) return bad(std::string(name), "must be an object");
+  return *value;
+}
+
+Json without(const Json& fields, std::initializer_list<std::string_view> names) {
+  Json out = Json::object();
+  for (const auto& member : fields.as_object().members) {
+    bool left_out = false;
+    for (std::string_view name : names) left_out = left_out || member.first == name;
+    if (!left_out) out.set(member.first, member.second);
+  }
+  return out;
+}
+
+Result<CompletionRequest> read(const Json& fields, const ParseContext& context, const SamplingDefaults& defaults) {
+  ParseContext own = context;
+  own.dialect = &defaults;
+  CompletionRequest request;
+  TRY(read_native_fields(fields, own, request));
+  return request;
+}
+
+Result<std::string> required_text(const Json& body, std::string_view name) {
+  const Json* value = body.get(name);
+  if (value == nullptr) return Error{ErrorCode::kMissingField, fmt::format("{} is required", name), std::string(name)};
+  if (!value->is_string()) return bad(std::string(name), "must be a string");
+  if (value->as_string().empty()) {
+    return Error{ErrorCode::kEmptyPrompt, fmt::format("{}: must not be empty", name), std::string(name)};
+  }
+  return value->as_string();
+}
+
+Result<DialectRequest> tgi(const Json& body, const ParseContext& context, bool stream) {
+  std::string text = TRY(required_text(body, "inputs"));
+  Json parameters = TRY(inner(body, "parameters"));
+  TgiOptions options;
+  options.details = TRY(flag_of(parameters, "details"));
+  options.full_text = TRY(flag_of(parameters, "return_full_text"));
+  bool sample = TRY(flag_of(parameters, "do_sample"));
+  if (TRY(flag_of(parameters, "decoder_input_details"))) {
+    return Error{ErrorCode::kUnsupportedParameter, "decoder_input_details: not supported by this server",
+                 "decoder_input_details"};
+  }
+  const Json* top = parameters.get("top_n_tokens");
+  Json fields = without(parameters, {"details", "return_full_text", "do_sample", "decoder_input_details",
+                                     "top_n_tokens", "return_tokens"});
+  fields.set("stream", stream);
+  if (const Json* model = body.get("model")) fields.set("model", *model);
+  CompletionRequest request = TRY(read(fields, context, kTgiDefaults));
+  // Greedy unless it asks for samples, by do_sample or by a temperature.
+  if (sample && parameters.get("temperature") == nullptr) request.common.sampling.temperature = 1.0f;
+  request.common.output.return_prompt_text = true;
+  int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
+  if (stream || options.details) request.common.sampling.n_logprobs = n_top;
+  request.prompts.emplace_back(std::move(text));
+  return DialectRequest{.body = std::move(request), .format = make_tgi_format(options)};
+}
+
+Result<DialectRequest> kserve(const Json& body, const ParseContext& context, bool stream) {
+  std::string text = TRY(required_text(body, "text_input"));
+  Json parameters = TRY(inner(body, "parameters"));
+  const Json beside = without(body, {"text_input", "parameters", "id", "model_name"});
+  for (const auto& member : beside.as_object().members) {
+    if (parameters.find(member.first) == nullptr) parameters.set(member.first, member.second);  // Triton's form
+  }
+  bool details = TRY(flag_of(parameters, "details"));
+  Json fields = without(parameters, {"details"});
+  fields.set("stream", stream);
+  CompletionRequest request = TRY(read(fields, context, kKserveDefaults));
+  if (details) request.common.sampling.n_logprobs = 0;
+  request.prompts.emplace_back(std::move(text));
+  return DialectRequest{.body = std::move(request), .format = make_kserve_format(details)};
+}
+
+// `text` (one or a list) or `input_ids` as the prompt field of the one reader of prompts.
+Result<Json> sglang_prompt(const Json& body) {
+  const Json* text = body.get("text");
+  const Json* ids = body.get("input_ids");
+  if (text != nullptr && ids != nullptr) return bad("text", "and input_ids exclude each other");
+  if (text != nullptr) {
+    if (!text->is_string() && !text->is_array()) return bad("text", "must be a string or an array of strings");
+    return *text;
+  }
+  if (ids != nullptr) {
+    if (!ids->is_array()) return bad("input_ids", "must be an array of token ids or of such arrays");
+    return *ids;
+  }
+  if (body.get("input_embeds") != nullptr) {
+    return Error{ErrorCode::kUnsupportedParameter, "input_embeds: not supported by this server", "input_embeds"};
+  }
+  return Error{ErrorCode::kMissingField, "text or input_ids is required", "text"};
+}
+
+}  // namespace
+
+Result<DialectRequest> parse_tgi(const Json& body, const ParseContext& context, const FormatOptions&) {
+  return tgi(body, context, false);
+}
+
+Result<DialectRequest> parse_tgi_stream(const Json& body, const ParseContext& context, const FormatOptions&) {
+  return tgi(body, context, true);
+}
+
+Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& context, const FormatOptions&) {
+  Json prompt = TRY(sglang_prompt(body));
+  Json fields = TRY(inner(body, "sampling_params"));
+  for (std::string_view name : {"stream", "rid", "priority", "cache_salt", "model", "lora_path"}) {
+    if (const Json* value = body.get(name); value != nullptr && !value->is_array()) fields.set(name, *value);
+  }
+  bool logprobs = TRY(flag_of(body, "return_logprob"));
+  CompletionRequest request = TRY(read(fields, context, kSglangDefaults));
+  bool list = false;
+  request.prompts = TRY(read_native_prompts(prompt, context, list));
+  TRY(check_choices(request, context));
+  const Json* top = body.get("top_logprobs_num");
+  int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
+  if (logprobs) request.common.sampling.n_logprobs = n_top;
+  if (request.common.seed == -1) request.common.seed.reset();
+  bool many = list || request.common.n > 1;
+  return DialectRequest{.body = std::move(request), .format = make_sglang_format(many)};
+}
+
+Result<DialectRequest> parse_generate(const Json& body, const ParseContext& context, const FormatOptions& options) {
+  if (body.get("inputs") != nullptr) return parse_tgi(body, context, options);
+  return parse_sglang(body, context, options);
+}
+
+Result<DialectRequest> parse_kserve(const Json& body, const ParseContext& context, const FormatOptions&) {
+  return kserve(body, context, false);
+}
+
+Result<DialectRequest> parse_kserve_stream(const Json& body, const ParseContext& context, const FormatOptions&) {
+  return kserve(body, context, true);
+}
+
+}  // namespace millrace::api

@@ -1,0 +1,20 @@
+// The answers of three native dialects: TGI's /generate and /generate_stream, SGLang's /generate, KServe's generate
+// extension. Thread: one at a time per request.
+#pragma once
+
+#include <memory>
+
+#include "api/reply_format.h"
+
+namespace millrace::api {
+
+struct TgiOptions {
+  bool details = false;
+  bool full_text = false;  // return_full_text: the prompt before the answer
+};
+std::unique_ptr<ReplyFormat> make_tgi_format(const TgiOptions& options);
+// many: a list was asked, a list is answered.
+std::unique_ptr<ReplyFormat> make_sglang_format(bool many);
+std::unique_ptr<ReplyFormat> make_kserve_format(bool details);
+
+}  // namespace millrace::api

@@ -1,0 +1,288 @@
+#include "api/ollama.h"
+
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+
+#include <chrono>
+#include <ctime>
+#include <utility>
+
+#include "api/fields.h"
+#include "api/json_object.h"
+#include "api/ollama_format.h"
+#include "base/macros.h"
+
+namespace millrace::api {
+namespace {
+
+constexpr int64_t kPenaltyWindow = 64;  // repeat_last_n
+
+Error bad(std::string path, std::string_view wanted) {
+  std::string text = fmt::format("{} {}", path, wanted);
+  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
+}
+
+// Options of the model runner that change no text here.
+constexpr std::string_view kIgnoredOptions[] = {"num_ctx",  "num_batch",  "num_gpu",           "main_gpu",
+                                                "use_mmap", "num_thread", "draft_num_predict", "num_keep",
+                                                "numa",     "low_vram",   "use_mlock"};
+
+// The members of `options` under our names; num_predict -2 (fill the context) is -1.
+Result<void> add_options(const Json& body, Json& out) {
+  const Json* options = body.get("options");
+  if (options == nullptr) return {};
+  if (!options->is_object()) return bad("options", "must be an object");
+  for (const auto& member : options->as_object().members) {
+    bool ignored = false;
+    for (std::string_view name : kIgnoredOptions) ignored = ignored || member.first == name;
+    if (ignored || member.second.is_null()) continue;
+    bool rest = member.first == "num_predict" && member.second == Json(-2);
+    out.set(member.first, rest ? Json(-1) : member.second);
+  }
+  return {};
+}
+
+// The format field as response_format; "" is none.
+Result<void> add_format(const Json& body, Json& out) {
+  const Json* format = body.get("format");
+  if (format == nullptr || *format == Json("")) return {};
+  if (*format == Json("json")) {
+    out.set("response_format", json_object({{"type", "json_object"}}));
+  } else if (format->is_object()) {
+    out.set("response_format", json_object({{"type", "json_schema"}, {"schema", *format}}));
+  } else {
+    return bad("format", "must be \"json\" or a JSON schema");
+  }
+  return {};
+}
+
+// Whether and how hard to think, for the template.
+Result<void> add_think(const Json& body, Json& out) {
+  const Json* think = body.get("think");
+  if (think == nullptr) return {};
+  if (think->is_bool()) {
+    out.set("chat_template_kwargs", json_object({{"enable_thinking", *think}}));
+  } else if (think->is_string()) {
+    out.set("reasoning_effort", *think);
+  } else {
+    return bad("think", "must be a boolean or high, medium or low");
+  }
+  return {};
+}
+
+Result<void> add_shared(const Json& body, bool chat, Json& out) {
+  for (std::string_view name : {"model", "keep_alive", "seed"}) {
+    if (const Json* value = body.get(name); value != nullptr && name != "keep_alive") out.set(name, *value);
+  }
+  const Json* stream = body.get("stream");
+  out.set("stream", stream == nullptr ? Json(true) : *stream);
+  TRY(add_options(body, out));
+  TRY(add_format(body, out));
+  const Json* logprobs = body.get("logprobs");
+  const Json* top = body.get("top_logprobs");
+  if (logprobs != nullptr && !logprobs->is_bool()) return bad("logprobs", "must be a boolean");
+  if (logprobs == nullptr || !logprobs->as_bool()) return {};
+  if (chat) {
+    out.set("logprobs", true);
+    if (top != nullptr) out.set("top_logprobs", *top);
+  } else {
+    out.set("n_probs", top == nullptr ? Json(1) : *top);
+  }
+  return {};
+}
+
+ParseContext with_ollama_defaults(const ParseContext& context) {
+  ParseContext out = context;
+  out.dialect = &kOllamaDefaults;
+  return out;
+}
+
+void finish_common(CommonParams& common) {
+  common.clamp_max_tokens = true;
+  if (!common.max_tokens) common.max_tokens = common.default_max_tokens.value_or(-1);
+  if (common.seed == -1) common.seed.reset();
+}
+
+Result<DialectRequest> chat_request(const Json& chat, const ParseContext& context, bool generate) {
+  ChatRequest request = TRY(parse_chat(chat, with_ollama_defaults(context), kRouteNativeChat));
+  request.common.sampling.penalty_window = kPenaltyWindow;
+  finish_common(request.common);
+  return DialectRequest{.body = std::move(request),
+                        .format = make_ollama_format(generate ? OllamaReply::kGenerate : OllamaReply::kChat)};
+}
+
+Result<std::string> text_or_empty(const Json& body, std::string_view name) {
+  const Json* value = body.get(name);
+  if (value == nullptr) return std::string();
+  if (!value->is_string()) return bad(std::string(name), "must be a string");
+  return value->as_string();
+}
+
+Result<void> refuse_images(const Json& body, const std::string& path) {
+  const Json* images = body.get("images");
+  if (images == nullptr || images->size() == 0) return {};
+  return Error{ErrorCode::kUnsupportedParameter, path + ": image input is not supported by this model", path};
+}
+
+// Their messages: content may be absent, tool results name the tool, arguments are objects.
+Result<Json> messages_of(const Json& messages) {
+  if (!messages.is_array()) return bad("messages", "must be an array");
+  Json out = Json::array();
+  for (const Json& message : messages.as_array()) {
+    std::string path = fmt::format("messages[{}]", out.size());
+    if (!message.is_object()) return bad(path, "must be an object");
+    TRY(refuse_images(message, path + ".images"));
+    Json copy = message;
+    if (copy.get("content") == nullptr) copy.set("content", "");
+    if (const Json* thinking = message.get("thinking")) copy.set("reasoning_content", *thinking);
+    bool tool = message.get("role") != nullptr && *message.get("role") == Json("tool");
+    if (tool && message.get("tool_call_id") == nullptr) {
+      const Json* name = message.get("tool_name");
+      copy.set("tool_call_id", name == nullptr ? Json("") : *name);
+    }
+    out.push_back(std::move(copy));
+  }
+  return out;
+}
+
+std::string parameter_size(int64_t n_params) {
+  constexpr double kMillion = 1e6;
+  constexpr double kBillion = 1e9;
+  auto n = static_cast<double>(n_params);
+  return n >= kBillion ? fmt::format("{:.1f}B", n / kBillion) : fmt::format("{:.2f}M", n / kMillion);
+}
+
+Json details(const OllamaModel& model) {
+  return json_object({{"parent_model", ""},
+                      {"format", "gguf"},
+                      {"family", model.family},
+                      {"families", json_array({model.family})},
+                      {"parameter_size", parameter_size(model.n_params)},
+                      {"quantization_level", model.quantization},
+                      {"context_length", model.context_length},
+                      {"embedding_length", model.embedding_length}});
+}
+
+bool loads_only(const Json& body) {
+  const Json* prompt = body.get("prompt");
+  const Json* messages = body.get("messages");
+  bool no_prompt = prompt == nullptr || *prompt == Json("");
+  return no_prompt && (messages == nullptr || (messages->is_array() && messages->size() == 0));
+}
+
+std::string load_reply(const Json& body, const std::string& model, bool chat) {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  const Json* keep = body.get("keep_alive");
+  bool unload = keep != nullptr && (*keep == Json(0) || *keep == Json("0"));
+  Json reply = json_object(
+      {{"model", model}, {"created_at", rfc3339(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count())}});
+  if (chat) {
+    reply.set("message", json_object({{"role", "assistant"}, {"content", ""}}));
+  } else {
+    reply.set("response", "");
+  }
+  reply.set("done_reason", unload ? "unload" : "load");
+  reply.set("done", true);
+  return reply.dump();
+}
+
+Json card(const OllamaModel& model) {
+  constexpr int64_t kNanos = 1'000'000'000;
+  return json_object({{"name", model.name},
+                      {"model", model.name},
+                      {"modified_at", rfc3339(model.created * kNanos)},
+                      {"size", model.size_bytes},
+                      {"digest", model.digest},
+                      {"details", details(model)},
+                      {"capabilities", json_array({"completion"})}});
+}
+
+}  // namespace
+
+std::string rfc3339(int64_t unix_ns) {
+  constexpr int64_t kNanos = 1'000'000'000;
+  auto seconds = static_cast<std::time_t>(unix_ns / kNanos);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}Z", fmt::gmtime(seconds), unix_ns % kNanos);
+}
+
+Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& context, const FormatOptions&) {
+  if (loads_only(body)) {
+    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, TRY(resolve_model(body, context)), true)};
+  }
+  const Json* messages = body.get("messages");
+  if (messages == nullptr) return Error{ErrorCode::kMissingField, "messages is required", "messages"};
+  Json chat = Json::object();
+  TRY(add_shared(body, true, chat));
+  TRY(add_think(body, chat));
+  chat.set("messages", TRY(messages_of(*messages)));
+  if (const Json* tools = body.get("tools"); tools != nullptr && tools->size() > 0) chat.set("tools", *tools);
+  return chat_request(chat, context, false);
+}
+
+Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContext& context, const FormatOptions&) {
+  if (loads_only(body)) {
+    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, TRY(resolve_model(body, context)), false)};
+  }
+  std::string prompt = TRY(text_or_empty(body, "prompt"));
+  std::string system = TRY(text_or_empty(body, "system"));
+  std::string suffix = TRY(text_or_empty(body, "suffix"));
+  TRY(refuse_images(body, "images"));
+  if (!suffix.empty()) return Error{ErrorCode::kUnsupportedParameter, "suffix: not supported by this model", "suffix"};
+  const Json* template_text = body.get("template");
+  const Json* past = body.get("context");
+  if (template_text != nullptr && !(*template_text == Json(""))) {
+    return Error{ErrorCode::kChatTemplateDisabled, "template in requests is disabled", "template"};
+  }
+  if (past != nullptr && past->size() > 0) {
+    return Error{ErrorCode::kUnsupportedParameter, "context: not supported, use /api/chat", "context"};
+  }
+  const Json* raw = body.get("raw");
+  if (raw != nullptr && !raw->is_bool()) return bad("raw", "must be a boolean");
+  Json fields = Json::object();
+  bool is_raw = raw != nullptr && raw->as_bool();
+  TRY(add_shared(body, !is_raw, fields));
+  if (!is_raw) {
+    TRY(add_think(body, fields));
+    Json messages = Json::array();
+    if (!system.empty()) messages.push_back(json_object({{"role", "system"}, {"content", system}}));
+    messages.push_back(json_object({{"role", "user"}, {"content", prompt}}));
+    fields.set("messages", std::move(messages));
+    return chat_request(fields, context, true);
+  }
+  CompletionRequest request;
+  TRY(read_native_fields(fields, with_ollama_defaults(context), request, kPenaltyWindow));
+  finish_common(request.common);
+  if (prompt.empty()) return Error{ErrorCode::kEmptyPrompt, "prompt: must not be empty", "prompt"};
+  request.prompts.emplace_back(std::move(prompt));
+  return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kGenerate)};
+}
+
+std::string ollama_tags_reply(const OllamaModel& model) {
+  return json_object({{"models", json_array({card(model)})}}).dump();
+}
+
+std::string ollama_ps_reply(const OllamaModel& model) {
+  Json one = card(model);
+  one.set("expires_at", "9999-12-31T23:59:59Z");  // the model stays
+  one.set("size_vram", 0);
+  one.set("context_length", model.context_length);
+  return json_object({{"models", json_array({std::move(one)})}}).dump();
+}
+
+std::string ollama_show_reply(const OllamaModel& model) {
+  Json info = json_object({{"general.architecture", model.family},
+                           {"general.parameter_count", model.n_params},
+                           {model.family + ".context_length", model.context_length},
+                           {model.family + ".embedding_length", model.embedding_length}});
+  return json_object({{"modelfile", ""},
+                      {"parameters", ""},
+                      {"template", model.chat_template},
+                      {"system", ""},
+                      {"details", details(model)},
+                      {"model_info", std::move(info)},
+                      {"capabilities", json_array({"completion"})},
+                      {"modified_at", rfc3339(model.created * 1'000'000'000)}})
+      .dump();
+}
+
+}  // namespace millrace::api

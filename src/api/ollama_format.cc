@@ -1,0 +1,115 @@
+#include "api/ollama_format.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <iterator>
+
+#include "api/json_text.h"
+#include "api/ollama.h"
+#include "base/json.h"
+
+namespace millrace::api {
+namespace {
+
+constexpr double kNanosPerMilli = 1e6;
+
+int64_t now_ns() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
+
+int64_t nanos(double ms) { return static_cast<int64_t>(ms * kNanosPerMilli); }
+
+void append_logprob_entry(std::string& out, const TokenText& token) {
+  out += R"({"token":)";
+  append_json_string(out, token.text);
+  out += R"(,"logprob":)";
+  append_logprob(out, token.logprob);
+  out += R"(,"bytes":[)";
+  for (size_t i = 0; i < token.bytes.size(); ++i) {
+    fmt::format_to(std::back_inserter(out), "{}{}", i > 0 ? "," : "", static_cast<unsigned char>(token.bytes[i]));
+  }
+  out += ']';
+}
+
+void append_logprobs(std::string& out, std::span<const PositionText> positions) {
+  if (positions.empty()) return;
+  out += R"(,"logprobs":[)";
+  for (const PositionText& position : positions) {
+    if (&position != positions.data()) out += ',';
+    append_logprob_entry(out, position.chosen);
+    out += R"(,"top_logprobs":[)";
+    for (const TokenText& token : position.top) {
+      if (&token != position.top.data()) out += ',';
+      append_logprob_entry(out, token);
+      out += '}';
+    }
+    out += "]}";
+  }
+  out += ']';
+}
+
+class OllamaFormat final : public ReplyFormat {
+ public:
+  explicit OllamaFormat(OllamaReply reply) : reply_(reply), begin_ns_(now_ns()) {}
+
+  std::string_view id_prefix() const override { return "ollama-"; }
+  ErrorStyle error_style() const override { return ErrorStyle::kOllama; }
+  std::string_view stream_type() const override { return "application/x-ndjson"; }
+  std::string_view keep_alive() const override { return {}; }  // every line is an object
+
+  std::string whole(const ReplyParts& parts) override {
+    const ChoiceOutput& choice = parts.choices.front();
+    std::string out;
+    append_text(out, parts.head, choice.text);
+    append_logprobs(out, choice.logprobs);
+    append_end(out, choice.finish, choice.timings, parts.prompts.front());
+    return out;
+  }
+
+  void begin(std::string&, const StreamView&) override {}
+  void piece(std::string& out, const StreamView& view, const Piece& piece) override {
+    if (!piece.text.empty() || !piece.logprobs.empty()) {
+      append_text(out, view.head, piece.text);
+      append_logprobs(out, piece.logprobs);
+      out += R"(,"done":false})";
+      out += '\n';
+    }
+    if (piece.finish == nullptr) return;
+    append_text(out, view.head, "");
+    append_end(out, *piece.finish, *piece.timings, view.prompt_of(piece.choice));
+    out += '\n';
+  }
+  void end(std::string&, const StreamView&) override {}
+  void fail(std::string& out, const ApiError& error) override { out += error_event(error, ErrorStyle::kOllama); }
+
+ private:
+  void append_text(std::string& out, const ReplyHead& head, std::string_view text) const {
+    out += R"({"model":)";
+    append_json_string(out, head.model);
+    fmt::format_to(std::back_inserter(out), R"(,"created_at":"{}",)", rfc3339(now_ns()));
+    out += reply_ == OllamaReply::kChat ? R"("message":{"role":"assistant","content":)" : R"("response":)";
+    append_json_string(out, text);
+    if (reply_ == OllamaReply::kChat) out += '}';
+  }
+
+  void append_end(std::string& out, const Finish& finish, const Timings& timings, const PromptOutput& prompt) const {
+    fmt::format_to(std::back_inserter(out), R"(,"done":true,"done_reason":"{}")",
+                   finish.kind == FinishKind::kLength ? "length" : "stop");
+    fmt::format_to(std::back_inserter(out),
+                   R"(,"total_duration":{},"load_duration":0,"prompt_eval_count":{},"prompt_eval_duration":{},)"
+                   R"("eval_count":{},"eval_duration":{}}})",
+                   now_ns() - begin_ns_, prompt.token_ids.size(), nanos(timings.prompt_ms), timings.predicted_n,
+                   nanos(timings.predicted_ms));
+  }
+
+  OllamaReply reply_;
+  int64_t begin_ns_;
+};
+
+}  // namespace
+
+std::unique_ptr<ReplyFormat> make_ollama_format(OllamaReply reply) { return std::make_unique<OllamaFormat>(reply); }
+
+}  // namespace millrace::api

@@ -1,0 +1,101 @@
+#include <fmt/core.h>
+
+#include <iterator>
+#include <string>
+
+#include "api/json_text.h"
+#include "api/native_format.h"
+#include "base/json.h"
+
+namespace millrace::api {
+namespace {
+
+std::string_view finish_name(const Finish& finish) {
+  if (finish.kind == FinishKind::kLength) return "length";
+  return std::holds_alternative<std::string>(finish.reason) ? "stop_sequence" : "eos_token";
+}
+
+void append_token(std::string& out, const TokenText& token) {
+  fmt::format_to(std::back_inserter(out), R"({{"id":{},"text":)", token.id);
+  append_json_string(out, token.text);
+  out += R"(,"logprob":)";
+  append_logprob(out, token.logprob);
+  out += R"(,"special":false})";
+}
+
+void append_seed(std::string& out, const CommonParams& params) {
+  out += R"(,"seed":)";
+  out += params.seed ? std::to_string(*params.seed) : "null";
+}
+
+class TgiFormat final : public ReplyFormat {
+ public:
+  explicit TgiFormat(const TgiOptions& options) : options_(options) {}
+
+  std::string_view id_prefix() const override { return "tgi-"; }
+  ErrorStyle error_style() const override { return ErrorStyle::kTgi; }
+
+  std::string whole(const ReplyParts& parts) override {
+    const ChoiceOutput& choice = parts.choices.front();
+    const PromptOutput& prompt = parts.prompts.front();
+    std::string out = R"({"generated_text":)";
+    append_json_string(out, options_.full_text ? prompt.text + choice.text : choice.text);
+    if (options_.details) {
+      fmt::format_to(std::back_inserter(out), R"(,"details":{{"finish_reason":"{}","generated_tokens":{})",
+                     finish_name(choice.finish), choice.timings.predicted_n);
+      append_seed(out, parts.params);
+      out += R"(,"prefill":[],"tokens":[)";
+      for (const PositionText& position : choice.logprobs) {
+        if (&position != choice.logprobs.data()) out += ',';
+        append_token(out, position.chosen);
+      }
+      out += "]}";
+    }
+    out += '}';
+    return out;
+  }
+
+  void begin(std::string&, const StreamView&) override {}
+
+  // One event a token; the last one repeats the whole text.
+  void piece(std::string& out, const StreamView& view, const Piece& piece) override {
+    text_ += piece.text;
+    for (const PositionText& position : piece.logprobs) {
+      flush(out, "null,\"details\":null");
+      held_ = R"({"token":)";
+      append_token(held_, position.chosen);
+    }
+    if (piece.finish == nullptr) return;
+    std::string end;
+    const PromptOutput& prompt = view.prompt_of(piece.choice);
+    append_json_string(end, options_.full_text ? prompt.text + text_ : text_);
+    fmt::format_to(std::back_inserter(end), R"(,"details":{{"finish_reason":"{}","generated_tokens":{})",
+                   finish_name(*piece.finish), piece.n_output);
+    append_seed(end, view.params);
+    fmt::format_to(std::back_inserter(end), R"(,"input_length":{}}})", prompt.token_ids.size());
+    if (held_.empty()) held_ = R"({"token":{"id":0,"text":"","logprob":0.0,"special":true})";
+    flush(out, end);
+  }
+  void end(std::string&, const StreamView&) override {}
+  void fail(std::string& out, const ApiError& error) override { out += error_event(error, ErrorStyle::kTgi); }
+
+ private:
+  // Sends the held token with what is known now.
+  void flush(std::string& out, std::string_view rest) {
+    if (held_.empty()) return;
+    fmt::format_to(std::back_inserter(out), "data: {{\"index\":{},{},\"generated_text\":{}}}\n\n", ++index_,
+                   std::string_view(held_).substr(1), rest);
+    held_.clear();
+  }
+
+  TgiOptions options_;
+  std::string text_;
+  std::string held_;  // the last token, until it is known whether it is the end
+  uint64_t index_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<ReplyFormat> make_tgi_format(const TgiOptions& options) { return std::make_unique<TgiFormat>(options); }
+
+}  // namespace millrace::api

@@ -1,0 +1,97 @@
+#include "server/info_routes.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "api/json_object.h"
+#include "base/macros.h"
+
+namespace millrace::server {
+namespace {
+
+using api::json_array;
+using api::json_object;
+using instance::Instance;
+
+Json tgi_info(const ServerContext& context, const Instance& instance) {
+  const instance::InstanceFacts& facts = instance.facts();
+  return json_object({{"model_id", facts.served_names.front()},
+                      {"model_sha", Json()},
+                      {"model_pipeline_tag", "text-generation"},
+                      {"max_concurrent_requests", context.options.limits[LimitId::kQueuedRequests]},
+                      {"max_best_of", 1},
+                      {"max_stop_sequences", context.options.limits[LimitId::kStopStrings]},
+                      {"max_input_tokens", facts.max_len - 1},
+                      {"max_total_tokens", facts.max_len},
+                      {"validation_workers", 2},
+                      {"max_client_batch_size", 1},
+                      {"router", "millrace"},
+                      {"version", context.options.version},
+                      {"sha", Json()},
+                      {"docker_label", Json()}});
+}
+
+Json sglang_model(const Instance& instance) {
+  const instance::InstanceFacts& facts = instance.facts();
+  return json_object({{"model_path", facts.root},
+                      {"tokenizer_path", facts.root},
+                      {"is_generation", true},
+                      {"weight_version", "default"},
+                      {"preferred_sampling_params", Json()}});
+}
+
+Json sglang_server(const ServerContext& context, const Instance& instance) {
+  Json out = sglang_model(instance);
+  out.set("version", context.options.version);
+  out.set("served_model_name", instance.facts().served_names.front());
+  out.set("context_length", instance.facts().max_len);
+  out.set("max_running_requests", int64_t{instance.max_seqs()});
+  return out;
+}
+
+Json tensor(std::string_view name) {
+  return json_object({{"name", name}, {"datatype", "BYTES"}, {"shape", json_array({1})}});
+}
+
+// /v2/models/NAME[/versions/N][/ready]: the name, when it is served.
+Result<std::string> kserve_model(const ServerContext& context, const Instance& instance, const HttpRequest& request,
+                                 const Route& route) {
+  std::string_view name = std::string_view(request.path).substr(context.options.root_path.size() + route.path.size());
+  name.remove_suffix(route.suffix.size());
+  name = name.substr(0, name.find("/versions/"));
+  const auto& served = instance.facts().served_names;
+  if (std::find(served.begin(), served.end(), name) != served.end()) return std::string(name);
+  return Error{ErrorCode::kModelNotFound, fmt::format("no model {}", quote_for_message(name)), "model"};
+}
+
+Result<std::string> info_body(ServerContext& context, const HttpRequest& request, const Route& route) {
+  if (route.id == RouteId::kKserveServer) {
+    return json_object(
+               {{"name", "millrace"}, {"version", context.options.version}, {"extensions", json_array({"generate"})}})
+        .dump();
+  }
+  Instance* instance = TRY(context.usable_instance());
+  if (route.id == RouteId::kTgiInfo) return tgi_info(context, *instance).dump();
+  if (route.id == RouteId::kSglangModelInfo) return sglang_model(*instance).dump();
+  if (route.id == RouteId::kSglangServerInfo) return sglang_server(context, *instance).dump();
+  std::string name = TRY(kserve_model(context, *instance, request, route));
+  if (route.id == RouteId::kKserveModelReady) return json_object({{"name", name}, {"ready", true}}).dump();
+  return json_object({{"name", name},
+                      {"versions", json_array({"1"})},
+                      {"platform", "millrace"},
+                      {"inputs", json_array({tensor("text_input")})},
+                      {"outputs", json_array({tensor("text_output")})}})
+      .dump();
+}
+
+}  // namespace
+
+HttpReply info_answer(ServerContext& context, const HttpRequest& request, const Route& route) {
+  Result<std::string> body = info_body(context, request, route);
+  return body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()}, route.errors);
+}
+
+}  // namespace millrace::server

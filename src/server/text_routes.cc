@@ -1,0 +1,98 @@
+#include "server/text_routes.h"
+
+#include <fmt/core.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "api/anthropic.h"
+#include "api/fields.h"
+#include "api/responses.h"
+#include "api/tokenize.h"
+#include "base/macros.h"
+#include "server/connection.h"
+#include "server/handlers.h"
+#include "server/ollama_routes.h"
+#include "server/text_work.h"
+
+namespace millrace::server {
+namespace asio = boost::asio;
+namespace {
+
+// {"prompt": text}
+Result<std::string> applied_template(const ServerContext& context, instance::Instance& instance, const Json& body) {
+  api::ChatRequest chat = TRY(api::parse_conversation(body, parse_context(context, instance)));
+  text::RenderedPrompt rendered = TRY(instance.text().render(chat));
+  Json reply = Json::object();
+  reply.set("prompt", std::move(rendered.text));
+  return reply.dump();
+}
+
+// How many tokens the conversation is as a prompt.
+Result<int64_t> count_tokens(instance::Instance& instance, api::ChatRequest chat) {
+  api::TokenizeRequest request;
+  request.chat = std::move(chat);
+  request.add_special = false;
+  std::vector<TokenId> tokens = TRY(instance.text().tokenize(request));
+  return static_cast<int64_t>(tokens.size());
+}
+
+// Thread: text worker.
+Result<std::string> make_text_reply(const ServerContext& context, instance::Instance& instance, std::string body,
+                                    RouteId route) {
+  Json parsed = TRY(parse_body(std::exchange(body, {}), context.options.limits));
+  api::ParseContext parse = parse_context(context, instance);
+  switch (route) {
+    case RouteId::kCountTokens: {
+      int64_t n = TRY(count_tokens(instance, TRY(api::parse_anthropic_count(parsed, parse))));
+      return fmt::format("{{\"input_tokens\":{}}}", n);
+    }
+    case RouteId::kInputTokens:
+    case RouteId::kResponsesInputTokens: {
+      bool items = route == RouteId::kResponsesInputTokens;
+      int64_t n = TRY(count_tokens(
+          instance, TRY(items ? api::parse_responses_count(parsed, parse) : api::parse_conversation(parsed, parse))));
+      return fmt::format("{{\"object\":\"response.input_tokens\",\"input_tokens\":{}}}", n);
+    }
+    case RouteId::kOllamaShow:
+      TRY(api::resolve_model(parsed, parse));
+      return api::ollama_show_reply(ollama_model(instance));
+    case RouteId::kOllamaEmbed:
+      return Error{ErrorCode::kNotSupported, "this model does not support embeddings", "model"};
+    default:
+      return applied_template(context, instance, parsed);
+  }
+}
+
+}  // namespace
+
+asio::awaitable<void> serve_text(Connection& connection, HttpRequest request, const Route& route) {
+  ServerContext& context = connection.context();
+  Result<instance::Instance*> usable = context.usable_instance();
+  if (!usable.ok()) {
+    connection.send_reply(request, context.error_reply({usable.error()}, route.errors));
+    co_return;
+  }
+  instance::Instance& instance = **usable;
+  Result<std::string> reply = std::string();
+  std::string body = std::move(request.body);
+  size_t n_bytes = body.size();
+  Result<void> done = co_await run_on_text_worker(
+      connection, instance, n_bytes, [&] { reply = make_text_reply(context, instance, std::move(body), route.id); });
+  if (!done.ok() && done.error().code == ErrorCode::kCancelled) {
+    connection.close_after_this();
+    co_return;
+  }
+  if (!done.ok()) reply = done.take_error();
+  HttpReply out =
+      reply.ok() ? json_reply(std::move(reply).value()) : context.error_reply({reply.error()}, route.errors);
+  add_load_header(context, request, out.headers);
+  connection.send_reply(request, std::move(out));
+  while (connection.unsent() > 0 && !connection.gone() && !connection.stalled()) {
+    connection.listen();
+    co_await connection.event().wait_until(connection.stall_deadline());
+  }
+}
+
+}  // namespace millrace::server

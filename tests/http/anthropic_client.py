@@ -1,0 +1,80 @@
+"""The unmodified `anthropic` package against a running server: anthropic_client.py BASE_URL [API_KEY].
+
+Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import sys
+import traceback
+
+import anthropic
+
+BASE = sys.argv[1].rstrip("/")
+client = anthropic.Anthropic(base_url=BASE, api_key=sys.argv[2] if len(sys.argv) > 2 else "none", max_retries=0, timeout=120)
+MODEL = client.models.list().data[0].id
+GREEDY = {"extra_body": {"temperature": 0}}  # the package has no argument for it
+ASK = {"model": MODEL, "max_tokens": 24, "messages": [{"role": "user", "content": "Name three colours."}]}
+
+
+def check_message():
+    reply = client.messages.create(**ASK)
+    assert reply.type == "message" and reply.role == "assistant" and reply.id.startswith("msg_")
+    assert reply.content[0].type == "text" and reply.content[0].text
+    assert reply.stop_reason in ("end_turn", "max_tokens")
+    assert reply.usage.input_tokens > 0 and 0 < reply.usage.output_tokens <= 24
+
+
+def check_stream_equals_whole():
+    whole = client.messages.create(**ASK, **GREEDY)
+    with client.messages.stream(**ASK, **GREEDY) as stream:
+        text = "".join(stream.text_stream)
+        final = stream.get_final_message()
+    assert text == whole.content[0].text == final.content[0].text
+    assert final.stop_reason == whole.stop_reason and final.usage.output_tokens == whole.usage.output_tokens
+
+
+def check_stop_sequence():
+    whole = client.messages.create(**ASK, **GREEDY).content[0].text
+    word = whole.split()[2]
+    reply = client.messages.create(stop_sequences=[word], **ASK, **GREEDY)
+    assert reply.stop_reason == "stop_sequence" and reply.stop_sequence == word
+    assert word not in reply.content[0].text
+
+
+def check_system_and_count():
+    # two system prompts: without one, a template may bring a longer one of its own
+    plain = client.messages.count_tokens(model=MODEL, messages=ASK["messages"], system="Hm.").input_tokens
+    told = client.messages.count_tokens(model=MODEL, messages=ASK["messages"], system="Answer in one word, please.").input_tokens
+    assert 0 < plain < told
+    whole = client.messages.count_tokens(model=MODEL, messages=ASK["messages"]).input_tokens
+    usage = client.messages.create(**ASK).usage
+    assert usage.input_tokens + usage.cache_read_input_tokens == whole
+
+
+def refused(kind, **changes):
+    try:
+        client.messages.create(**{**ASK, **changes})
+    except kind as error:
+        assert error.body["type"] == "error", error.body
+        return error.body["error"]
+    raise AssertionError("not refused with " + kind.__name__)
+
+
+def check_errors():
+    assert refused(anthropic.BadRequestError, extra_body={"temperature": 1.5})["type"] == "invalid_request_error"
+    assert refused(anthropic.BadRequestError, messages=[])["type"] == "invalid_request_error"
+    assert refused(anthropic.NotFoundError, model="nobody")["type"] == "not_found_error"
+
+
+def main():
+    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
+    failed = 0
+    for name, check in checks:
+        try:
+            check()
+        except Exception:
+            failed += 1
+            print(f"FAILED {name}\n{traceback.format_exc()}")
+    print(f"{len(checks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""The unmodified `ollama` package against a running server: ollama_client.py BASE_URL.
+
+Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import sys
+import traceback
+
+import ollama
+
+client = ollama.Client(host=sys.argv[1].rstrip("/"))
+MODEL = client.list().models[0].model
+GREEDY = {"temperature": 0, "num_predict": 16}
+
+
+def check_list_ps_show():
+    card = client.list().models[0]
+    assert card.size > 0 and card.details.family and len(card.digest) == 64
+    assert client.ps().models[0].model == MODEL
+    assert "completion" in client.show(MODEL).capabilities
+
+
+def check_generate_stream_equals_whole():
+    whole = client.generate(MODEL, "The capital of France is", raw=True, options=GREEDY)
+    assert whole.done and whole.done_reason in ("stop", "length") and whole.eval_count <= 16
+    pieces = list(client.generate(MODEL, "The capital of France is", raw=True, options=GREEDY, stream=True))
+    assert "".join(piece.response for piece in pieces) == whole.response
+    assert pieces[-1].done and not pieces[0].done and pieces[-1].prompt_eval_count == whole.prompt_eval_count
+
+
+def check_chat_stream_equals_whole():
+    ask = [{"role": "user", "content": "Name three colours."}]
+    whole = client.chat(MODEL, ask, options=GREEDY)
+    assert whole.message.role == "assistant" and whole.message.content
+    pieces = list(client.chat(MODEL, ask, options=GREEDY, stream=True))
+    assert "".join(piece.message.content for piece in pieces) == whole.message.content
+
+
+def check_stop_and_system():
+    whole = client.generate(MODEL, "Count: one, two, three,", raw=True, options=GREEDY).response
+    word = whole.split()[0]
+    assert word not in client.generate(MODEL, "Count: one, two, three,", raw=True, options={**GREEDY, "stop": [word]}).response
+    assert client.generate(MODEL, "Hi", system="Be brief.", options=GREEDY).response
+
+
+def check_load():
+    assert client.generate(MODEL, "").done_reason == "load"
+
+
+def refused(call, status):
+    try:
+        call()
+    except ollama.ResponseError as error:
+        assert error.status_code == status and error.error, error
+        return
+    raise AssertionError("not refused")
+
+
+def check_errors():
+    refused(lambda: client.generate("nobody", "x"), 404)
+    refused(lambda: client.generate(MODEL, "x", options={"temperature": -1}), 400)
+    refused(lambda: client.embed(MODEL, "x"), 501)
+
+
+def main():
+    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
+    failed = 0
+    for name, check in checks:
+        try:
+            check()
+        except Exception:
+            failed += 1
+            print(f"FAILED {name}\n{traceback.format_exc()}")
+    print(f"{len(checks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
