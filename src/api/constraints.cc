@@ -104,7 +104,8 @@ Result<void> read_structured_outputs(const Json& value, CommonParams& common) {
   if (!value.is_object()) return bad(path, "must be an object");
   for (const auto& [name, member] : value.as_object().members) {
     if (member.is_null()) continue;
-    std::string at = path + "." + name;
+    std::string at = path;
+    at.append(".").append(name);
     bool flag = name == "json_object" || name == "disable_any_whitespace" || name == "disable_additional_properties" ||
                 name == "disable_fallback";
     if (flag && !member.is_bool()) return bad(at, "must be a boolean");

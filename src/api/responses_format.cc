@@ -14,9 +14,9 @@ namespace {
 
 // Repeated in the response, with what they are when absent.
 Json echo_of(const Json& body) {
-  auto or_else = [&](std::string_view name, Json fallback) {
+  auto or_else = [&](std::string_view name, const Json& fallback) {
     const Json* value = body.get(name);
-    return value == nullptr ? std::move(fallback) : *value;
+    return value == nullptr ? fallback : *value;
   };
   return json_object({{"instructions", or_else("instructions", Json())},
                       {"max_output_tokens", or_else("max_output_tokens", Json())},
@@ -158,7 +158,7 @@ class ResponsesFormat final : public ReplyFormat {
     return out;
   }
 
-  void event(std::string& out, std::string_view name, Json members) {
+  void event(std::string& out, std::string_view name, const Json& members) {
     fmt::format_to(std::back_inserter(out), "event: {0}\ndata: {{\"type\":\"{0}\",\"sequence_number\":{1},", name,
                    sequence_++);
     out += std::string_view(members.dump()).substr(1);

@@ -41,7 +41,7 @@ std::string wide_schema(int n) {
 
 std::string deep_schema(int n) {
   std::string out = R"({"type":"integer"})";
-  for (int i = 0; i < n; ++i) out = R"({"type":"object","properties":{"a":)" + out + R"(},"required":["a"]})";
+  for (int i = 0; i < n; ++i) out = fmt::format(R"({{"type":"object","properties":{{"a":{}}},"required":["a"]}})", out);
   return out;
 }
 

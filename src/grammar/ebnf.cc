@@ -268,15 +268,15 @@ class Parser {
       set.push_back({low, high});
     }
     if (!in_.take(']')) return fail_at(start, "a class without ]");
-    set = normalised(std::move(set));
+    set = normalised(set);
     if (negative) set = complement(set);
     return rules_.set(std::move(set));
   }
 
   CharSet class_escape() {
-    const CharSet digits = {{'0', '9'}};
-    const CharSet word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-    const CharSet space = {{'\t', '\r'}, {' ', ' '}};
+    CharSet digits = {{'0', '9'}};
+    CharSet word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+    CharSet space = {{'\t', '\r'}, {' ', ' '}};
     if (in_.take("\\d")) return digits;
     if (in_.take("\\w")) return word;
     if (in_.take("\\s")) return space;

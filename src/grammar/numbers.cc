@@ -145,12 +145,12 @@ ExprId multiples(Rules& rules, uint32_t factor, bool negative) {
   auto step = [&](const std::vector<ExprId>& next, uint32_t r, char first) {
     std::vector<CharSet> to(factor);
     for (char digit = first; digit <= '9'; ++digit) {
-      auto c = static_cast<uint32_t>(digit);
+      auto c = uint32_t{static_cast<unsigned char>(digit)};
       to[(r * 10 + (c - '0')) % factor].push_back({c, c});
     }
     std::vector<ExprId> parts;
     for (uint32_t rest = 0; rest < factor; ++rest) {
-      if (!to[rest].empty()) parts.push_back(rules.sequence({rules.set(normalised(std::move(to[rest]))), next[rest]}));
+      if (!to[rest].empty()) parts.push_back(rules.sequence({rules.set(normalised(to[rest])), next[rest]}));
     }
     return parts;
   };

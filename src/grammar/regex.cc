@@ -50,7 +50,7 @@ class Parser {
   }
 
   ExprId characters(CharSet set) {
-    set = normalised(std::move(set));
+    set = normalised(set);
     return options_.json_string ? json_characters(rules_, set) : rules_.set(std::move(set));
   }
   ExprId anything() { return rules_.repeat(characters({{0, kLastCharacter}}), 0, kUnbounded); }
@@ -280,7 +280,7 @@ class Parser {
       members.add({*low, *high});
     }
     if (!in_.take(']')) return fail_at(start, "a class without ]");
-    CharSet set = normalised(std::move(members.set));
+    CharSet set = normalised(members.set);
     if (negative) set = complement(set);
     if (negative && members.ascii_only) set = intersection(set, kAscii);
     if (set.empty()) return fail_at(start, "an empty class");

@@ -200,7 +200,7 @@ void append_expr(std::string& out, const Rules& rules, ExprId id, const Producti
 
 }  // namespace
 
-CharSet normalised(CharSet set) {
+CharSet normalised(const CharSet& set) {
   CharSet cut;
   for (CharRange range : set) {
     if (range.first > range.last) continue;
@@ -231,7 +231,7 @@ CharSet complement(const CharSet& set) {
     next = range.last + 1;
   }
   if (next <= kLastCharacter) out.push_back({next, kLastCharacter});
-  return normalised(std::move(out));
+  return normalised(out);
 }
 
 CharSet intersection(const CharSet& a, const CharSet& b) {
@@ -243,7 +243,7 @@ CharSet intersection(const CharSet& a, const CharSet& b) {
       if (first <= last) out.push_back({first, last});
     }
   }
-  return normalised(std::move(out));
+  return normalised(out);
 }
 
 bool contains(const CharSet& set, uint32_t character) {

@@ -31,7 +31,7 @@ struct CharRange {
 using CharSet = std::vector<CharRange>;  // sorted, disjoint, not touching
 
 // Sorts and joins; surrogates are taken out.
-CharSet normalised(CharSet set);
+CharSet normalised(const CharSet& set);
 CharSet complement(const CharSet& set);
 CharSet intersection(const CharSet& a, const CharSet& b);
 bool contains(const CharSet& set, uint32_t character);

@@ -87,7 +87,7 @@ Result<ExprId> SchemaBuilder::shape_expr(const Shape& shape) {
 
 Result<RuleId> add_schema(Rules& rules, const Json& schema, const SchemaOptions& options) {
   ShapeReader reader = TRY(ShapeReader::create(schema, options.limits));
-  return SchemaBuilder(rules, std::move(reader), options).build(schema);
+  return SchemaBuilder(rules, reader, options).build(schema);
 }
 
 RuleId add_json_object(Rules& rules, bool any_whitespace) {

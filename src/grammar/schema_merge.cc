@@ -102,8 +102,9 @@ bool merge_objects(ObjectShape& into, const ObjectShape& own) {
   for (const std::string& name : own.required) {
     if (std::ranges::find(into.required, name) == into.required.end()) into.required.push_back(name);
   }
-  for (const auto& [pattern, nodes] : own.patterns) {
-    auto same = std::ranges::find_if(into.patterns, [&](const auto& p) { return p.first == pattern; });
+  for (const auto& own_pattern : own.patterns) {
+    const auto& [pattern, nodes] = own_pattern;
+    auto same = std::ranges::find_if(into.patterns, [&](const auto& p) { return p.first == own_pattern.first; });
     if (same != into.patterns.end()) {
       append(same->second, nodes);
     } else {

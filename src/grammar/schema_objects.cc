@@ -88,7 +88,7 @@ ExprId SchemaBuilder::other_names(const std::vector<std::string>& names) {
   auto without = [&](const std::vector<uint32_t>& used) {
     CharSet set;
     for (uint32_t c : used) set.push_back({c, c});
-    return rules_.set(intersection(complement(normalised(std::move(set))), plain));
+    return rules_.set(intersection(complement(normalised(set)), plain));
   };
   struct Place {
     std::map<uint32_t, size_t> next;

@@ -200,7 +200,8 @@ Result<std::vector<SessionEntry>> list_sessions(const std::string& folder) {
   while (const dirent* row = ::readdir(dir)) {
     std::string name = row->d_name;
     if (!check_session_name(name).ok()) continue;
-    std::string path = folder + "/" + name;
+    std::string path = folder;
+    path.append("/").append(name);
     Result<MappedFile> file = MappedFile::open(path);
     if (!file.ok()) continue;  // a folder
     SessionEntry entry{.name = name, .n_bytes = file->bytes().size()};

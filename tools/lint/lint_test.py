@@ -204,7 +204,7 @@ class Symbols(Tree):
         self.expect(symbols.check(common.ROOT / "b"), "lies outside millrace::kernels::avx2")
 
     def test_no_objects(self):
-        self.expect(symbols.check(common.ROOT / "nowhere"), "no objects", "no objects")
+        self.expect(symbols.check(common.ROOT / "nowhere"), "no objects", "no objects", "no objects")
 
     def test_hardening(self):
         text = "#include <cstring>\nint main(int n, char** v) { char a[64]; std::strcpy(a, v[n - 1]); return a[0]; }"
