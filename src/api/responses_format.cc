@@ -87,7 +87,7 @@ class ResponsesFormat final : public ReplyFormat {
       Json delta = at_part(view.head, {"delta", piece.text});
       delta.set("logprobs", Json::array());
       if (view.params.output.timings_per_token) set_timings(delta, *piece.timings);
-      event(out, "response.output_text.delta", std::move(delta));
+      event(out, "response.output_text.delta", delta);
     }
     if (piece.finish == nullptr) return;
     finish_ = *piece.finish;
@@ -97,12 +97,12 @@ class ResponsesFormat final : public ReplyFormat {
   void end(std::string& out, const StreamView& view) override {
     Json done = at_part(view.head, {"text", text_});
     done.set("logprobs", Json::array());
-    event(out, "response.output_text.done", std::move(done));
+    event(out, "response.output_text.done", done);
     event(out, "response.content_part.done", at_part(view.head, {"part", text_part(text_)}));
     event(out, "response.output_item.done", json_object({{"output_index", 0}, {"item", message(view.head)}}));
     Json last = json_object({{"response", response(view.head, "", &view.usage)}});
     if (options_.timings) set_timings(last, timings_);
-    event(out, finish_.kind == FinishKind::kLength ? length_event() : "response.completed", std::move(last));
+    event(out, finish_.kind == FinishKind::kLength ? length_event() : "response.completed", last);
   }
 
   void fail(std::string& out, const ApiError& error) override {
