@@ -57,7 +57,8 @@ class MessageParts {
     std::string type = TRY(text_member(block, "type", at));
     if (type == "image" || type == "document") return no_images(at);
     if (type == "text") {
-      parts_.push_back(json_object({{"type", "text"}, {"text", TRY(text_member(block, "text", at))}}));
+      std::string text = TRY(text_member(block, "text", at));
+      parts_.push_back(json_object({{"type", "text"}, {"text", std::move(text)}}));
       return {};
     }
     if (type == "thinking") {
@@ -130,7 +131,8 @@ Result<Json> tools_of(const Json& tools) {
   Json out = Json::array();
   for (const Json& tool : tools.as_array()) {
     std::string at = fmt::format("tools[{}]", out.size());
-    Json function = json_object({{"name", TRY(text_member(tool, "name", at))}});
+    std::string name = TRY(text_member(tool, "name", at));
+    Json function = json_object({{"name", std::move(name)}});
     if (const Json* text = tool.get("description")) function.set("description", *text);
     const Json* schema = tool.get("input_schema");
     if (schema == nullptr || !schema->is_object()) return bad(at + ".input_schema", "must be an object");
@@ -148,7 +150,8 @@ Result<void> set_tool_choice(const Json& choice, Json& out) {
   } else if (type == "any") {
     out.set("tool_choice", "required");
   } else if (type == "tool") {
-    Json function = json_object({{"name", TRY(text_member(choice, "name", "tool_choice"))}});
+    std::string name = TRY(text_member(choice, "name", "tool_choice"));
+    Json function = json_object({{"name", std::move(name)}});
     out.set("tool_choice", json_object({{"type", "function"}, {"function", std::move(function)}}));
   } else {
     return bad("tool_choice.type", "must be auto, any, tool or none");

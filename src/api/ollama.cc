@@ -207,7 +207,8 @@ std::string rfc3339(int64_t unix_ns) {
 
 Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& context, const FormatOptions&) {
   if (loads_only(body)) {
-    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, TRY(resolve_model(body, context)), true)};
+    auto model = TRY(resolve_model(body, context));
+    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, model, true)};
   }
   const Json* messages = body.get("messages");
   if (messages == nullptr) return Error{ErrorCode::kMissingField, "messages is required", "messages"};
@@ -221,7 +222,8 @@ Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& c
 
 Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContext& context, const FormatOptions&) {
   if (loads_only(body)) {
-    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, TRY(resolve_model(body, context)), false)};
+    auto model = TRY(resolve_model(body, context));
+    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, model, false)};
   }
   std::string prompt = TRY(text_or_empty(body, "prompt"));
   std::string system = TRY(text_or_empty(body, "system"));

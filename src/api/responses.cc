@@ -73,25 +73,28 @@ class Items {
  private:
   Result<void> add_message(const Json& item, const std::string& path) {
     std::string role = TRY(text_member(item, "role", path));
-    Json message = json_object({{"role", role}, {"content", TRY(content_of(item.get("content"), path + ".content"))}});
+    Json content = TRY(content_of(item.get("content"), path + ".content"));
+    Json message = json_object({{"role", role}, {"content", std::move(content)}});
     if (role == "assistant" && !reasoning_.empty()) message.set("reasoning_content", std::exchange(reasoning_, {}));
     messages_.push_back(std::move(message));
     return {};
   }
   Result<void> add_call(const Json& item, const std::string& path) {
-    Json function = json_object(
-        {{"name", TRY(text_member(item, "name", path))}, {"arguments", TRY(text_member(item, "arguments", path))}});
-    Json call = json_object(
-        {{"id", TRY(text_member(item, "call_id", path))}, {"type", "function"}, {"function", std::move(function)}});
+    std::string name = TRY(text_member(item, "name", path));
+    std::string arguments = TRY(text_member(item, "arguments", path));
+    std::string id = TRY(text_member(item, "call_id", path));
+    Json function = json_object({{"name", std::move(name)}, {"arguments", std::move(arguments)}});
+    Json call = json_object({{"id", std::move(id)}, {"type", "function"}, {"function", std::move(function)}});
     Json message = json_object({{"role", "assistant"}, {"content", ""}, {"tool_calls", json_array({std::move(call)})}});
     if (!reasoning_.empty()) message.set("reasoning_content", std::exchange(reasoning_, {}));
     messages_.push_back(std::move(message));
     return {};
   }
   Result<void> add_output(const Json& item, const std::string& path) {
-    messages_.push_back(json_object({{"role", "tool"},
-                                     {"tool_call_id", TRY(text_member(item, "call_id", path))},
-                                     {"content", TRY(content_of(item.get("output"), path + ".output"))}}));
+    std::string id = TRY(text_member(item, "call_id", path));
+    Json content = TRY(content_of(item.get("output"), path + ".output"));
+    messages_.push_back(
+        json_object({{"role", "tool"}, {"tool_call_id", std::move(id)}, {"content", std::move(content)}}));
     return {};
   }
 
