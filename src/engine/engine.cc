@@ -198,10 +198,11 @@ bool Engine::step() {
     s.submit();
   }
   busy |= s.retire();
-  busy |= s.emit();
+  busy |= !s.events.empty();
   s.sweep();
   if (log != nullptr) log->end_step(busy || plannable);
-  s.publish_stats();
+  s.publish_stats();  // before what it counts is seen: who has an answer finds it in the counts
+  s.emit();
   return busy;
 }
 
@@ -263,11 +264,10 @@ void Engine::State::submit() {
   backend.submit(record.plan);
 }
 
-bool Engine::State::emit() {
-  if (events.empty()) return false;
+void Engine::State::emit() {
+  if (events.empty()) return;
   sink.deliver(events);
   events.clear();
-  return true;
 }
 
 EngineStats Engine::stats() const {

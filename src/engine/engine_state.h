@@ -102,7 +102,7 @@ struct Engine::State {
   bool plan(Tick now);
   void submit();
   bool retire();
-  bool emit();
+  void emit();
 
   // What is wrong with a request, whatever else waits. Thread: any.
   Result<void> check(const flow::GenerateRequest& request) const;

@@ -87,6 +87,31 @@ struct Rig {
   flow::RequestId next_id = 1;
 };
 
+// Who has been told of a token finds it in the counts, and finds a request ended that was told of its end.
+class CountingSink final : public flow::EventSink {
+ public:
+  void deliver(std::span<flow::TokenEvent> events) override {
+    for (const flow::TokenEvent& event : events) n_ends += event.finish != flow::FinishReason::kNone;
+    n_tokens += events.size();
+    EXPECT_EQ(engine->stats().generated_tokens, n_tokens);
+    EXPECT_EQ(engine->stats().n_requests_ended, n_ends);
+  }
+  const Engine* engine = nullptr;
+  uint64_t n_tokens = 0, n_ends = 0;
+};
+
+TEST(Engine, CountsArePublishedBeforeTheTokensAreDelivered) {
+  Rig rig;
+  CountingSink sink;
+  Engine engine(rig.options, rig.worker, sink, rig.clock);
+  sink.engine = &engine;
+  for (uint32_t n : {5u, 3u, 9u}) ASSERT_TRUE(engine.submit(rig.request(10, n)).ok());
+  for (int i = 0; i < 100 && engine.step(); ++i) {
+  }
+  EXPECT_EQ(sink.n_tokens, 17u);
+  EXPECT_EQ(sink.n_ends, 3u);
+}
+
 TEST(Engine, ARequestRunsToItsLengthAndReportsItself) {
   Rig rig;
   GenerateRequest r = rig.request(10, 5);
