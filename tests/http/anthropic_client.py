@@ -1,10 +1,13 @@
 """The unmodified `anthropic` package against a running server: anthropic_client.py BASE_URL [API_KEY].
 
 Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import pathlib
 import sys
-import traceback
 
 import anthropic
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
 
 BASE = sys.argv[1].rstrip("/")
 client = anthropic.Anthropic(base_url=BASE, api_key=sys.argv[2] if len(sys.argv) > 2 else "none", max_retries=0, timeout=120)
@@ -62,19 +65,5 @@ def check_errors():
     assert refused(anthropic.BadRequestError, messages=[])["type"] == "invalid_request_error"
     assert refused(anthropic.NotFoundError, model="nobody")["type"] == "not_found_error"
 
-
-def main():
-    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
-    failed = 0
-    for name, check in checks:
-        try:
-            check()
-        except Exception:
-            failed += 1
-            print(f"FAILED {name}\n{traceback.format_exc()}")
-    print(f"{len(checks) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run(checks.named(globals())))

@@ -15,6 +15,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
+
 MILLRACE = str(pathlib.Path(sys.argv[1]).resolve())
 WEIGHTS = bytes(i * 7 % 251 for i in range(300_000))
 SHA = hashlib.sha256(WEIGHTS).hexdigest()
@@ -261,25 +264,14 @@ CHECKS = [pull_and_find_again, an_update_is_fetched, a_cut_is_resumed, a_second_
 
 def attempt(check):
     hub = Hub()
-    with tempfile.TemporaryDirectory() as home:
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as home:
             check(hub, Client(hub, home))
-            return None
-        except Exception as error:  # reported; the others still run
-            return f"{type(error).__name__}: {error}"
-        finally:
-            hub.shutdown()
-
-
-def main():
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(attempt, CHECKS))
-    for check, error in zip(CHECKS, results):
-        print(f"FAIL  {check.__name__}: {error}" if error else f"ok    {check.__name__}")
-    failed = sum(error is not None for error in results)
-    print(f"{len(CHECKS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    finally:
+        hub.shutdown()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:  # most of them wait
+        running = {check: pool.submit(attempt, check) for check in CHECKS}
+    sys.exit(checks.run(CHECKS, lambda check: running[check].result()))

@@ -1,10 +1,13 @@
 """The unmodified `ollama` package against a running server: ollama_client.py BASE_URL.
 
 Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import pathlib
 import sys
-import traceback
 
 import ollama
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
 
 client = ollama.Client(host=sys.argv[1].rstrip("/"))
 MODEL = client.list().models[0].model
@@ -59,19 +62,5 @@ def check_errors():
     refused(lambda: client.generate(MODEL, "x", options={"temperature": -1}), 400)
     refused(lambda: client.embed(MODEL, "x"), 501)
 
-
-def main():
-    checks = [(name, check) for name, check in globals().items() if name.startswith("check_")]
-    failed = 0
-    for name, check in checks:
-        try:
-            check()
-        except Exception:
-            failed += 1
-            print(f"FAILED {name}\n{traceback.format_exc()}")
-    print(f"{len(checks) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run(checks.named(globals())))

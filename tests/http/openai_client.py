@@ -5,15 +5,18 @@ Each check_* function is one case; the last line is "N passed, N failed" and the
 """
 import json
 import os
+import pathlib
 import re
 import sys
 import time
-import traceback
 import typing
 import urllib.request
 
 import openai
 import pydantic
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
 
 BASE = (sys.argv[1] if len(sys.argv) > 1 else os.environ.get("MILLRACE_URL", "http://127.0.0.1:8000")).rstrip("/")
 KEY = sys.argv[2] if len(sys.argv) > 2 else "none"
@@ -308,22 +311,5 @@ def check_metrics_follow_usage():
     ]
     assert moved == want, (moved, want)
 
-
-def main():
-    passed = failed = 0
-    for name, check in list(globals().items()):
-        if not name.startswith("check_"):
-            continue
-        try:
-            check()
-            passed += 1
-        except Exception:  # a failed case must not hide the others
-            failed += 1
-            print("FAILED", name)
-            traceback.print_exc()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run(checks.named(globals())))

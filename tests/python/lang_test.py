@@ -1,19 +1,21 @@
 """The front-end language against a running server: lang_test.py MILLRACE URL
 
 Programs must give what a hand-written sequence of requests gives; the examples of python/examples must run."""
+import contextlib
 import importlib
+import io
 import json
 import pathlib
 import re
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "python/examples")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("python", "python/examples", "tests/support")]
 
+import checks  # noqa: E402
 import millrace as mr  # noqa: E402
 from millrace.lang import BackendError  # noqa: E402
 
@@ -240,7 +242,8 @@ def a_server_of_its_own():
 def examples():
     before = threading.active_count()
     for name in ("multi_turn_chat", "json_decoding", "few_shot_qa", "tree_of_thought", "llm_judge", "react_agent"):
-        made = importlib.import_module(name).main(URL)
+        with contextlib.redirect_stdout(io.StringIO()):
+            made = importlib.import_module(name).main(URL)
         if name == "multi_turn_chat":
             assert made[2]["cached_tokens"] >= 32, made
         if name == "json_decoding":
@@ -262,20 +265,6 @@ CHECKS = [plain_text, roles, forks, copies_scopes_and_nesting, choices, batches,
           a_server_of_its_own, examples]
 
 
-def main():
-    mr.set_default_backend(mr.RuntimeEndpoint(URL))
-    failed = 0
-    for check in CHECKS:
-        try:
-            check()
-            print(f"ok    {check.__name__}")
-        except Exception as error:  # reported; the others still run
-            failed += 1
-            print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}")
-            traceback.print_exc()
-    print(f"{len(CHECKS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    mr.set_default_backend(mr.RuntimeEndpoint(URL))
+    sys.exit(checks.run(CHECKS))

@@ -15,6 +15,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
+
 URL, KEY = sys.argv[-1].rstrip("/"), "page-key"
 SHOTS = pathlib.Path("build/check")
 LONG = '{"ignore_eos": true, "max_completion_tokens": 4000}'
@@ -303,7 +306,7 @@ def phone_width(page):
 
 def showcase(page):
     page.get("#new-chat").click()
-    page.js("""const node = tree.add, sample = arguments[0];
+    page.js("""const sample = arguments[0];
         window.real = window.fetch;
         const event = "data: " + JSON.stringify({choices: [{index: 0, delta: {content: sample}}]}) + "\\n\\ndata: [DONE]\\n\\n";
         window.fetch = async () => new Response(event)""",
@@ -329,21 +332,15 @@ CHECKS = [page_is_safe_and_small, asks_for_the_key, reply_is_the_api_s, survives
 
 def main():
     page = Page()
-    failed = 0
+
+    def picture(check):
+        page.shot("fail-" + check.__name__)
+        page.phone(False)
+
     try:
-        for check in CHECKS:
-            try:
-                check(page)
-                print(f"ok    {check.__name__}")
-            except Exception as error:  # a failed step is reported, the others still run
-                failed += 1
-                print(f"FAIL  {check.__name__}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
-                page.shot("fail-" + check.__name__)
-                page.phone(False)
+        return checks.run(CHECKS, lambda check: check(page), picture)
     finally:
         page.driver.quit()
-    print(f"{len(CHECKS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ import tarfile
 
 import yaml
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/support"))
+import checks  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(sys.argv[1]).resolve()
 
@@ -124,19 +127,5 @@ def systemd_takes_the_unit():
 CHECKS = [package_holds_a_program, install_holds_a_program, dashboard_asks_for_metrics_that_exist, probes_are_routes, container_file_is_whole,
           systemd_takes_the_unit]
 
-
-def main():
-    failed = 0
-    for check in CHECKS:
-        try:
-            check()
-            print(f"ok    {check.__name__}")
-        except Exception as error:  # reported; the others still run
-            failed += 1
-            print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}")
-    print(f"{len(CHECKS) - failed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(checks.run(CHECKS))

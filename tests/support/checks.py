@@ -1,0 +1,23 @@
+"""Runs named checks one after the other; a failed one does not hide the others. The last line it prints is
+"N passed, N failed", which ./check counts."""
+import traceback
+
+
+def run(checks, call=lambda check: check(), failed=lambda check: None):
+    """call(check) runs one; failed(check) is told of each that raised. Returns the exit status."""
+    n_failed = 0
+    for check in checks:
+        try:
+            call(check)
+            print(f"ok    {check.__name__}", flush=True)
+        except Exception as error:  # reported; the others still run
+            n_failed += 1
+            print(f"FAIL  {check.__name__}: {type(error).__name__}: {error}\n{traceback.format_exc()}", flush=True)
+            failed(check)
+    print(f"{len(checks) - n_failed} passed, {n_failed} failed", flush=True)
+    return 1 if n_failed else 0
+
+
+def named(names, prefix="check_"):
+    """The functions among globals() whose name begins with the prefix, in order of definition."""
+    return [value for name, value in names.items() if name.startswith(prefix)]
