@@ -39,6 +39,19 @@ std::string wide_schema(int n) {
   return out + "}}";
 }
 
+// Names that share little with each other.
+std::string wide_words_schema(int n) {
+  std::string out = R"({"type":"object","properties":{)";
+  for (int i = 0; i < n; ++i) {
+    auto bits = philox4x32(7, {static_cast<uint32_t>(i), 0, 0, 0});
+    std::string name;
+    for (uint32_t k = 0; k < 8 + bits[0] % 8; ++k)
+      name += static_cast<char>('a' + (bits[k % 3 + 1] >> (k / 3 * 5)) % 26);
+    out += fmt::format(R"({}"{}_{}":{{"type":"string","maxLength":10000}})", i ? "," : "", name, i);
+  }
+  return out + "}}";
+}
+
 std::string deep_schema(int n) {
   std::string out = R"({"type":"integer"})";
   for (int i = 0; i < n; ++i) out = fmt::format(R"({{"type":"object","properties":{{"a":{}}},"required":["a"]}})", out);
@@ -53,6 +66,7 @@ std::vector<Case> cases() {
        R"("tags":{"type":"array","items":{"type":"string","maxLength":20}}},"required":["name","age","tags"]})"},
       {"schema: any value", ConstraintKind::kJsonSchema, "{}"},
       {"schema: 2,000 properties", ConstraintKind::kJsonSchema, wide_schema(2000)},
+      {"schema: 2,000 random names", ConstraintKind::kJsonSchema, wide_words_schema(2000)},
       {"schema: depth 40", ConstraintKind::kJsonSchema, deep_schema(20)},
       {"regex", ConstraintKind::kRegex, R"([a-z]{3,12}@[a-z]+\.(com|org) \d{4}-\d\d-\d\d)"},
       {"grammar: expressions", ConstraintKind::kGrammar,
@@ -94,10 +108,12 @@ void walk(flow::TokenMatcher& matcher, size_t n_words, uint32_t seed, Costs& cos
 
 void report(const Case& one, grammar::Compiler& compiler) {
   auto begin = std::chrono::steady_clock::now();
+  uint64_t n_before = compiler.counts().n_allocations;
   auto compiled = compiler.compile({.kind = one.kind, .text = one.text});
   double compile_ms = since(begin).count() / 1000;
+  uint64_t n_thousand = (compiler.counts().n_allocations - n_before) / 1000;
   if (!compiled.ok()) {
-    fmt::print("{:<26} {:>9.1f}  {}\n", one.name, compile_ms, compiled.error().message);
+    fmt::print("{:<26} {:>9.1f} {:>7}  {}\n", one.name, compile_ms, n_thousand, compiled.error().message);
     return;
   }
   Costs costs;
@@ -109,8 +125,9 @@ void report(const Case& one, grammar::Compiler& compiler) {
   auto at = [&](double part) {
     return costs.masks_us[static_cast<size_t>(part * static_cast<double>(costs.masks_us.size() - 1))];
   };
-  fmt::print("{:<26} {:>9.1f} {:>8} {:>9.1f} {:>9.1f} {:>9.1f} {:>9.1f}\n", one.name, compile_ms, costs.masks_us.size(),
-             at(0.5), at(0.99), at(1), costs.accept_us / static_cast<double>(std::max<size_t>(costs.n_accepted, 1)));
+  fmt::print("{:<26} {:>9.1f} {:>7} {:>8} {:>9.1f} {:>9.1f} {:>9.1f} {:>9.1f}\n", one.name, compile_ms, n_thousand,
+             costs.masks_us.size(), at(0.5), at(0.99), at(1),
+             costs.accept_us / static_cast<double>(std::max<size_t>(costs.n_accepted, 1)));
 }
 
 }  // namespace
@@ -125,9 +142,9 @@ Result<int> bench_grammar_command(std::span<const std::string> args) {
   std::vector<TokenId> ends = instance::end_tokens(file, tokenizer);
   grammar::Compiler compiler(grammar::vocabulary_of(tokenizer, ends, tokenizer.n_vocab()), Limits(), 1);
   TRY(compiler.compile({.kind = ConstraintKind::kRegex, .text = "a"}));  // sorts the vocabulary
-  fmt::print("{:<26} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "constraint", "compile", "masks", "mask", "mask 99%",
-             "longest", "accept");
-  fmt::print("{:<26} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "", "ms", "", "us", "us", "us", "us");
+  fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "constraint", "compile", "allocs", "masks", "mask",
+             "mask 99%", "longest", "accept");
+  fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "", "ms", "1000", "", "us", "us", "us", "us");
   for (const Case& one : cases()) report(one, compiler);
   return 0;
 }

@@ -1,16 +1,23 @@
 // What one compilation may spend. The core knows no limits of its own, so they are looked at where it allocates: a
 // program that wants them kept replaces operator new by one that calls charge_allocation() first (src/app/main.cc
-// does). Thread: the budget is the calling thread's own.
+// does). Work is counted in allocations and their bytes, which are the same on every machine and under any load; time
+// is the thread's own on a core, a last resort for work that does not allocate.
+// Thread: the budget is the calling thread's own.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <new>
 
 namespace millrace::grammar {
 
-enum class Spent : uint8_t { kNothing, kTime, kMemory };
+enum class Spent : uint8_t { kNothing, kTime, kWork, kMemory };
+
+struct CompileLimits {
+  int64_t core_ms = 0;  // of the thread's own time
+  uint64_t allocations = 0;
+  uint64_t bytes = 0;  // asked for in all, freed ones included
+};
 
 // Thrown by charge_allocation(); caught where the core is called.
 class OverBudget : public std::bad_alloc {
@@ -21,19 +28,34 @@ class OverBudget : public std::bad_alloc {
 // While one lives, allocations of this thread count.
 class CompileBudget {
  public:
-  CompileBudget(std::chrono::milliseconds time, size_t bytes);
+  explicit CompileBudget(const CompileLimits& limits);
   ~CompileBudget();
   CompileBudget(const CompileBudget&) = delete;
   CompileBudget& operator=(const CompileBudget&) = delete;
 
+  // While one lives, allocations of this thread do not count.
+  class Pause {
+   public:
+    Pause();
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    CompileBudget* paused_;
+  };
+
   // What ran out, or kNothing.
   Spent spent() const { return spent_; }
+  uint64_t n_allocations() const { return n_allocations_; }
+  uint64_t n_bytes() const { return n_bytes_; }
   void charge(size_t bytes);
 
  private:
-  std::chrono::steady_clock::time_point deadline_;
-  size_t bytes_left_;
-  uint32_t until_clock_ = 0;
+  CompileLimits limits_;
+  int64_t deadline_ns_;
+  uint64_t n_allocations_ = 0;
+  uint64_t n_bytes_ = 0;
   Spent spent_ = Spent::kNothing;
 };
 

@@ -25,6 +25,8 @@ class SchemaBuilder {
   // A property that is generated in its place.
   struct Entry {
     ExprId pair = 0;  // "name": value
+    std::string key;  // "name":
+    ExprId value = 0;
     bool required = false;
   };
   // The properties of one object, and those beyond.
@@ -54,10 +56,14 @@ class SchemaBuilder {
   Result<void> add_entries(const ObjectShape& object, const std::string& pointer, Members& members);
   Result<void> add_extra(const ObjectShape& object, const std::string& pointer, Members& members);
   Result<bool> name_allowed(const ObjectShape& object, const std::string& name);
-  ExprId other_names(const std::vector<std::string>& names);
   Result<ExprId> counted_members(const Members& members, const std::string& pointer);
   ExprId plain_members(const Members& members);
+  ExprId wide_members(const Members& members);
   ExprId extras_behind(const Members& members, uint32_t min, uint32_t max);
+
+  // schema_names.cc
+  ExprId other_names(const std::vector<std::string>& names);
+  ExprId one_of(const std::vector<const Entry*>& entries);
 
   Rules& rules_;
   ShapeReader reader_;

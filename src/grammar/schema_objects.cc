@@ -13,8 +13,8 @@
 namespace millrace::grammar {
 namespace {
 
-constexpr size_t kMaxExcludedNames = 64;   // more: additional names begin with another character than all of them
 constexpr uint64_t kMaxCountRules = 4096;  // of minProperties and maxProperties: properties times counts
+constexpr size_t kMostInOrder = 128;  // optional properties that keep their order: each follows any of those before
 
 // The literal characters that a pattern begins with, when it is anchored.
 std::string_view anchored_text(std::string_view pattern) {
@@ -60,8 +60,9 @@ Result<void> SchemaBuilder::add_entries(const ObjectShape& object, const std::st
     std::string key;
     append_json_string(key, name);
     key += ':';
-    ExprId value = allowed ? rule_for(nodes) : rules_.set({});
-    members.entries.push_back({rules_.sequence({rules_.text(key), json_.space(), value}), required});
+    ExprId value = rules_.sequence({json_.space(), allowed ? rule_for(nodes) : rules_.set({})});
+    ExprId pair = rules_.sequence({rules_.text(key), value});
+    members.entries.push_back({.pair = pair, .key = std::move(key), .value = value, .required = required});
     return {};
   };
   for (const auto& [name, nodes] : object.properties) {
@@ -79,51 +80,6 @@ Result<void> SchemaBuilder::add_entries(const ObjectShape& object, const std::st
     TRY(add(name, object.has_additional && !of_pattern ? object.additional : Nodes{}, true));
   }
   return {};
-}
-
-// Names without escapes that are none of `names`, as a trie: one rule per beginning that some name has.
-ExprId SchemaBuilder::other_names(const std::vector<std::string>& names) {
-  const CharSet plain = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0xD7FF}, {0xE000, kLastCharacter}};
-  ExprId rest = rules_.repeat(rules_.set(plain), 0, kUnbounded);
-  auto without = [&](const std::vector<uint32_t>& used) {
-    CharSet set;
-    for (uint32_t c : used) set.push_back({c, c});
-    return rules_.set(intersection(complement(normalised(set)), plain));
-  };
-  struct Place {
-    std::map<uint32_t, size_t> next;
-    bool ends = false;
-  };
-  std::vector<Place> trie(1);
-  for (const std::string& name : names) {
-    size_t at = 0;
-    for (size_t i = 0; i < name.size();) {
-      Character c = character_at(name, i);
-      i += c.n_bytes;
-      auto [entry, is_new] = trie[at].next.try_emplace(c.value, trie.size());
-      at = entry->second;
-      if (is_new) trie.emplace_back();
-    }
-    trie[at].ends = true;
-  }
-  if (names.size() > kMaxExcludedNames) {
-    std::vector<uint32_t> used;
-    for (const auto& row : trie[0].next) used.push_back(row.first);
-    return rules_.sequence({without(used), rest});
-  }
-  std::vector<ExprId> made(trie.size());
-  for (size_t i = trie.size(); i-- > 0;) {  // what follows a place has a larger index
-    std::vector<ExprId> parts;
-    std::vector<uint32_t> used;
-    if (!trie[i].ends) parts.push_back(rules_.text(""));
-    for (auto [c, next] : trie[i].next) {
-      used.push_back(c);
-      parts.push_back(rules_.sequence({rules_.set({{c, c}}), made[next]}));
-    }
-    parts.push_back(rules_.sequence({without(used), rest}));
-    made[i] = rules_.rule(rules_.add_rule(rules_.choice(std::move(parts))));
-  }
-  return made[0];
 }
 
 Result<void> SchemaBuilder::add_extra(const ObjectShape& object, const std::string& pointer, Members& members) {
@@ -219,6 +175,27 @@ ExprId SchemaBuilder::plain_members(const Members& members) {
   return first;
 }
 
+// Of many optional properties: the required ones in their order, then the others in any order, as a trie of their
+// names. In order, each of them would be possible behind each of those before, at the price of as many states.
+ExprId SchemaBuilder::wide_members(const Members& members) {
+  std::vector<const Entry*> optional;
+  std::vector<ExprId> parts;
+  ExprId comma = rules_.sequence({rules_.text(","), json_.space()});
+  for (const Entry& entry : members.entries) {
+    if (entry.required) {
+      parts.push_back(parts.empty() ? entry.pair : rules_.sequence({comma, entry.pair}));
+    } else {
+      optional.push_back(&entry);
+    }
+  }
+  ExprId any = rules_.rule(rules_.add_rule(one_of(optional)));
+  if (members.open) any = rules_.choice({any, members.extra});
+  ExprId more = rules_.repeat(rules_.sequence({comma, any}), 0, kUnbounded);
+  if (parts.empty()) return rules_.optional(rules_.sequence({any, more}));
+  parts.push_back(more);
+  return rules_.sequence(std::move(parts));
+}
+
 // One rule per property and number of properties before it.
 Result<ExprId> SchemaBuilder::counted_members(const Members& members, const std::string& pointer) {
   uint64_t n = members.entries.size();
@@ -278,7 +255,10 @@ Result<ExprId> SchemaBuilder::object_expr(const ObjectShape& object, const std::
   for (const Entry& entry : members.entries) n_required += entry.required ? 1 : 0;
   bool max_matters = members.max != UINT64_MAX && (members.open || members.max < members.entries.size());
   bool counts = members.min > n_required || max_matters;
-  ExprId inside = counts ? TRY(counted_members(members, pointer)) : plain_members(members);
+  bool wide = members.entries.size() - n_required > kMostInOrder;
+  ExprId inside = counts ? TRY(counted_members(members, pointer))
+                  : wide ? wide_members(members)
+                         : plain_members(members);
   return rules_.sequence({rules_.text("{"), json_.space(), inside, json_.space(), rules_.text("}")});
 }
 

@@ -62,6 +62,18 @@ Vocabulary words() {
   return out;
 }
 
+// `n` integer properties whose names begin with 12 random letters.
+std::string unlike_names(uint32_t n) {
+  std::string out;
+  for (uint32_t i = 0; i < n; ++i) {
+    PhiloxBlock bits = philox4x32(9, {i, 0, 0, 0});
+    out += i == 0 ? "\"" : ",\"";
+    for (uint32_t k = 0; k < 12; ++k) out += static_cast<char>('a' + (bits[k % 4] >> k / 4 * 8) % 26);
+    out += std::to_string(i) + R"(":{"type":"integer"})";
+  }
+  return out;
+}
+
 struct Row {
   const char* name;
   ConstraintKind kind;
@@ -92,7 +104,10 @@ std::vector<Row> rows() {
       {"maxLength 10000", kSchema, R"({"type":"string","maxLength":10000})", ""},
       {"minLength 10000", kSchema, R"({"type":"string","minLength":10000})", ""},
       {"2,000 properties", kSchema,
-       R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + "}}", "*"},
+       R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + "}}", ""},
+      {"2,000 long texts", kSchema,
+       R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"string","maxLength":10000})", 2000) + "}}", ""},
+      {"2,000 names alike in nothing", kSchema, R"({"type":"object","properties":{)" + unlike_names(2000) + "}}", ""},
       {"2,000 required", kSchema,
        R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + R"(},"required":[)" +
            numbered(R"("p@")", 2000) + "]}",
@@ -162,6 +177,28 @@ TEST(HostileGrammar, AcceptedOrRefusedInHalfASecond) {
     matcher->fill(mask);
     EXPECT_NE(mask, std::vector<uint32_t>(mask.size(), 0u)) << row.name;
   }
+}
+
+// What is accepted does not depend on the machine or its load: the work is counted, and the same each time.
+TEST(HostileGrammar, TheLimitIsCountedWork) {
+  if (&__asan_init != nullptr) return;  // allocations are not counted there
+  const std::string schema = R"({"type":"object","properties":{)" + unlike_names(2000) + "}}";
+  uint64_t counts[2] = {};
+  for (uint64_t& count : counts) {
+    Compiler compiler(words(), Limits(), 1);
+    ASSERT_TRUE(compiler.compile({.kind = ConstraintKind::kJsonSchema, .text = schema}).ok());
+    count = compiler.counts().n_allocations;
+  }
+  EXPECT_EQ(counts[0], counts[1]);
+  EXPECT_GT(counts[0], 100'000u);
+  EXPECT_LT(counts[0], 1'800'000u);
+  Limits small;
+  ASSERT_TRUE(small.set(LimitId::kCompileMs, 20).ok());
+  Compiler compiler(words(), small, 1);
+  auto refused = compiler.compile({.kind = ConstraintKind::kJsonSchema, .text = schema});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kConstraintTooCostly);
+  EXPECT_THAT(refused.error().message, HasSubstr("more work to compile than fits into 20 ms"));
 }
 
 }  // namespace
