@@ -5,13 +5,7 @@
 namespace millrace::api {
 namespace {
 
-struct Member {
-  std::string_view name;
-  int64_t high;
-  void (*set)(ExtensionParams&, int64_t);
-};
-
-constexpr Member kMembers[] = {
+constexpr ExtensionField kMembers[] = {
     {"retention", 7, [](ExtensionParams& e, int64_t v) { e.retention = static_cast<uint8_t>(v); }},
     {"session_ttl_s", 86'400, [](ExtensionParams& e, int64_t v) { e.session_ttl_s = v; }},
     {"sink_tokens", INT32_MAX, [](ExtensionParams& e, int64_t v) { e.sink_tokens = static_cast<uint32_t>(v); }},
@@ -24,12 +18,14 @@ Error invalid(const std::string& path, std::string_view what) {
 
 }  // namespace
 
+std::span<const ExtensionField> extension_fields() { return kMembers; }
+
 Result<void> read_extensions(const Json& value, ExtensionParams& out) {
   for (const auto& member : value.as_object().members) {
     std::string path = "millrace." + quote_for_message(member.first);
     const Json& entry = member.second;
-    const Member* known = nullptr;
-    for (const Member& row : kMembers) {
+    const ExtensionField* known = nullptr;
+    for (const ExtensionField& row : kMembers) {
       if (row.name == member.first) known = &row;
     }
     if (known == nullptr) return Error{ErrorCode::kUnknownField, "unknown field " + path, path};

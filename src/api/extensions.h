@@ -2,10 +2,21 @@
 // Thread: any.
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <string_view>
+
 #include "api/common.h"
 #include "base/result.h"
 
 namespace millrace::api {
+
+struct ExtensionField {
+  std::string_view name;
+  int64_t high;  // an integer in 0..high
+  void (*set)(ExtensionParams&, int64_t);
+};
+std::span<const ExtensionField> extension_fields();
 
 // `value` is an object. kInvalidValue or kUnknownField with the path.
 Result<void> read_extensions(const Json& value, ExtensionParams& out);

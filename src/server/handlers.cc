@@ -11,6 +11,7 @@
 #include "server/info_routes.h"
 #include "server/llama_routes.h"
 #include "server/ollama_routes.h"
+#include "server/openapi.h"
 #include "server/page.h"
 
 namespace millrace::server {
@@ -63,6 +64,16 @@ Result<std::string> reset_cache(ServerContext& context) {
   Instance* instance = TRY(context.usable_instance());
   instance->engine().reset_prefix_cache();
   return std::string("{\"success\":true}");
+}
+
+// Before the model is loaded the document names neither it nor the size of its vocabulary.
+std::string openapi_reply(const ServerContext& context) {
+  const Instance* instance = context.instance.load();
+  api::SchemaFacts facts{.limits = context.options.limits};
+  bool any_name = api::compat_profile(context.options.compat).any_model;
+  if (instance != nullptr) facts.n_vocab = instance->facts().n_vocab;
+  if (instance != nullptr && !any_name) facts.served_names = instance->facts().served_names;
+  return openapi_document(context.options, facts);
 }
 
 Result<std::string> version_body(ServerContext& context) {
@@ -213,6 +224,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
       return reply_of(context, version_body(context));
     case RouteId::kLoad:
       return reply_of(context, load_body(context));
+    case RouteId::kOpenApi:
+      return json_reply(openapi_reply(context));
     case RouteId::kTokenizerInfo:
       return reply_of(context, tokenizer_info(context));
     case RouteId::kResetPrefixCache:

@@ -46,6 +46,7 @@ constexpr Route kRoutes[] = {
     {.path = "/metrics", .id = RouteId::kMetrics, .auth = AuthClass::kMetrics},
     {.path = "/load", .id = RouteId::kLoad, .auth = AuthClass::kMetrics},
     {.path = "/version", .id = RouteId::kVersion, .auth = kOpen},
+    {.path = "/openapi.json", .id = RouteId::kOpenApi},
     posted("/tokenize", RouteId::kTokenize, RouteKind::kTokens),
     posted("/v1/tokenize", RouteId::kTokenize, RouteKind::kTokens),
     posted("/detokenize", RouteId::kDetokenize, RouteKind::kTokens),

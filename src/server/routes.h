@@ -26,6 +26,7 @@ enum class RouteId : uint8_t {
   kMetrics,
   kVersion,
   kLoad,
+  kOpenApi,
   kTokenize,
   kDetokenize,
   kTokenizerInfo,

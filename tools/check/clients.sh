@@ -19,4 +19,6 @@ for client in anthropic ollama; do
   python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
     .venv/dialects/bin/python "tests/http/${client}_client.py"
 done
+python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --max-model-len 512 -- \
+  tools/check/schemathesis.sh
 tools/check/llama_suite.sh
