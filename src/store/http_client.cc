@@ -5,13 +5,12 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "base/macros.h"
+#include "store/files.h"
 
 namespace millrace::store {
 namespace {
@@ -169,10 +168,7 @@ Result<Transfer> HttpClient::download(const std::string& url, std::FILE* out, ui
   Sink sink{.file = out, .bytes = have, .asked_range = have > 0, .progress = &progress};
   long status = 0;
   CURLcode code = state_->run(url, sink, have, status);
-  if (std::fflush(out) != 0 || sink.write_failed) {
-    return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", std::strerror(errno)),
-                 "MILLRACE_HOME"};
-  }
+  if (std::fflush(out) != 0 || sink.write_failed) return cannot_write();
   Transfer transfer{.bytes = sink.bytes, .cancelled = sink.stopped};
   if (sink.stopped) return transfer;
   // 416: the range begins at the end of the file, all of it is here

