@@ -3,8 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,17 +13,6 @@
 #include "app/commands.h"
 #include "app/compat_flags.h"
 #include "app/file_faults.h"
-#include "grammar/compile_budget.h"
-
-// Allocations are where a compilation of a constraint can be ended (grammar/compile_budget.h).
-// weak: a sanitizer brings its own.
-[[gnu::weak]] void* operator new(size_t size) {
-  millrace::grammar::charge_allocation(size);
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::weak]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace {
 

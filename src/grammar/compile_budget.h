@@ -1,7 +1,7 @@
 // What one compilation may spend. The core knows no limits of its own, so they are looked at where it allocates: a
-// program that wants them kept replaces operator new by one that calls charge_allocation() first (src/app/main.cc
-// does). Work is counted in allocations and their bytes, which are the same on every machine and under any load; time
-// is the thread's own on a core, a last resort for work that does not allocate.
+// program that wants them kept replaces operator new by one that calls charge_allocation() first (charged_new.cc). Work
+// is counted in allocations and their bytes, which are the same on every machine and under any load; time is the
+// thread's own on a core, a last resort for work that does not allocate.
 // Thread: the budget is the calling thread's own.
 #pragma once
 

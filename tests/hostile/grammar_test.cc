@@ -4,24 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "base/philox.h"
-#include "grammar/compile_budget.h"
 #include "grammar/compiler.h"
 #include "tests/hostile/refusal.h"
-
-// The limits on time and memory are kept at allocations. weak: a sanitizer brings its own.
-[[gnu::weak]] void* operator new(size_t size) {
-  millrace::grammar::charge_allocation(size);
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::weak]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace millrace::grammar {
 namespace {
