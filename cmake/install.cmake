@@ -1,9 +1,14 @@
 # cmake --install, and cpack: a .deb and a .tar.gz.
 include(GNUInstallDirs)
 install(TARGETS millrace RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS millrace_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/millrace.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/grafana.json deploy/millrace.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)
 install(FILES deploy/millrace.service DESTINATION lib/systemd/system)
+
+# What a Python wheel holds beside python/millrace (python/pyproject.toml).
+install(TARGETS millrace millrace_shared DESTINATION millrace/_native COMPONENT python EXCLUDE_FROM_ALL)
 
 set(CPACK_PACKAGE_VENDOR "Millrace")
 set(CPACK_PACKAGE_CONTACT "Millrace maintainers <maintainers@millrace.invalid>")

@@ -13,6 +13,7 @@
 #include "app/compat_flags.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
+#include "app/serve_plan.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "server/http_server.h"
@@ -223,12 +224,8 @@ Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limit
   return out;
 }
 
-struct ServePlan {
-  server::ServerOptions server;
-  instance::InstanceOptions model;
-};
+}  // namespace
 
-// Nothing: --help was printed.
 Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
   ServeFlags f(*TRY(profile_of_args(args)));
   FlagSet set("serve", "Serve a model over the OpenAI API.");
@@ -238,8 +235,6 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
   plan.model = TRY(model_options(f, plan.server.limits));
   return std::optional<ServePlan>(std::move(plan));
 }
-
-}  // namespace
 
 Result<void> check_serve_flags(std::span<const std::string> args) {
   TRY(plan_serve(args));

@@ -10,12 +10,12 @@ state `s`; `s += gen("x")` asks the model, `s["x"]` waits for what it said, `s.f
     print(tip.run(topic="rivers")["tip"])
 
 Prompts that begin alike share their KV cache in the server, so forks and batches pay for a common beginning once."""
-from millrace.lang.backend import BackendError, Completion, Runtime, RuntimeEndpoint, set_default_backend
+from millrace.lang.backend import BackendError, Completion, Engine, Runtime, RuntimeEndpoint, set_default_backend
 from millrace.lang.ir import (assistant, assistant_begin, assistant_end, gen, gen_int, gen_string, select, system, system_begin,
                               system_end, user, user_begin, user_end)
 from millrace.lang.program import Function, function
 from millrace.lang.state import ProgramState, StateGroup
 
-__all__ = ["BackendError", "Completion", "Function", "ProgramState", "Runtime", "RuntimeEndpoint", "StateGroup", "assistant",
-           "assistant_begin", "assistant_end", "function", "gen", "gen_int", "gen_string", "select", "set_default_backend", "system",
+__all__ = ["BackendError", "Completion", "Engine", "Function", "ProgramState", "Runtime", "RuntimeEndpoint", "StateGroup",
+           "assistant", "assistant_begin", "assistant_end", "function", "gen", "gen_int", "gen_string", "select", "set_default_backend", "system",
            "system_begin", "system_end", "user", "user_begin", "user_end"]

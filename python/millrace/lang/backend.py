@@ -13,6 +13,9 @@ import threading
 import time
 import urllib.parse
 
+from millrace._library import InProcess, flags_of
+from millrace._program import program_path
+
 _default = None
 _RETRY_STATUS = (429, 503)
 _MAX_TOKENS = 128  # of a gen() that names no limit, as in SGLang
@@ -44,14 +47,25 @@ def default_backend():
     return _default
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 class RuntimeEndpoint:
-    """A running server. timeout: seconds that a call may be silent. tries: a full or busy server (429, 503) is asked again
+    """A running server (http://HOST:PORT, or unix:PATH). timeout: seconds that a call may be silent. tries: a full or busy server (429, 503) is asked again
     after the time it names. Threads may share one."""
 
     def __init__(self, base_url, api_key=None, model=None, timeout=600.0, tries=8):
         parts = urllib.parse.urlsplit(base_url.rstrip("/"))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url must be http://HOST[:PORT], got {base_url!r}")
+        if not (parts.scheme in ("http", "https") and parts.hostname) and not (parts.scheme == "unix" and parts.path):
+            raise ValueError(f"base_url must be http://HOST[:PORT] or unix:PATH, got {base_url!r}")
         self._parts, self._timeout, self._tries = parts, timeout, tries
         self._headers = {"Content-Type": "application/json"}
         if api_key:
@@ -62,9 +76,15 @@ class RuntimeEndpoint:
     # --- HTTP ---
     def _connection(self, fresh):
         if fresh or getattr(self._local, "connection", None) is None:
-            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-            self._local.connection = kind(self._parts.hostname, self._parts.port, timeout=self._timeout)
+            if self._parts.scheme == "unix":
+                self._local.connection = _UnixConnection(self._parts.path, self._timeout)
+            else:
+                kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
+                self._local.connection = kind(self._parts.hostname, self._parts.port, timeout=self._timeout)
         return self._local.connection
+
+    def _path(self, path):
+        return path if self._parts.scheme == "unix" else self._parts.path + path
 
     def _send(self, method, path, body):
         data = None if body is None else json.dumps(body).encode()
@@ -72,14 +92,14 @@ class RuntimeEndpoint:
             for fresh in (False, True):  # a kept connection may have been closed by the server meanwhile
                 connection = self._connection(fresh)
                 try:
-                    connection.request(method, self._parts.path + path, data, self._headers)
+                    connection.request(method, self._path(path), data, self._headers)
                     reply = connection.getresponse()
                     break
                 except (OSError, http.client.HTTPException) as error:
                     connection.close()
                     self._local.connection = None
                     if fresh:
-                        raise BackendError(f"{method} {path} of {self._parts.netloc}: {error}") from error
+                        raise BackendError(f"{method} {path} of {self._parts.netloc or self._parts.path}: {error}") from error
             if reply.status == 200:
                 return reply
             text = reply.read().decode(errors="replace")
@@ -91,17 +111,24 @@ class RuntimeEndpoint:
                 raise BackendError(f"{method} {path}: {reply.status}: {text}", reply.status)
             time.sleep(min(float(reply.headers.get("Retry-After") or 1), 30.0))
 
+    def get_text(self, path):
+        return self._send("GET", path, None).read().decode()
+
     def get(self, path):
-        return json.loads(self._send("GET", path, None).read())
+        return json.loads(self.get_text(path))
 
     def post(self, path, body):
         return json.loads(self._send("POST", path, {"model": self.model, **body}).read())
 
-    def events(self, path, body):
-        """The JSON objects of an event stream. Closing the generator early cancels the request."""
+    def events(self, path, body, opened=None):
+        """The JSON objects of an event stream. Closing the generator early cancels the request. opened(socket) is told where it
+        comes from: to shut that down cancels too, from any thread."""
         reply = self._send("POST", path, {"model": self.model, **body, "stream": True, "stream_options": {"include_usage": True}})
+        connection, self._local.connection = self._local.connection, None  # other requests of this thread take another
         done = False
         try:
+            if opened:
+                opened(connection.sock)
             for line in reply:
                 if not line.startswith(b"data:"):
                     continue
@@ -115,9 +142,10 @@ class RuntimeEndpoint:
             reply.read()
             done = True
         finally:
-            if not done:
-                self._local.connection.close()
-                self._local.connection = None
+            if done and self._local.connection is None:
+                self._local.connection = connection
+            else:
+                connection.close()
 
     # --- what programs need ---
     def flush_cache(self):
@@ -221,16 +249,13 @@ class Runtime(RuntimeEndpoint):
     """A server of its own for this process: `millrace serve MODEL` on a free loopback port. Use it in `with`, or shutdown()."""
 
     def __init__(self, model_path, program=None, ready_within=300.0, **flags):
-        program = program or os.environ.get("MILLRACE_PROGRAM") or shutil.which("millrace")
+        program = program or os.environ.get("MILLRACE_PROGRAM") or program_path() or shutil.which("millrace")
         if not program or not pathlib.Path(program).exists():
             raise FileNotFoundError("no millrace program: give Runtime(program=...), or set MILLRACE_PROGRAM, or put it into PATH")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        arguments = [program, "serve", str(model_path), "--host", "127.0.0.1", "--port", str(port)]
-        for name, value in flags.items():
-            flag = "--" + name.replace("_", "-")
-            arguments += [flag] if value is True else ["--no-" + flag[2:]] if value is False else [flag, str(value)]
+        arguments = [program, "serve", str(model_path), "--host", "127.0.0.1", "--port", str(port), *flags_of(flags)]
         self._server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self._said = []
         threading.Thread(target=lambda: self._said.extend(self._server.stderr), daemon=True).start()
@@ -260,6 +285,23 @@ class Runtime(RuntimeEndpoint):
             except subprocess.TimeoutExpired:
                 self._server.kill()
         return self._server.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+
+
+class Engine(RuntimeEndpoint):
+    """The engine in this process (libmillrace.so): no port, no other process. Use it in `with`, or shutdown()."""
+
+    def __init__(self, model_path, **flags):
+        self._in_process = InProcess(model_path, **flags)
+        super().__init__(self._in_process.url)
+
+    def shutdown(self):
+        return self._in_process.stop()
 
     def __enter__(self):
         return self

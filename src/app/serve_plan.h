@@ -1,0 +1,22 @@
+// What the flags of `millrace serve` ask for (serve.cc).
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "instance/instance.h"
+#include "server/server_options.h"
+
+namespace millrace::app {
+
+struct ServePlan {
+  server::ServerOptions server;
+  instance::InstanceOptions model;
+};
+
+// kUsage: flags, values, key and template files that serve would refuse before it starts. Nothing: --help was printed.
+Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args);
+
+}  // namespace millrace::app
