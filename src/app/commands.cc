@@ -21,6 +21,8 @@ constexpr Command kBenchCommands[] = {
 constexpr Command kCommands[] = {
     {"run", "answer one prompt, or chat in the terminal", run_command},
     {"serve", "serve a model over the OpenAI API", serve_command},
+    {"batch", "answer a file of requests without a server", batch_command},
+    {"run-batch", "the same, as vLLM calls it", batch_command},
     {"bench", "kernels | model | plan | grammar | serve | calibrate: measure", bench_command},
     {"inspect", "what a model file holds and what it needs", inspect_command},
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},

@@ -25,6 +25,7 @@ Result<int> run_command(std::span<const std::string> args);
 Result<int> serve_command(std::span<const std::string> args);
 // What serve would refuse before it starts: flags, values, key and template files.
 Result<void> check_serve_flags(std::span<const std::string> args);
+Result<int> batch_command(std::span<const std::string> args);
 Result<int> bench_command(std::span<const std::string> args);
 Result<int> bench_kernels_command(std::span<const std::string> args);
 Result<int> bench_model_command(std::span<const std::string> args);
