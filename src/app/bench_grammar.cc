@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "app/bench_grammar.h"
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
@@ -136,12 +137,20 @@ Result<int> bench_grammar_command(std::span<const std::string> args) {
   FlagSet set("bench grammar", "Time of compiling constraints and of their masks, on a model's vocabulary.");
   std::string reference;
   set.positional("MODEL", &reference, "model", true);
+  CorpusWalks walks;
+  set.add("--corpus", &walks.file, "constraints, one line of JSON each: random answers instead of times");
+  set.add("--walks", &walks.n_walks, "random answers to each constraint of the corpus", {.min = 0, .max = 100'000});
   if (!TRY(set.parse(args))) return 0;
   weights::ModelFile file = TRY(weights::ModelFile::open(TRY(resolve_model(reference))));
   text::Tokenizer tokenizer = TRY(text::Tokenizer::create(TRY(instance::load_tokenizer_spec(file))));
   std::vector<TokenId> ends = instance::end_tokens(file, tokenizer);
-  grammar::Compiler compiler(grammar::vocabulary_of(tokenizer, ends, tokenizer.n_vocab()), Limits(), 1);
+  grammar::Vocabulary vocabulary = grammar::vocabulary_of(tokenizer, ends, tokenizer.n_vocab());
+  grammar::Compiler compiler(vocabulary, Limits(), 1);
   TRY(compiler.compile({.kind = ConstraintKind::kRegex, .text = "a"}));  // sorts the vocabulary
+  if (!walks.file.empty()) {
+    TRY(walk_corpus(walks, compiler, vocabulary));
+    return 0;
+  }
   fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "constraint", "compile", "allocs", "masks", "mask",
              "mask 99%", "longest", "accept");
   fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "", "ms", "1000", "", "us", "us", "us", "us");

@@ -40,16 +40,27 @@ class SchemaBuilder {
 
   ExprId rule_for(const Nodes& nodes);
   Result<void> build_rule(RuleId rule, const Nodes& nodes);
-  Result<ExprId> shape_expr(const Shape& shape);
+  static void join_strings(std::vector<Shape>& shapes);
+  Result<ExprId> shape_expr(const Shape& whole);
+  Result<void> refuse_value(Shape& shape, const Json& value, std::vector<double>& numbers,
+                            std::vector<std::string>& strings, std::vector<ExprId>& parts);
   Result<ExprId> values_expr(const Shape& shape);
 
   // schema_scalars.cc
   Result<ExprId> number_expr(const Shape& shape);
-  Result<ExprId> string_expr(const StringBounds& bounds, const std::string& pointer);
+  ExprId fraction_expr(const NumberBounds& bounds);
+  ExprId multiples_expr(const NumberBounds& bounds);
+  Result<ExprId> other_strings(const StringBounds& bounds, const std::string& pointer,
+                               const std::vector<std::string>& refused);
+  // refused: texts that are not generated.
+  Result<ExprId> string_expr(const StringBounds& bounds, const std::string& pointer,
+                             const std::vector<std::string>& refused = {});
   Result<ExprId> guarded(ExprId inside, const LengthBounds& bounds, const std::string& pointer);
   Result<ExprId> pattern_expr(const StringBounds& bounds, std::string_view pattern, const std::string& pointer);
   // schema_arrays.cc
   Result<ExprId> array_expr(const ArrayShape& array, const std::string& pointer);
+  Result<ExprId> list_expr(const ArrayShape& array, const std::string& pointer);
+  Result<ExprId> unique_items(const ArrayShape& array, const std::string& pointer);
   // schema_objects.cc
   Result<ExprId> object_expr(const ObjectShape& object, const std::string& pointer);
   Result<Members> members_of(const ObjectShape& object, const std::string& pointer);
@@ -69,9 +80,10 @@ class SchemaBuilder {
   ShapeReader reader_;
   const SchemaOptions& options_;
   JsonRules json_;
-  std::map<std::vector<const Json*>, RuleId> known_;
+  std::map<std::vector<NodeId>, RuleId> known_;
   std::map<std::string, const Json*> by_text_;  // the first schema of each text
   std::deque<std::pair<RuleId, Nodes>> queue_;
+  std::vector<LengthBounds> open_bounds_;  // of the rule that is built
 };
 
 }  // namespace millrace::grammar

@@ -61,17 +61,10 @@ bool says_something(const ArrayShape& array) {
          array.unique;
 }
 
-bool is_false(const Nodes& nodes) {
-  for (const Node& node : nodes) {
-    if (node.schema->is_bool() && !node.schema->as_bool()) return true;
-  }
-  return false;
-}
-
 // Properties that are generated are all named.
 bool closed(const ObjectShape& object) {
   if (!object.patterns.empty()) return false;
-  return object.has_additional ? is_false(object.additional) : !object.properties.empty();
+  return object.has_additional ? is_false(object.additional) : object.names_some();
 }
 
 bool ranges_apart(const NumberBounds& a, const NumberBounds& b) {

@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/macros.h"
+#include "grammar/regex_match.h"
 #include "grammar/schema_keywords.h"
 
 namespace millrace::grammar {
@@ -20,6 +22,8 @@ struct TypeName {
 constexpr TypeName kTypeNames[] = {
     {"null", kNull},     {"boolean", kBoolean}, {"integer", kInteger}, {"number", kInteger | kFraction},
     {"string", kString}, {"array", kArray},     {"object", kObject}};
+
+}  // namespace
 
 Result<TypeSet> read_types(const Json& value, const std::string& pointer) {
   Error bad = schema_error(pointer, "must be null, boolean, integer, number, string, array, object, or a list of them");
@@ -51,9 +55,11 @@ Result<uint64_t> read_count(const Json& value, const std::string& pointer) {
   return static_cast<uint64_t>(value.as_double());
 }
 
+namespace {
+
 void append(Nodes& to, const Nodes& more) {
   for (const Node& node : more) {
-    bool known = std::ranges::any_of(to, [&](const Node& have) { return have.schema == node.schema; });
+    bool known = std::ranges::any_of(to, [&](const Node& have) { return have.id() == node.id(); });
     if (!known) to.push_back(node);
   }
 }
@@ -63,6 +69,17 @@ struct Own {
   ArrayShape array;
   ObjectShape object;
 };
+
+Result<bool> of_a_pattern(const ObjectShape& object, const std::string& name, const std::string& pointer) {
+  for (const auto& row : object.patterns) {
+    Result<bool> matched = matches_pattern(row.first, name);
+    if (!matched.ok()) return schema_error(pointer_to(pointer, "patternProperties"), matched.error().message);
+    if (*matched) return true;
+  }
+  return false;
+}
+
+}  // namespace
 
 void merge_arrays(ArrayShape& into, const ArrayShape& own) {
   size_t n = std::max(into.prefix.size(), own.prefix.size());
@@ -81,14 +98,11 @@ void merge_arrays(ArrayShape& into, const ArrayShape& own) {
   into.has_items |= own.has_items;
 }
 
-// A property that only one side names is an additional one of the other. False: patterns decide that.
-bool merge_objects(ObjectShape& into, const ObjectShape& own) {
-  bool into_decides = into.has_additional && !into.patterns.empty();
-  bool own_decides = own.has_additional && !own.patterns.empty();
-  bool both = !into.patterns.empty() && own.has_additional && into.has_additional;
-  if ((into_decides && !own.properties.empty()) || (own_decides && !into.properties.empty()) || both) return false;
+// What only one side names, as a property or by a pattern, is an additional one of the other.
+Result<void> merge_objects(ObjectShape& into, const ObjectShape& own, const std::string& pointer) {
   for (auto& [name, nodes] : into.properties) {
-    if (own.find(name) == nullptr && own.has_additional) append(nodes, own.additional);
+    if (own.find(name) != nullptr || !own.has_additional) continue;
+    if (!TRY(of_a_pattern(own, name, pointer))) append(nodes, own.additional);
   }
   for (const auto& [name, nodes] : own.properties) {
     if (Nodes* have = into.find(name)) {
@@ -96,26 +110,54 @@ bool merge_objects(ObjectShape& into, const ObjectShape& own) {
       continue;
     }
     Nodes all = nodes;
-    if (into.has_additional) append(all, into.additional);
+    if (into.has_additional && !TRY(of_a_pattern(into, name, pointer))) append(all, into.additional);
     into.properties.emplace_back(name, std::move(all));
   }
   for (const std::string& name : own.required) {
     if (std::ranges::find(into.required, name) == into.required.end()) into.required.push_back(name);
   }
-  for (const auto& own_pattern : own.patterns) {
-    const auto& [pattern, nodes] = own_pattern;
-    auto same = std::ranges::find_if(into.patterns, [&](const auto& p) { return p.first == own_pattern.first; });
+  auto same_in = [](ObjectShape& object, const std::string& pattern) {
+    return std::ranges::find_if(object.patterns, [&](const auto& row) { return row.first == pattern; });
+  };
+  ObjectShape more = own;
+  for (auto& [pattern, nodes] : into.patterns) {
+    if (own.has_additional && same_in(more, pattern) == more.patterns.end()) append(nodes, own.additional);
+  }
+  for (auto& [pattern, nodes] : more.patterns) {
+    auto same = same_in(into, pattern);
     if (same != into.patterns.end()) {
       append(same->second, nodes);
-    } else {
-      into.patterns.emplace_back(pattern, nodes);
+      continue;
     }
+    if (into.has_additional) append(nodes, into.additional);
+    into.patterns.emplace_back(pattern, std::move(nodes));
   }
   append(into.additional, own.additional);
   into.has_additional |= own.has_additional;
   append(into.names, own.names);
-  return true;
+  return {};
 }
+
+void tighten(NumberBounds& bounds, double limit, bool is_min, bool open) {
+  std::optional<double>& have = is_min ? bounds.min : bounds.max;
+  bool& have_open = is_min ? bounds.min_open : bounds.max_open;
+  bool tighter = !have || (is_min ? limit > *have : limit < *have);
+  if (tighter) {
+    have = limit;
+    have_open = open;
+  } else if (limit == *have) {
+    have_open |= open;
+  }
+}
+
+bool is_combined(const Json& schema) {
+  constexpr std::string_view kNames[] = {
+      "allOf",       "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "$recursiveRef", "dependentSchemas",
+      "dependencies"};
+  return std::ranges::any_of(kNames, [&](std::string_view name) { return schema.find(name) != nullptr; });
+}
+
+namespace {
 
 // Reads the keywords of one node, each by its own function.
 class KeywordReader {
@@ -137,9 +179,7 @@ class KeywordReader {
       if (!possible_) return false;
     }
     if (array_) merge_arrays(shape_.array, own_.array);
-    if (object_ && !merge_objects(shape_.object, own_.object)) {
-      return schema_error(node_.pointer, "patternProperties merged with another schema is not supported");
-    }
+    if (object_) TRY(merge_objects(shape_.object, own_.object, node_.pointer));
     return true;
   }
 
@@ -155,8 +195,6 @@ class KeywordReader {
       std::vector<const Json*> values;
       for (const Json& one : value.as_array()) values.push_back(&one);
       keep_values(std::move(values));
-    } else if (name == "not") {
-      TRY(read_not(value, at));
     }
     return {};
   }
@@ -171,65 +209,28 @@ class KeywordReader {
     shape_.values = std::move(values);
   }
 
-  Result<void> read_not(const Json& value, const std::string& at) {
-    if (value.is_bool()) {
-      possible_ = !value.as_bool();
-      return {};
-    }
-    if (!value.is_object()) return schema_error(at, "must be an object or a boolean");
-    size_t n_known = 0;
-    for (const auto& member : value.as_object().members) {
-      const Keyword* keyword = find_keyword(member.first);
-      n_known += keyword != nullptr && keyword->use != KeywordUse::kAnnotation ? 1 : 0;
-    }
-    if (n_known == 0) possible_ = false;
-    if (n_known == 1 && value.find("type") != nullptr) {
-      TypeSet types = TRY(read_types(*value.find("type"), pointer_to(at, "type")));
-      if (types == kInteger) return schema_error(at, "\"not\" of integer is not supported");
-      shape_.types &= static_cast<TypeSet>(kAnyType & ~types);
-      possible_ = shape_.types != 0;
-      return {};
-    }
-    if (n_known == 1 && (value.find("enum") != nullptr || value.find("const") != nullptr)) {
-      const Json* list = value.find("enum");
-      if (list == nullptr) {
-        shape_.refused_values.push_back(value.find("const"));
-      } else if (!list->is_array()) {
-        return schema_error(pointer_to(at, "enum"), "must be an array");
-      } else {
-        for (const Json& one : list->as_array()) shape_.refused_values.push_back(&one);
-      }
-      return {};
-    }
-    return n_known == 0 ? Result<void>() : schema_error(at, "\"not\" is supported of a type, an enum or a const");
-  }
-
   Result<void> read_limit(const Json& value, const std::string& at, bool is_min, bool open) {
     if (!value.is_number()) return schema_error(at, "must be a number");
-    NumberBounds& number = shape_.number;
-    double limit = value.as_double();
-    std::optional<double>& have = is_min ? number.min : number.max;
-    bool& have_open = is_min ? number.min_open : number.max_open;
-    bool tighter = !have || (is_min ? limit > *have : limit < *have);
-    if (tighter) {
-      have = limit;
-      have_open = open;
-    } else if (limit == *have) {
-      have_open |= open;
-    }
+    tighten(shape_.number, value.as_double(), is_min, open);
     return {};
   }
 
   Result<void> read_multiple(const Json& value, const std::string& at) {
     if (!value.is_number() || value.as_double() <= 0) return schema_error(at, "must be a number above 0");
     double factor = value.as_double();
-    if (factor != std::floor(factor) || factor > 1000) {
-      return schema_error(at, "multipleOf is supported for whole numbers up to 1000");
+    if (factor < 1) {  // whole numbers are multiples of a half, a tenth, a hundredth: those are generated
+      double parts = 1 / factor;
+      if (std::abs(parts - std::round(parts)) > 1e-9 * parts) {
+        return schema_error(at, "multipleOf below 1 is supported when it divides 1");
+      }
+      factor = 1;
+    } else if (factor != std::floor(factor) || factor > 1e9) {
+      return schema_error(at, "multipleOf is supported for whole numbers up to 1e9 and for parts of 1");
     }
-    auto whole = static_cast<uint32_t>(factor);
-    uint32_t have = std::max(shape_.number.multiple_of, 1u);
-    if (have > 1 && whole > 1 && have != whole) return schema_error(at, "two different multipleOf are not supported");
-    shape_.number.multiple_of = std::max(have, whole);
+    uint64_t whole = static_cast<uint64_t>(factor);
+    whole = std::lcm(uint64_t{std::max(shape_.number.multiple_of, 1u)}, whole);
+    if (whole > 1'000'000'000) return schema_error(at, "multipleOf beside another one is not supported");
+    shape_.number.multiple_of = static_cast<uint32_t>(whole);
     shape_.types &= static_cast<TypeSet>(~kFraction);
     possible_ = shape_.types != 0;
     return {};
@@ -277,12 +278,20 @@ class KeywordReader {
       if (items != nullptr && items->is_array()) rest(value);
       array_ = true;
     } else if (name == "unevaluatedItems") {
-      if (node_.schema->find("items") == nullptr) rest(value);
+      bool here = node_.schema->find("items") == nullptr && !is_combined(*node_.schema);
+      if (here) rest(value);
       array_ = true;
     } else if (name == "minItems") {
       shape_.array.min_items = std::max(shape_.array.min_items, TRY(read_count(value, at)));
     } else if (name == "maxItems") {
       shape_.array.max_items = std::min(shape_.array.max_items, TRY(read_count(value, at)));
+    } else if (name == "contains") {
+      Contained contained{.node = {&value, at}};
+      const Json* min = node_.schema->find("minContains");
+      const Json* max = node_.schema->find("maxContains");
+      if (min != nullptr) contained.min = TRY(read_count(*min, pointer_to(node_.pointer, "minContains")));
+      if (max != nullptr) contained.max = TRY(read_count(*max, pointer_to(node_.pointer, "maxContains")));
+      shape_.array.contained.push_back(std::move(contained));
     } else if (name == "uniqueItems") {
       if (!value.is_bool()) return schema_error(at, "must be a boolean");
       shape_.array.unique |= value.as_bool();
@@ -308,14 +317,11 @@ class KeywordReader {
       }
       object_ = true;
     } else if (name == "additionalProperties" ||
-               (name == "unevaluatedProperties" && node_.schema->find("additionalProperties") == nullptr)) {
+               (name == "unevaluatedProperties" && node_.schema->find("additionalProperties") == nullptr &&
+                !is_combined(*node_.schema))) {
       own.additional = {{&value, at}};
       own.has_additional = true;
       object_ = true;
-      // its properties may stand in other branches: what they name is not additional
-      if (name == "unevaluatedProperties" && combined()) {
-        return schema_error(at, "is not supported beside allOf, anyOf, oneOf or $ref");
-      }
     } else if (name == "propertyNames") {
       own.names = {{&value, at}};
       object_ = true;
@@ -325,13 +331,6 @@ class KeywordReader {
       shape_.object.max_properties = std::min(shape_.object.max_properties, TRY(read_count(value, at)));
     }
     return {};
-  }
-
-  bool combined() const {
-    for (const char* name : {"allOf", "anyOf", "oneOf", "$ref"}) {
-      if (node_.schema->find(name) != nullptr) return true;
-    }
-    return false;
   }
 
   Shape& shape_;

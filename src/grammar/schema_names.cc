@@ -65,6 +65,7 @@ ExprId SchemaBuilder::other_names(const std::vector<std::string>& names) {
     std::vector<uint32_t> used;
     if (trie[i].end == SIZE_MAX) parts.push_back(rules_.text(""));
     for (auto [c, next] : trie[i].next) {
+      if (!contains(plain, c)) continue;  // written as an escape only
       used.push_back(c);
       parts.push_back(rules_.sequence({rules_.set({{c, c}}), made[next]}));
     }

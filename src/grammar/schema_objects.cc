@@ -31,10 +31,6 @@ bool beginnings_differ(std::string_view a, std::string_view b) {
   return a.substr(0, n) != b.substr(0, n);
 }
 
-bool is_false(const Nodes& nodes) {
-  return std::ranges::any_of(nodes, [](const Node& n) { return n.schema->is_bool() && !n.schema->as_bool(); });
-}
-
 }  // namespace
 
 Result<bool> SchemaBuilder::name_allowed(const ObjectShape& object, const std::string& name) {
@@ -88,22 +84,33 @@ Result<void> SchemaBuilder::add_extra(const ObjectShape& object, const std::stri
   };
   std::vector<ExprId> parts;
   for (size_t i = 0; i < object.patterns.size(); ++i) {
-    const auto& [pattern, nodes] = object.patterns[i];
+    const std::string& pattern = object.patterns[i].first;
     std::string at = pointer_to(pointer, "patternProperties");
-    for (size_t k = 0; k < i; ++k) {
-      if (beginnings_differ(anchored_text(pattern), anchored_text(object.patterns[k].first))) continue;
-      return schema_error(at, "several patterns that do not begin with different characters are not supported");
+    // a name may match several patterns or be one of those listed: what is generated satisfies all of them
+    Nodes nodes = object.patterns[i].second;
+    auto also = [&](const Nodes& more) {
+      for (const Node& node : more) {
+        if (std::ranges::none_of(nodes, [&](const Node& have) { return have.id() == node.id(); }))
+          nodes.push_back(node);
+      }
+    };
+    for (size_t k = 0; k < object.patterns.size(); ++k) {
+      if (k == i) continue;
+      if (!beginnings_differ(anchored_text(pattern), anchored_text(object.patterns[k].first))) {
+        also(object.patterns[k].second);
+      }
     }
-    bool named = false;
-    for (const auto& row : object.properties) named |= TRY(matches_pattern(pattern, row.first));
-    for (const std::string& name : object.required) named |= TRY(matches_pattern(pattern, name));
-    if (named || is_false(nodes)) continue;  // only the named ones of these are generated
-    if (!object.names.empty()) return schema_error(at, "propertyNames beside patternProperties is not supported");
+    for (const auto& [name, more] : object.properties) {
+      Result<bool> matched = matches_pattern(pattern, name);
+      if (!matched.ok()) return schema_error(at, matched.error().message);
+      if (*matched) also(more);
+    }
+    if (is_false(nodes) || !object.names.empty()) continue;
     StringBounds any;
     ExprId key = TRY(pattern_expr(any, pattern, at));
     parts.push_back(entry(key, nodes));
   }
-  bool wanted = object.has_additional ? !is_false(object.additional) : object.properties.empty();
+  bool wanted = object.has_additional ? !is_false(object.additional) : !object.names_some();
   if (wanted && object.patterns.empty()) {
     if (object.names.empty()) {
       std::vector<std::string> names = object.required;
@@ -111,11 +118,7 @@ Result<void> SchemaBuilder::add_extra(const ObjectShape& object, const std::stri
       std::ranges::sort(names);
       names.erase(std::unique(names.begin(), names.end()), names.end());
       parts.push_back(entry(other_names(names), object.additional));
-    } else {
-      if (!object.properties.empty() || !object.required.empty()) {
-        return schema_error(pointer,
-                            "propertyNames beside additional properties of an object with named ones is not supported");
-      }
+    } else if (object.properties.empty() && object.required.empty()) {
       for (const Shape& shape : TRY(reader_.shapes(object.names))) {
         if ((shape.types & kString) == 0) continue;
         ExprId key = shape.values ? TRY(values_expr(shape)) : TRY(string_expr(shape.string, shape.pointer));

@@ -1,4 +1,4 @@
-// Numbers, strings and arrays of a schema.
+// Numbers and strings of a schema.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include "base/macros.h"
 #include "grammar/numbers.h"
 #include "grammar/regex.h"
+#include "grammar/regex_match.h"
 #include "grammar/schema_builder.h"
 #include "grammar/schema_keywords.h"
 
@@ -102,29 +103,46 @@ bool has_long_repeat(const Rules& rules, ExprId id) {
 
 }  // namespace
 
+// Written digit by digit where the factor allows it, else as a list of those next to the lower bound, or to zero.
+ExprId SchemaBuilder::multiples_expr(const NumberBounds& bounds) {
+  bool positive = bounds.min && *bounds.min == 0 && !bounds.min_open && !bounds.max;
+  bool free = positive || (!bounds.min && !bounds.max);
+  if (free && can_write_multiples(bounds.multiple_of)) return multiples(rules_, bounds.multiple_of, !positive);
+  WholeBounds whole = whole_bounds(bounds, 1);
+  if (whole.empty()) return rules_.set({});
+  int64_t factor = bounds.multiple_of;
+  int64_t first = whole.low >= 0 ? (whole.low + factor - 1) / factor : -(-whole.low / factor);
+  int64_t last = whole.high >= 0 ? whole.high / factor : -((-whole.high + factor - 1) / factor);
+  int64_t most = options_.limits.alternatives - 1;
+  if (!bounds.min) first = std::max(first, std::min<int64_t>(0, last - most));
+  last = std::min(last, first + most);
+  std::vector<ExprId> parts;
+  for (int64_t n = first; n <= last; ++n) parts.push_back(rules_.text(std::to_string(n * factor)));
+  return parts.empty() ? rules_.set({}) : rules_.choice(std::move(parts));
+}
+
+// Numbers that are not whole: the last digit behind the point is not zero, and the bounds hold whatever it is.
+ExprId SchemaBuilder::fraction_expr(const NumberBounds& bounds) {
+  constexpr uint32_t kDigits = 12;
+  ExprId last = rules_.set({{'1', '9'}});
+  if (!bounds.min && !bounds.max) {
+    ExprId more = rules_.repeat(rules_.set({{'0', '9'}}), 0, kDigits);
+    return rules_.sequence({any_whole(rules_), rules_.text("."), more, last});
+  }
+  int n = std::min(n_fraction_for(bounds) + 1, kMaxFraction + 1);
+  WholeBounds scaled = whole_bounds(bounds, std::pow(10.0, n));
+  if (bounds.min) ++scaled.low;
+  if (bounds.max) --scaled.high;
+  if (scaled.empty()) return rules_.set({});
+  return rules_.sequence({decimal_range(rules_, scaled.low, scaled.high, n), last});
+}
+
 Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
   const NumberBounds& bounds = shape.number;
   bool bounded = bounds.min || bounds.max;
-  if (bounds.multiple_of > 1) {
-    bool positive = bounds.min && *bounds.min == 0 && !bounds.min_open && !bounds.max;
-    if (!bounded || positive) {
-      if (can_write_multiples(bounds.multiple_of)) return multiples(rules_, bounds.multiple_of, !positive);
-      return schema_error(
-          shape.pointer, fmt::format("multipleOf {} is supported beside minimum and maximum only", bounds.multiple_of));
-    }
-    WholeBounds whole = whole_bounds(bounds, 1);
-    int64_t factor = bounds.multiple_of;
-    int64_t first = whole.low >= 0 ? (whole.low + factor - 1) / factor : -(-whole.low / factor);
-    int64_t last = whole.high >= 0 ? whole.high / factor : -((-whole.high + factor - 1) / factor);
-    if (last - first >= options_.limits.alternatives) {
-      return schema_error(shape.pointer, fmt::format("multipleOf with bounds of more than {} values is not supported",
-                                                     options_.limits.alternatives));
-    }
-    std::vector<ExprId> parts;
-    for (int64_t n = first; n <= last; ++n) parts.push_back(rules_.text(std::to_string(n * factor)));
-    return parts.empty() ? rules_.set({}) : rules_.choice(std::move(parts));
-  }
+  if (bounds.multiple_of > 1) return multiples_expr(bounds);
   bool fraction = (shape.types & kFraction) != 0;
+  if ((shape.types & kInteger) == 0) return fraction_expr(bounds);
   if (!bounded) return fraction ? any_number(rules_) : any_whole(rules_);
   std::vector<ExprId> parts;
   WholeBounds whole = whole_bounds(bounds, 1);
@@ -205,6 +223,11 @@ Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::stri
 // The inside of a string whose length is counted beside the core.
 Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds, const std::string& pointer) {
   if (!options_.count_aside) return schema_error(pointer, "this length of a string is not supported here");
+  for (const LengthBounds& other : open_bounds_) {
+    // all bounds of one place hold: one of two that exclude each other is not generated
+    if (std::max(bounds.min, other.min) > std::min(bounds.max, other.max)) return rules_.set({});
+  }
+  open_bounds_.push_back(bounds);
   ExprId marker = rules_.length_marker_of(bounds);
   if (rules_.lengths.size() >= kMaxLengthBounds) {
     return schema_error(pointer, fmt::format("more than {} different string lengths", kMaxLengthBounds));
@@ -212,8 +235,31 @@ Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds,
   return rules_.choice({inside, marker});
 }
 
-Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std::string& pointer) {
+// A string that is none of `refused`.
+Result<ExprId> SchemaBuilder::other_strings(const StringBounds& bounds, const std::string& pointer,
+                                            const std::vector<std::string>& refused) {
+  for (const std::string& pattern : bounds.patterns) {
+    for (const std::string& text : refused) {
+      Result<bool> matched = matches_pattern(pattern, text);
+      if (!matched.ok()) return schema_error(pointer, matched.error().message);
+      if (*matched) return schema_error(pointer, "\"not\" of a text that the pattern allows is not supported");
+    }
+  }
+  if (!bounds.patterns.empty()) return string_expr(bounds, pointer);
+  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
+  ExprId inside = other_names(refused);
+  if (!any_length) {
+    LengthBounds lengths{static_cast<uint32_t>(std::min<uint64_t>(bounds.min_length, kMaxRepeats)),
+                         static_cast<uint32_t>(std::min<uint64_t>(bounds.max_length, UINT32_MAX))};
+    inside = TRY(guarded(inside, lengths, pointer));
+  }
+  return rules_.sequence({rules_.text("\""), inside, rules_.text("\"")});
+}
+
+Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std::string& pointer,
+                                          const std::vector<std::string>& refused) {
   if (bounds.max_length < bounds.min_length) return rules_.set({});
+  if (!refused.empty()) return other_strings(bounds, pointer, refused);
   if (bounds.min_length > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
   if (bounds.patterns.size() > 1) return schema_error(pointer, "several patterns at once are not supported");
   bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
@@ -237,38 +283,6 @@ Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std:
   ExprId characters = rules_.repeat(json_.counted_character(), 0, kUnbounded);
   ExprId inside = TRY(guarded(characters, {static_cast<uint32_t>(bounds.min_length), max}, pointer));
   return rules_.sequence({rules_.text("\""), inside, rules_.text("\"")});
-}
-
-// prefixItems in their order, then items. Absent `items` behind a prefix are generated only as far as minItems asks.
-Result<ExprId> SchemaBuilder::array_expr(const ArrayShape& array, const std::string& pointer) {
-  uint64_t n_prefix = array.prefix.size();
-  uint64_t max = array.max_items;
-  if (n_prefix > 0 && !array.has_items) max = std::min(max, std::max(n_prefix, array.min_items));
-  if (array.unique && max > 1) {
-    return schema_error(pointer, "uniqueItems is supported for arrays of at most one item (maxItems)");
-  }
-  if (array.min_items > max) return rules_.set({});
-  if (array.min_items > kMaxRepeats) return schema_error(pointer, fmt::format("minItems above {}", kMaxRepeats));
-  ExprId item = rule_for(array.items);
-  auto count = [](uint64_t n) { return n > kMaxRepeats ? kUnbounded : static_cast<uint32_t>(n); };
-  if (n_prefix == 0) return json_.list('[', ']', item, count(array.min_items), count(max));
-  // from the last item to the first: what follows item i, and whether the array may end before it
-  uint64_t n_listed = std::min(n_prefix, max);
-  std::vector<ExprId> tail_parts;
-  if (max > n_listed) {
-    ExprId next = rules_.sequence({rules_.text(","), json_.space(), item});
-    uint64_t least = array.min_items > n_listed ? array.min_items - n_listed : 0;
-    tail_parts.push_back(rules_.repeat(next, count(least), max > kMaxRepeats ? kUnbounded : count(max - n_listed)));
-  }
-  tail_parts.push_back(json_.space());
-  ExprId tail = rules_.sequence(std::move(tail_parts));
-  for (uint64_t i = n_listed; i-- > 0;) {
-    ExprId one = rule_for(array.prefix[i]);
-    tail = i == 0 ? rules_.sequence({one, tail}) : rules_.sequence({rules_.text(","), json_.space(), one, tail});
-    if (i >= array.min_items) tail = rules_.choice({i == 0 ? rules_.text("") : json_.space(), tail});
-    tail = rules_.rule(rules_.add_rule(tail));
-  }
-  return rules_.sequence({rules_.text("["), json_.space(), tail, rules_.text("]")});
 }
 
 }  // namespace millrace::grammar

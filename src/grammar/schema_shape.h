@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,13 +28,30 @@ struct SchemaLimits {
   int64_t refs = 2'000;
 };
 
+// What a node says of the schema it names.
+enum class Sense : uint8_t {
+  kHolds,
+  kFails,         // it does not hold
+  kKeywordFails,  // its keyword `key` does not
+  kMemberFails,   // an object has the member `key`, for which the schema does not hold
+  kWithout,       // an object without the member `key`; the schema is any
+  kWith,          // an object has the member `key` and those that the schema lists; no object: true
+  kNever,         // nothing is valid
+};
+
 // A schema inside the document, with its place as a JSON pointer ("#/properties/a").
 struct Node {
   const Json* schema = nullptr;
   std::string pointer;
+  Sense sense = Sense::kHolds;
+  std::string_view key = {};  // of the document
+  auto id() const { return std::tuple(schema, sense, key); }
 };
-// All of them hold; empty: anything. One that is `false` allows nothing.
+using NodeId = std::tuple<const Json*, Sense, std::string_view>;
+// All of them hold; empty: anything.
 using Nodes = std::vector<Node>;
+// One of them allows nothing, as can be seen.
+bool is_false(const Nodes& nodes);
 
 using TypeSet = uint8_t;
 constexpr TypeSet kNull = 1;
@@ -60,6 +78,13 @@ struct StringBounds {
   std::string format;
 };
 
+// contains, with minContains and maxContains.
+struct Contained {
+  Node node;
+  uint64_t min = 1;
+  uint64_t max = UINT64_MAX;
+};
+
 struct ArrayShape {
   std::vector<Nodes> prefix;
   Nodes items;             // of what follows the prefix
@@ -67,6 +92,7 @@ struct ArrayShape {
   uint64_t min_items = 0;
   uint64_t max_items = UINT64_MAX;
   bool unique = false;
+  std::vector<Contained> contained;
 };
 
 struct ObjectShape {
@@ -81,12 +107,19 @@ struct ObjectShape {
 
   Nodes* find(std::string_view name);
   const Nodes* find(std::string_view name) const;
+  // Some property may be there.
+  bool names_some() const {
+    for (const auto& row : properties) {
+      if (!is_false(row.second)) return true;
+    }
+    return false;
+  }
 };
 
 struct Shape {
   TypeSet types = kAnyType;
   std::optional<std::vector<const Json*>> values;  // enum, const
-  std::vector<const Json*> refused_values;         // not: {enum}
+  std::vector<const Json*> refused_values;         // not: {enum}, not: {const}
   NumberBounds number;
   StringBounds string;
   ArrayShape array;
@@ -103,11 +136,15 @@ class ShapeReader {
 
  private:
   struct Pending;
+  struct Choice;
   ShapeReader(const Json& root, const SchemaLimits& limits) : root_(&root), limits_(limits) {}
   Result<void> expand(Pending&& pending, std::vector<Shape>& out);
+  Result<void> take_branches(const Pending& pending, Choice&& choice, std::vector<Shape>& out);
+  Result<void> open(Pending& pending, const Node& node);
+  Result<void> open_conditions(Pending& pending, const Node& node);
+  Result<void> open_failing(Pending& pending, const Node& node);
   Result<Node> resolve(const Json& ref, const std::string& pointer) const;
-  Result<bool> merge(Shape& shape, const Node& node) const;
-  Result<void> check_one_of(const Pending& base, const Node& node);
+  Result<void> part_one_of(const Pending& base, Choice& choice);
 
   const Json* root_;
   SchemaLimits limits_;

@@ -84,6 +84,10 @@ class SchemaValidator {
       return name == "anyOf" ? n > 0 : name == "oneOf" ? n == 1 : n == rule.size();
     }
     if (name == "not") return !broken(rule, value).empty();
+    if (name == "if") {
+      const Json* next = schema.find(broken(rule, value).empty() ? "then" : "else");
+      return next == nullptr || broken(*next, value).empty();
+    }
     if (name == "$ref") {
       const Json* at = root_;
       std::string_view rest = std::string_view(rule.as_string()).substr(1);
@@ -122,6 +126,21 @@ class SchemaValidator {
   bool array_holds(const Json& schema, const std::string& name, const Json& rule, const JsonArray& value) const {
     if (name == "minItems") return value.size() >= static_cast<size_t>(rule.as_int());
     if (name == "maxItems") return value.size() <= static_cast<size_t>(rule.as_int());
+    if (name == "contains") {
+      size_t n = 0;
+      for (const Json& one : value) n += broken(rule, one).empty() ? 1u : 0u;
+      const Json* min = schema.find("minContains");
+      const Json* max = schema.find("maxContains");
+      bool enough = n >= (min == nullptr ? 1u : static_cast<size_t>(min->as_int()));
+      return enough && (max == nullptr || n <= static_cast<size_t>(max->as_int()));
+    }
+    if (name == "uniqueItems" && rule.as_bool()) {
+      for (size_t i = 0; i < value.size(); ++i) {
+        for (size_t k = 0; k < i; ++k) {
+          if (value[i] == value[k]) return false;
+        }
+      }
+    }
     const Json* prefix = schema.find("prefixItems");
     size_t n_prefix = prefix == nullptr ? 0 : prefix->size();
     for (size_t i = 0; i < value.size(); ++i) {
@@ -139,6 +158,15 @@ class SchemaValidator {
         if (value.find(key.as_string()) == nullptr) return false;
       }
       return true;
+    }
+    if (name == "dependentRequired" || name == "dependentSchemas") {
+      for (const auto& [key, asked] : rule.as_object().members) {
+        if (value.find(key) == nullptr) continue;
+        if (!asked.is_array() && !broken(asked, value).empty()) return false;
+        for (size_t i = 0; asked.is_array() && i < asked.size(); ++i) {
+          if (value.find(asked.as_array()[i].as_string()) == nullptr) return false;
+        }
+      }
     }
     const Json* properties = schema.find("properties");
     const Json* patterns = schema.find("patternProperties");

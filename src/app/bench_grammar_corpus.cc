@@ -1,0 +1,187 @@
+// millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, and random answers to them, as
+// one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no code with this one.
+// A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" | "tags", "text": ...}.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <bit>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "app/bench_grammar.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/macros.h"
+#include "base/philox.h"
+
+namespace millrace::app {
+namespace {
+
+using flow::ConstraintKind;
+
+constexpr size_t kCorpusBytes = size_t{256} << 20;
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : seed_(seed) {}
+  uint32_t below(uint32_t n) { return philox4x32(seed_, {next_++, 0, 0, 0})[0] % n; }
+
+ private:
+  uint64_t seed_;
+  uint32_t next_ = 0;
+};
+
+Result<flow::ConstraintSpec> spec_of(const Json& line) {
+  constexpr std::pair<std::string_view, ConstraintKind> kKinds[] = {
+      {"schema", ConstraintKind::kJsonSchema}, {"regex", ConstraintKind::kRegex},
+      {"grammar", ConstraintKind::kGrammar},   {"choice", ConstraintKind::kChoice},
+      {"object", ConstraintKind::kJsonObject}, {"tags", ConstraintKind::kTags}};
+  const Json* kind = line.find("kind");
+  const Json* text = line.find("text");
+  if (kind == nullptr || !kind->is_string() || text == nullptr) {
+    return Error{ErrorCode::kInvalidValue, "a line of the corpus wants kind and text", ""};
+  }
+  flow::ConstraintSpec spec;
+  for (const auto& [name, value] : kKinds) {
+    if (kind->as_string() == name) spec.kind = value;
+  }
+  if (spec.kind == ConstraintKind::kNone) return Error{ErrorCode::kInvalidValue, "unknown kind of constraint", ""};
+  bool as_it_is = text->is_string() && spec.kind != ConstraintKind::kJsonSchema;
+  spec.text = as_it_is ? text->as_string() : text->dump();
+  return spec;
+}
+
+struct Walk {
+  std::string text;
+  std::vector<TokenId> tokens;
+  bool ended = false;
+  bool stuck = false;
+};
+
+// Which tokens end something: the end, then what begins with a closing character of JSON, shortest first.
+class Walker {
+ public:
+  Walker(const grammar::Vocabulary& vocabulary, size_t n_words) : vocabulary_(vocabulary), mask_(n_words) {}
+
+  // Allowed tokens with equal odds up to `n_free` tokens; from there on what ends the answer, or closes, is preferred
+  // nine times of ten, else the shortest text that is allowed.
+  Walk run(flow::TokenMatcher& matcher, size_t n_free, size_t n_most, Random& random) {
+    Walk out;
+    while (out.tokens.size() < n_most) {
+      matcher.fill(mask_);
+      TokenId token = choose(out.tokens.size() >= n_free, open_string_of(out.text), random);
+      out.stuck = token == kNoToken || !matcher.accept(token);
+      if (out.stuck) return out;
+      out.tokens.push_back(token);
+      if (matcher.ended()) {
+        out.ended = true;
+        return out;
+      }
+      out.text += vocabulary_.tokens[static_cast<size_t>(token)];
+    }
+    return out;
+  }
+
+ private:
+  // Of JSON: the text ends inside of a string.
+  static bool open_string_of(std::string_view text) {
+    bool open = false;
+    for (size_t i = 0; i < text.size(); ++i) {
+      if (text[i] == '"') open = !open;
+      if (open && text[i] == '\\') ++i;
+    }
+    return open;
+  }
+
+  TokenId choose(bool hurry, bool in_string, Random& random) {
+    allowed_.clear();
+    TokenId best = kNoToken;
+    int best_cost = 1 << 30;
+    for (size_t word = 0; word < mask_.size(); ++word) {
+      for (uint32_t bits = mask_[word]; bits != 0; bits &= bits - 1) {
+        auto token = static_cast<TokenId>(word * 32 + static_cast<size_t>(std::countr_zero(bits)));
+        allowed_.push_back(token);
+        int cost = hurry ? cost_of(token, in_string) : 0;
+        if (cost < best_cost) {
+          best = token;
+          best_cost = cost;
+        }
+      }
+    }
+    if (allowed_.empty()) return kNoToken;
+    if (hurry && random.below(10) != 0) return best;
+    return allowed_[random.below(static_cast<uint32_t>(allowed_.size()))];
+  }
+  int cost_of(TokenId token, bool in_string) const {
+    if (std::ranges::find(vocabulary_.end_tokens, token) != vocabulary_.end_tokens.end()) return -1;
+    const std::string& text = vocabulary_.tokens[static_cast<size_t>(token)];
+    auto n = static_cast<int>(text.size());
+    if (text.empty()) return 1 << 29;
+    char c = text[0];
+    int first = in_string ? (c == '"' ? 0 : 200) : c == '}' || c == ']' ? 0 : c == '"' ? 100 : 200;
+    if (c == ' ' || c == '\n' || c == '\t' || c == '.') first += 100;
+    return first + n;
+  }
+
+  const grammar::Vocabulary& vocabulary_;
+  std::vector<uint32_t> mask_;
+  std::vector<TokenId> allowed_;
+};
+
+Json report_walk(const Walk& walk, bool biased) {
+  Json out = Json::object();
+  out.set("ended", walk.ended);
+  out.set("stuck", walk.stuck);
+  out.set("biased", biased);
+  out.set("n_tokens", static_cast<int64_t>(walk.tokens.size()));
+  if (walk.ended) out.set("text", walk.text);  // others may stop inside a character
+  return out;
+}
+
+}  // namespace
+
+Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler,
+                         const grammar::Vocabulary& vocabulary) {
+  std::string text = TRY(read_file(options.file, kCorpusBytes));
+  size_t number = 0;
+  for (size_t at = 0; at < text.size(); ++number) {
+    size_t end = std::min(text.find('\n', at), text.size());
+    std::string_view line = std::string_view(text).substr(at, end - at);
+    at = end + 1;
+    Json out = Json::object();
+    out.set("line", static_cast<int64_t>(number));
+    Result<Json> read = parse_json(line, {.depth = 200});
+    Result<flow::ConstraintSpec> spec = read.ok() ? spec_of(*read) : Result<flow::ConstraintSpec>(read.take_error());
+    Result<grammar::CompiledConstraint> made =
+        spec.ok() ? compiler.compile(*spec) : Result<grammar::CompiledConstraint>(spec.take_error());
+    out.set("ok", made.ok());
+    if (!made.ok()) {
+      out.set("error", made.error().message);
+      fmt::print("{}\n", out.dump());
+      continue;
+    }
+    Walker walker(vocabulary, (*made)->n_mask_words());
+    Random random(options.seed + number);
+    // the shortest answer that is found by hurrying from the beginning
+    size_t shortest = 0;
+    for (int i = 0; i < 4; ++i) {
+      Walk walk = walker.run(*(*made)->matcher(), 0, 4000, random);
+      if (walk.ended && (shortest == 0 || walk.tokens.size() < shortest)) shortest = walk.tokens.size();
+    }
+    out.set("shortest", static_cast<int64_t>(shortest));
+    Json walks = Json::array();
+    for (int64_t i = 0; i < options.n_walks; ++i) {
+      bool biased = i % 4 != 3;
+      size_t most = std::max<size_t>(4 * std::max<size_t>(shortest, 1), 4);
+      size_t n_free = biased ? std::max<size_t>(shortest + shortest / 2, 2) : most;
+      Walk walk = walker.run(*(*made)->matcher(), n_free, most, random);
+      walks.push_back(report_walk(walk, biased));
+    }
+    out.set("walks", std::move(walks));
+    fmt::print("{}\n", out.dump());
+  }
+  return {};
+}
+
+}  // namespace millrace::app
