@@ -152,18 +152,23 @@ class EventTimes {
   int64_t n_chunks_ = 0;
 };
 
+http::request<http::string_body> post_of(const BenchTarget& target, const std::string& body) {
+  http::request<http::string_body> out(http::verb::post, target.path, 11);
+  out.set(http::field::host, target.host + ":" + target.port);
+  out.set(http::field::content_type, "application/json");
+  for (const auto& [name, value] : target.headers) out.set(name, value);
+  out.body() = body;
+  out.prepare_payload();
+  return out;
+}
+
 asio::awaitable<void> exchange(const BenchTarget& target, const tcp::resolver::results_type& where,
                                const std::string& body, BenchResult& result, SteadyClock::time_point sent) {
   beast::tcp_stream stream(co_await asio::this_coro::executor);
   stream.expires_after(kRequestTimeout);
   co_await stream.async_connect(where, asio::use_awaitable);
   stream.socket().set_option(tcp::no_delay(true));
-  http::request<http::string_body> request(http::verb::post, target.path, 11);
-  request.set(http::field::host, target.host + ":" + target.port);
-  request.set(http::field::content_type, "application/json");
-  for (const auto& [name, value] : target.headers) request.set(name, value);
-  request.body() = body;
-  request.prepare_payload();
+  http::request<http::string_body> request = post_of(target, body);
   co_await http::async_write(stream, request, asio::use_awaitable);
 
   beast::flat_buffer buffer;
@@ -284,12 +289,7 @@ Result<HttpAnswer> http_post(const BenchTarget& target, const std::string& body)
   beast::tcp_stream stream(io);
   stream.connect(where, error);
   if (error) return failed(error);
-  http::request<http::string_body> request(http::verb::post, target.path, 11);
-  request.set(http::field::host, target.host + ":" + target.port);
-  request.set(http::field::content_type, "application/json");
-  for (const auto& [name, value] : target.headers) request.set(name, value);
-  request.body() = body;
-  request.prepare_payload();
+  http::request<http::string_body> request = post_of(target, body);
   http::write(stream, request, error);
   if (error) return failed(error);
   beast::flat_buffer buffer;

@@ -65,33 +65,23 @@ Result<SlotCall> read_call(const ServerContext& context, const HttpRequest& requ
   return out;
 }
 
+// The names of llama-server.
 std::string reply_text(const SlotCall& slot, const instance::SessionReport& report) {
-  Json timings = Json::object();
-  double ms = static_cast<double>(report.took) / static_cast<double>(kMillisecond);
   Json body = Json::object();
   body.set("id_slot", slot.id_slot);
   if (slot.id_slot < 0) body.set("session_id", slot.call.name);
   auto tokens = static_cast<int64_t>(report.n_tokens);
-  auto bytes = static_cast<int64_t>(report.n_bytes);
-  switch (slot.call.verb) {
-    case SessionVerb::kSave:
-      timings.set("save_ms", ms);
-      body.set("filename", slot.call.filename);
-      body.set("n_saved", tokens);
-      body.set("n_written", bytes);
-      body.set("timings", std::move(timings));
-      break;
-    case SessionVerb::kRestore:
-      timings.set("restore_ms", ms);
-      body.set("filename", slot.call.filename);
-      body.set("n_restored", tokens);
-      body.set("n_read", bytes);
-      body.set("timings", std::move(timings));
-      break;
-    case SessionVerb::kErase:
-      body.set("n_erased", tokens);
-      break;
+  if (slot.call.verb == SessionVerb::kErase) {
+    body.set("n_erased", tokens);
+    return body.dump();
   }
+  bool save = slot.call.verb == SessionVerb::kSave;
+  body.set("filename", slot.call.filename);
+  body.set(save ? "n_saved" : "n_restored", tokens);
+  body.set(save ? "n_written" : "n_read", static_cast<int64_t>(report.n_bytes));
+  Json timings = Json::object();
+  timings.set(save ? "save_ms" : "restore_ms", static_cast<double>(report.took) / static_cast<double>(kMillisecond));
+  body.set("timings", std::move(timings));
   return body.dump();
 }
 
