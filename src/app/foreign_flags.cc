@@ -17,7 +17,6 @@ constexpr std::string_view kNoTools = "tools and reasoning parsers are not suppo
 constexpr std::string_view kNoConstraint = "structured output is not supported yet";
 constexpr std::string_view kNoDrafts = "speculative decoding is not supported yet";
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
-constexpr std::string_view kNoTls = "TLS is not supported; put a proxy in front";
 constexpr std::string_view kNoPage = "the web page is built in; --no-ui turns it off";
 constexpr std::string_view kTextOnly = "models generate text from text only";
 constexpr std::string_view kNoTraces = "traces are not exported";
@@ -42,7 +41,6 @@ constexpr ForeignFlag kFlags[] = {
     harmless("--uvicorn-log-level", Value::kOne),
     harmless("--disable-log-requests"),
     harmless("--disable-log-stats"),
-    harmless("--disable-access-log-for-endpoints", Value::kOne),
     harmless("--ubatch-size,-ub", Value::kOne),
     harmless("--threads-batch,-tb", Value::kOne),
     harmless("--swa-full"),
@@ -95,8 +93,6 @@ constexpr ForeignFlag kFlags[] = {
     refused("--lora-modules,--max-loras,--max-lora-rank,--adapter-dir,--lora", kNoLora),
     refused("--kv-transfer-config", kOneProcess),
     refused("--kv-events-config", "KV events are not published"),
-    refused("--ssl-keyfile,--ssl-certfile,--ssl-ca-certs,--ssl-key-file,--ssl-cert-file", kNoTls),
-    refused("--enable-ssl-refresh", kNoTls, Value::kNone),
     refused("--path,--ui-config", kNoPage),
     refused("--timeout,-to", "use --limit-header-s, --limit-body-idle-s and --limit-send-stall-s"),
     refused("--trusted-proxies", "no forwarding header is read"),

@@ -57,6 +57,12 @@ struct ServeFlags {
   std::vector<std::string> gateway_keys;
   std::vector<std::string> admin_keys;
   std::vector<std::string> origins;
+  server::TlsOptions tls;
+  int64_t ssl_cert_reqs = 0;
+  bool ssl_refresh = false;
+  bool access_log = true;
+  std::string quiet_endpoints = "/health,/health/live,/health/ready,/metrics,/ping,/load";
+  std::string log_format = "text";
   std::string record_events;
   std::string root_path;
   std::string error_style;
@@ -90,7 +96,15 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("-p,--port", &f.port, "port; 0 = any free one", {0, 65535});
   set.add("--uds", &f.uds, "path of a Unix socket to listen on; --host and --port are then not used");
   set.add("--api-key", &f.api_keys, "repeatable; also MILLRACE_API_KEY, VLLM_API_KEY, LLAMA_API_KEY");
-  set.add("--api-key-file", &f.api_key_file, "one key a line");
+  set.add("--api-key-file", &f.api_key_file, "one key a line; read again when it changes, and on SIGHUP");
+  set.add("--ssl-certfile,--ssl-cert-file", &f.tls.certfile, "PEM certificate chain: HTTPS instead of HTTP");
+  set.add("--ssl-keyfile,--ssl-key-file", &f.tls.keyfile, "PEM key; default: in --ssl-certfile");
+  set.add("--ssl-ca-certs", &f.tls.ca_certs, "PEM certificates that sign those of clients");
+  set.add("--ssl-cert-reqs", &f.ssl_cert_reqs, "certificates of clients: 0 none, 1 checked, 2 needed", {0, 2});
+  set.add("--enable-ssl-refresh", &f.ssl_refresh, "new files of certificate and key are taken as they appear");
+  set.add("--access-log", &f.access_log, "a line in the log for each request");
+  set.add("--disable-access-log-for-endpoints", &f.quiet_endpoints, "paths without one, separated by commas");
+  set.add("--log-format", &f.log_format, "text | json");
   set.add("--gateway-api-key", &f.gateway_keys, "a key whose requests may name their tenant by header, repeatable");
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
   set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
@@ -152,6 +166,26 @@ Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
   return keys;
 }
 
+Result<void> set_tls(const ServeFlags& f, server::ServerOptions& out) {
+  if (f.tls.certfile.empty() && !(f.tls.keyfile.empty() && f.tls.ca_certs.empty())) {
+    return Error{ErrorCode::kUsage, "--ssl-keyfile and --ssl-ca-certs need --ssl-certfile", "--ssl-certfile"};
+  }
+  out.tls = f.tls;
+  out.tls.cert_reqs = static_cast<int>(f.ssl_cert_reqs);
+  if (!f.ssl_refresh) return {};
+  for (const std::string& path : {f.tls.certfile, f.tls.keyfile, f.tls.ca_certs}) {
+    if (!path.empty()) out.watched_files.push_back(path);
+  }
+  return {};
+}
+
+Result<LogFormat> log_format_of(const ServeFlags& f) {
+  if (f.log_format == "text") return LogFormat::kText;
+  if (f.log_format == "json") return LogFormat::kJson;
+  return Error{ErrorCode::kUsage,
+               fmt::format("--log-format = {}: must be text or json", quote_for_message(f.log_format)), "--log-format"};
+}
+
 Result<server::ServerOptions> server_options(const ServeFlags& f) {
   server::ServerOptions out;
   const std::map<std::string_view, api::ErrorStyle> styles = {
@@ -175,6 +209,10 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.allowed_origins = f.origins;
   if (f.origins.empty() && f.profile->gated) out.allowed_origins = {"*"};  // llama-server's default
   out.root_path = f.root_path;
+  TRY(set_tls(f, out));
+  if (!f.api_key_file.empty()) out.watched_files.push_back(f.api_key_file);
+  out.access_log = f.access_log;
+  out.quiet_endpoints = split(f.quiet_endpoints, ',');
   out.version = build_version();
   out.error_style = style->second;
   out.n_io_threads = static_cast<uint32_t>(f.io_threads);
@@ -233,6 +271,7 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();
   ServePlan plan{.server = TRY(server_options(f)), .model = {}};
   plan.model = TRY(model_options(f, plan.server.limits));
+  plan.log_format = TRY(log_format_of(f));
   return std::optional<ServePlan>(std::move(plan));
 }
 
@@ -244,13 +283,19 @@ Result<void> check_serve_flags(std::span<const std::string> args) {
 Result<int> serve_command(std::span<const std::string> args) {
   std::optional<ServePlan> plan = TRY(plan_serve(args));
   if (!plan) return 0;
-  return server::run_server(plan->server, [&](const instance::ProgressFn& go_on) {
+  set_log_format(plan->log_format);
+  auto load = [&](const instance::ProgressFn& go_on) {
     auto show = progress_printer();
     return instance::Instance::load(plan->model, [&](const instance::LoadProgress& progress) {
       show(progress);
       return go_on(progress);
     });
-  });
+  };
+  auto options_again = [&]() -> Result<server::ServerOptions> {
+    std::optional<ServePlan> next = TRY(plan_serve(args));
+    return std::move(next->server);
+  };
+  return server::run_server(plan->server, load, options_again);
 }
 
 }  // namespace millrace::app

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "base/log_event.h"
 #include "base/result.h"
 #include "instance/instance.h"
 #include "server/server_options.h"
@@ -14,6 +15,7 @@ namespace millrace::app {
 struct ServePlan {
   server::ServerOptions server;
   instance::InstanceOptions model;
+  LogFormat log_format = LogFormat::kText;
 };
 
 // kUsage: flags, values, key and template files that serve would refuse before it starts. Nothing: --help was printed.

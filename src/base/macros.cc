@@ -3,7 +3,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <mutex>
 #include <set>
 
@@ -32,19 +31,6 @@ Faults& faults() {
 void set_log_level(LogLevel level) { level_setting().store(static_cast<int>(level), std::memory_order_relaxed); }
 
 bool log_enabled(LogLevel level) { return static_cast<int>(level) >= level_setting().load(std::memory_order_relaxed); }
-
-void log_line(LogLevel level, std::string_view line) {
-  constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  gmtime_r(&now.tv_sec, &parts);
-  char stamp[32];
-  size_t n = strftime(stamp, sizeof stamp, "%H:%M:%S", &parts);
-  std::string out = fmt::format("{}.{:03} {}: {}\n", std::string_view(stamp, n), now.tv_nsec / 1'000'000,
-                                kNames[static_cast<int>(level)], line);
-  std::fwrite(out.data(), 1, out.size(), stderr);
-}
 
 void check_failed(const char* file, int line, const char* condition, const std::string& detail) {
   std::fprintf(stderr, "CHECK failed at %s:%d: %s %s\n", file, line, condition, detail.c_str());

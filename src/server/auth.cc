@@ -24,15 +24,6 @@ std::string_view presented_key(const HttpRequest& request) {
   return {};
 }
 
-// 1 + index of the key, 0 when it is not among them; looks at all of them.
-uint32_t find_key(const std::vector<std::string>& keys, std::string_view key) {
-  uint32_t found = 0;
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (equal_constant_time(keys[i], key)) found = static_cast<uint32_t>(i + 1);
-  }
-  return found;
-}
-
 }  // namespace
 
 bool equal_constant_time(std::string_view a, std::string_view b) {
@@ -47,35 +38,61 @@ bool equal_constant_time(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-Keys::Keys(std::vector<std::string> keys, std::vector<std::string> admin_keys, bool metrics_auth, bool admin_always)
-    : keys_(std::move(keys)),
-      admin_keys_(std::move(admin_keys)),
-      metrics_auth_(metrics_auth),
-      admin_always_(admin_always) {}
+Keys::Keys(const std::vector<std::string>& keys, const std::vector<std::string>& admin_keys, bool metrics_auth,
+           bool admin_always, size_t n_gateway)
+    : metrics_auth_(metrics_auth), admin_always_(admin_always) {
+  add(keys, false, n_gateway);
+  add(admin_keys, true, 0);
+}
+
+Keys Keys::replaced(const std::vector<std::string>& keys, const std::vector<std::string>& admin_keys,
+                    size_t n_gateway) const {
+  Keys out = *this;
+  out.known_.clear();
+  out.add(keys, false, n_gateway);
+  out.add(admin_keys, true, 0);
+  return out;
+}
+
+void Keys::add(const std::vector<std::string>& keys, bool admin, size_t n_gateway) {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    uint32_t number = numbers_.emplace(keys[i], static_cast<uint32_t>(numbers_.size() + 1)).first->second;
+    bool gateway = i + n_gateway >= keys.size();
+    auto same = std::find_if(known_.begin(), known_.end(), [&](const Known& one) { return one.key == keys[i]; });
+    if (same == known_.end()) {
+      known_.push_back({keys[i], {.tenant = number, .admin = admin, .gateway = gateway}});
+    } else {
+      same->principal.admin = same->principal.admin || admin;
+      same->principal.gateway = same->principal.gateway || gateway;
+    }
+  }
+}
+
+// Looks at all of them, so that the time says nothing of where one was found.
+const Keys::Known* Keys::find(std::string_view key) const {
+  const Known* found = nullptr;
+  for (const Known& one : known_) {
+    if (equal_constant_time(one.key, key)) found = &one;
+  }
+  return found;
+}
 
 Result<Principal> Keys::check(const HttpRequest& request, AuthClass wanted) const {
   Principal principal;
   if (wanted == AuthClass::kOpen || (wanted == AuthClass::kMetrics && !metrics_auth_)) return principal;
-  bool any_key = !keys_.empty() || !admin_keys_.empty();
-  if (!any_key && !(wanted == AuthClass::kAdmin && admin_always_)) {
+  if (known_.empty() && !(wanted == AuthClass::kAdmin && admin_always_)) {
     principal.admin = true;
     return principal;
   }
   std::string_view key = presented_key(request);
   Error refused{ErrorCode::kInvalidApiKey, "no API key, or one that is not known", ""};
   if (key.empty() || key.size() > kMaxKeyBytes) return refused;
-  uint32_t admin = find_key(admin_keys_, key);
-  uint32_t user = find_key(keys_, key);
-  if (admin == 0 && user == 0) {
-    // With only admin keys set, other routes still need one of them.
-    return refused;
-  }
-  principal.admin = admin != 0;
-  principal.tenant = user != 0 ? user : static_cast<uint32_t>(keys_.size()) + admin;
-  if (wanted == AuthClass::kAdmin && !principal.admin) {
+  const Known* found = find(key);
+  if (found == nullptr) return refused;  // with only admin keys set, other routes still need one of them
+  if (wanted == AuthClass::kAdmin && !found->principal.admin) {
     return Error{ErrorCode::kAdminKeyRequired, "this route needs an admin key", ""};
   }
-  return principal;
+  return found->principal;
 }
 
 }  // namespace millrace::server

@@ -77,8 +77,9 @@ struct BodyBytes {
 
 }  // namespace
 
-Connection::Connection(ServerContext& context, IoThread& io, Socket socket)
-    : context_(&context), io_(&io), socket_(std::move(socket)), event_(socket_.get_executor()) {
+Connection::Connection(ServerContext& context, IoThread& io, Socket socket, std::string peer)
+    : context_(&context), io_(&io), socket_(std::move(socket)), event_(socket_.get_executor()), peer_(std::move(peer)) {
+  if (auto tls = context.hot.get()->tls) tls_ = tls->accept();
   boost::system::error_code ignored;
   constexpr int kOn = 1;
   ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NODELAY, &kOn, sizeof(kOn));
@@ -120,10 +121,28 @@ void Connection::on_readable() {
     gone_ = true;
     return;
   }
-  in_.append(scratch.data(), n);
+  if (tls_ == nullptr) {
+    in_.append(scratch.data(), n);
+    return;
+  }
+  std::string wire;
+  bool goes_on = tls_->receive({scratch.data(), n}, in_, wire);
+  send_raw(std::move(wire));
+  if (!goes_on) gone_ = true;
 }
 
 void Connection::send(std::string bytes) {
+  if (record_) record_->n_bytes += bytes.size();
+  if (tls_ == nullptr) {
+    send_raw(std::move(bytes));
+    return;
+  }
+  std::string wire;
+  tls_->seal(bytes, wire);
+  send_raw(std::move(wire));
+}
+
+void Connection::send_raw(std::string bytes) {
   if (out_.empty()) {
     out_ = std::move(bytes);
   } else {
@@ -151,7 +170,7 @@ void Connection::write_more() {
                              writing_ = false;
                              flight_.clear();
                              sent_ = 0;
-                             if (!error && !out_.empty()) send({});
+                             if (!error && !out_.empty()) send_raw({});
                              event_.set();
                            });
 }
@@ -176,13 +195,16 @@ std::string Connection::begin_open_ended(const HttpRequest& request, std::string
                                          const Headers& headers) {
   if (!request.http_1_1 || !context_->serving()) keep_ = false;
   context_->metrics.add(MetricId::kHttpReplies, 1, 0);
-  return open_ended_head(content_type, common_headers(request, headers), keep_, request.http_1_1);
+  Headers all = common_headers(request, headers);
+  note_reply(200, all);
+  return open_ended_head(content_type, all, keep_, request.http_1_1);
 }
 
 void Connection::send_reply(const HttpRequest& request, HttpReply reply) {
   if (!context_->serving()) reply.close = true;
   if (reply.close) keep_ = false;
   reply.headers = common_headers(request, reply.headers);
+  note_reply(reply.status, reply.headers);
   constexpr int kFirstServerError = 500;
   context_->metrics.add(MetricId::kHttpReplies, 1,
                         reply.status < 400                 ? 0u
@@ -193,9 +215,30 @@ void Connection::send_reply(const HttpRequest& request, HttpReply reply) {
   send(std::move(bytes));
 }
 
+void Connection::begin_record(std::string method, std::string path) {
+  record_.emplace();
+  record_->begin = steady_clock::now();
+  record_->method = std::move(method);
+  record_->path = std::move(path);
+}
+
+void Connection::note_reply(int status, const Headers& headers) {
+  if (!record_) return;
+  record_->status = status;
+  for (const auto& [name, value] : headers) {
+    if (name == "X-Request-Id") record_->request_id = value;
+  }
+}
+
+void Connection::end_record() {
+  if (record_) log_access(*record_, peer_);
+  record_.reset();
+}
+
 // The framing is broken: there is no request to answer to, and the connection cannot go on.
 void Connection::refuse_bytes(const Error& error) {
   linger_ = true;
+  if (!record_ && context_->options.access_log) begin_record("-", "-");
   HttpReply reply = context_->error_reply({error});
   reply.close = true;
   HttpRequest nobody;
@@ -296,7 +339,7 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
     if (request.method == "CONNECT") reply.close = true;  // what follows may be meant for a tunnel
     return reply;
   }
-  Result<Principal> checked = context_->keys.check(request, route->auth);
+  Result<Principal> checked = context_->hot.get()->keys.check(request, route->auth);
   if (!checked.ok()) return context_->error_reply({checked.error()}, route->errors);
   who = *checked;
   std::optional<HttpReply> refusal = check_body_headers(*context_, request, *route);
@@ -310,6 +353,7 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
 asio::awaitable<bool> Connection::serve_one() {
   handling_ = false;
   size_t head_size = co_await read_head();
+  if (head_size == 0) end_record();
   if (head_size == 0) co_return false;
   ++n_requests_;
   HttpParser parser(context_->options.limits);
@@ -319,9 +363,11 @@ asio::awaitable<bool> Connection::serve_one() {
   if (accepted.ok()) accepted = parser.put_head(head);
   if (!accepted.ok()) {
     refuse_bytes(accepted.error());
+    end_record();
     co_return false;
   }
   const HttpRequest& request = parser.request();
+  if (is_logged(context_->options, request)) begin_record(request.method, request.path);
   keep_ = request.keep_alive;
   const Route* route = nullptr;
   Principal who;
@@ -333,14 +379,18 @@ asio::awaitable<bool> Connection::serve_one() {
       linger_ = true;
     }
     send_reply(request, std::move(*refusal));
+    end_record();
     co_return keep_;
   }
   KeyPlace place{*context_, route->has_body ? who.tenant : 0};
+  if (record_) record_->tenant = who.tenant;
   bool complete = co_await read_body(parser, request);
+  if (!complete) end_record();
   if (!complete) co_return false;
   handling_ = true;
   CallCount count(*context_);
   co_await handle(parser.take(), *route, who);
+  end_record();
   handling_ = false;
   co_return keep_ && !gone_;
 }
@@ -373,6 +423,11 @@ asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route
 }
 
 asio::awaitable<void> Connection::finish() {
+  if (tls_ != nullptr && !gone_) {
+    std::string wire;
+    tls_->close(wire);
+    send_raw(std::move(wire));
+  }
   while (unsent() > 0 && !gone_ && !stalled()) {
     if (!linger_) listen();
     co_await event_.wait_until(stall_deadline());

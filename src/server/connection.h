@@ -9,10 +9,12 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "server/access_log.h"
 #include "server/context.h"
 #include "server/event.h"
 #include "server/http_message.h"
@@ -26,7 +28,8 @@ using Socket = boost::asio::generic::stream_protocol::socket;  // TCP or Unix
 
 class Connection {
  public:
-  Connection(ServerContext& context, IoThread& io, Socket socket);
+  // peer: its address for the log; may be empty.
+  Connection(ServerContext& context, IoThread& io, Socket socket, std::string peer = {});
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -64,6 +67,10 @@ class Connection {
   std::optional<HttpReply> refuse(const HttpRequest& request, const Route*& route, Principal& who);
   void refuse_bytes(const Error& error);
   void on_readable();
+  void send_raw(std::string bytes);
+  void begin_record(std::string method, std::string path);
+  void note_reply(int status, const Headers& headers);
+  void end_record();
   void write_more();
   size_t read_ahead_limit() const;
 
@@ -71,11 +78,14 @@ class Connection {
   IoThread* io_;
   Socket socket_;
   Event event_;
-  std::string in_;      // received and not parsed yet
-  std::string out_;     // to be sent
-  std::string flight_;  // being sent
-  size_t sent_ = 0;     // bytes of flight_
-  TimePoint progress_;  // when the socket last took bytes
+  std::string peer_;
+  std::unique_ptr<TlsSession> tls_;     // null: plain HTTP
+  std::optional<AccessRecord> record_;  // of the request that is answered, if it is logged
+  std::string in_;                      // received and not parsed yet
+  std::string out_;                     // to be sent
+  std::string flight_;                  // being sent
+  size_t sent_ = 0;                     // bytes of flight_
+  TimePoint progress_;                  // when the socket last took bytes
   bool reading_ = false;
   bool writing_ = false;
   bool gone_ = false;

@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "base/macros.h"
+
 namespace millrace::server {
 namespace {
 
@@ -19,11 +21,33 @@ double jitter() {
   return std::uniform_real_distribution<double>(1.0 - kJitter, 1.0 + kJitter)(generator);
 }
 
+HotSettings settings_of(const ServerOptions& from, Keys keys, std::shared_ptr<const TlsContext> tls) {
+  return {.keys = std::move(keys),
+          .requests_per_key = from.limits[LimitId::kRequestsPerKey],
+          .connections_per_ip = from.limits[LimitId::kConnectionsPerIp],
+          .tls = std::move(tls)};
+}
+
 }  // namespace
 
-ServerContext::ServerContext(ServerOptions all, bool loopback)
+ServerContext::ServerContext(ServerOptions all, bool loopback, std::shared_ptr<const TlsContext> tls)
     : options(std::move(all)),
-      keys(options.api_keys, options.admin_keys, options.metrics_auth, !loopback && !options.allow_open) {}
+      hot(settings_of(options,
+                      Keys(options.api_keys, options.admin_keys, options.metrics_auth, !loopback && !options.allow_open,
+                           options.n_gateway_keys),
+                      std::move(tls))) {}
+
+Result<void> ServerContext::reload(const ServerOptions& next) {
+  bool had_keys = !options.api_keys.empty() || !options.admin_keys.empty();
+  if (had_keys && next.api_keys.empty() && next.admin_keys.empty()) {
+    return Error{ErrorCode::kUsage, "no key would be left: the old ones stay", ""};
+  }
+  std::shared_ptr<const HotSettings> now = hot.get();
+  std::shared_ptr<const TlsContext> tls;
+  if (now->tls != nullptr) tls = TRY(TlsContext::load(next.tls));
+  hot.set(settings_of(next, now->keys.replaced(next.api_keys, next.admin_keys, next.n_gateway_keys), std::move(tls)));
+  return {};
+}
 
 Result<instance::Instance*> ServerContext::usable_instance() {
   if (!serving()) return Error{ErrorCode::kDraining, "the server is shutting down", ""};
@@ -73,7 +97,7 @@ HttpReply ServerContext::error_reply(const api::ApiError& error, std::optional<a
 }
 
 bool ServerContext::enter_address(const std::string& address) {
-  return address.empty() || addresses_.enter(address, options.limits[LimitId::kConnectionsPerIp]);
+  return address.empty() || addresses_.enter(address, hot.get()->connections_per_ip);
 }
 
 void ServerContext::leave_address(const std::string& address) {
@@ -81,8 +105,9 @@ void ServerContext::leave_address(const std::string& address) {
 }
 
 Result<void> ServerContext::enter_key(uint32_t tenant) {
-  int64_t limit = options.limits[LimitId::kRequestsPerKey];
-  if (tenant == 0 || keys_in_use_.enter(tenant, limit)) return {};
+  if (tenant == 0) return {};
+  int64_t limit = hot.get()->requests_per_key;
+  if (keys_in_use_.enter(tenant, limit)) return {};
   return Error{ErrorCode::kKeyConcurrency, fmt::format("more than {} requests of this key at a time", limit), ""};
 }
 

@@ -4,13 +4,14 @@
 #include <atomic>
 #include <cstdint>
 #include <ctime>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "api/errors.h"
 #include "base/clock.h"
 #include "instance/instance.h"
-#include "server/auth.h"
+#include "server/hot_settings.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
 #include "server/occupancy.h"
@@ -26,10 +27,10 @@ enum class Lifecycle : uint8_t {
 
 class ServerContext {
  public:
-  ServerContext(ServerOptions options, bool loopback);
+  ServerContext(ServerOptions options, bool loopback, std::shared_ptr<const TlsContext> tls = nullptr);
 
   const ServerOptions options;
-  const Keys keys;
+  HotSlot hot;
   Metrics metrics;
   SystemClock clock;
   std::atomic<instance::Instance*> instance{nullptr};  // null while loading
@@ -49,6 +50,10 @@ class ServerContext {
   double retry_after_s();
   // The envelope of a dialect (none: this server's error style), with the retry headers of its code.
   HttpReply error_reply(const api::ApiError& error, std::optional<api::ErrorStyle> style = std::nullopt);
+
+  // Keys, limits and certificate from now on; what else differs needs a restart. kUsage, and nothing changed, when the
+  // files are bad or no key would be left.
+  Result<void> reload(const ServerOptions& next);
 
   // Connections of one address; false when it has too many. An empty address (a Unix socket) is not counted.
   bool enter_address(const std::string& address);

@@ -1,5 +1,8 @@
 # Boost.Asio and Beast are compiled once, in asio_impl.cc and beast_impl.cc.
 find_package(Boost 1.81 REQUIRED)
+# TLS (tls.cc)
+find_package(OpenSSL 3 REQUIRED)
+target_link_libraries(${FOLDER_TARGET} PRIVATE OpenSSL::SSL)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 target_link_libraries(${FOLDER_TARGET} ${FOLDER_KIND} Boost::headers prometheus-cpp::core)
 target_compile_definitions(${FOLDER_TARGET} ${FOLDER_KIND}

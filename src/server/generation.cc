@@ -326,7 +326,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     connection.send_reply(request, json_reply(std::move(asked->instant)));
     co_return;
   }
-  instance::Tenant tenant = instance.tenants().intern(tenant_name(context.options, request, who));
+  instance::Tenant tenant = instance.tenants().intern(tenant_name(request, who));
   asked->job.tenant = tenant.id;
   asked->job.tenant_weight = tenant.weight;
   bool stream = asked->job.params().stream.stream;

@@ -21,6 +21,7 @@
 #include "server/connection.h"
 #include "server/context.h"
 #include "server/descriptors.h"
+#include "server/file_watch.h"
 #include "server/io_thread.h"
 #include "server/listener.h"
 
@@ -53,7 +54,8 @@ struct LoadJob {
 }  // namespace
 
 struct HttpServer::State {
-  State(ServerOptions options, bool loopback) : context(std::move(options), loopback) {}
+  State(ServerOptions options, bool loopback, std::shared_ptr<const TlsContext> tls)
+      : context(std::move(options), loopback, std::move(tls)), watch(context.options.watched_files) {}
 
   ServerContext context;
   std::vector<std::unique_ptr<IoThread>> io;
@@ -62,7 +64,11 @@ struct HttpServer::State {
   std::optional<Listener> listener;
   std::optional<asio::signal_set> signals;
   std::unique_ptr<instance::Instance> instance;
+  std::optional<asio::signal_set> hang_up;
+  FileWatch watch;
+  OptionsProvider reload;  // empty: options stay as they are
   std::atomic<int> n_signals{0};
+  std::atomic<int> n_hang_ups{0};
   size_t next_io = 0;
   int64_t max_connections = 0;
   bool abandoned = false;  // a hung engine thread may still look at all of this
@@ -70,6 +76,8 @@ struct HttpServer::State {
   asio::awaitable<void> accept_loop();
   void start_connection(Socket socket, std::string address);
   void wait_for_signal();
+  void wait_for_hang_up();
+  void reload_if_asked();
   void start_threads();
   void stop_threads();
   void wake_all();
@@ -82,7 +90,7 @@ namespace {
 
 asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, Socket socket, std::string address) {
   {
-    Connection connection(context, io, std::move(socket));
+    Connection connection(context, io, std::move(socket), address);
     co_await connection.run();
   }
   context.leave_address(address);
@@ -96,7 +104,7 @@ void refuse_socket(ServerContext& context, Socket socket, const Error& error) {
   std::string bytes = reply_head(reply, false, true) + reply.body;
   boost::system::error_code ignored;
   socket.non_blocking(true, ignored);
-  socket.write_some(asio::buffer(bytes), ignored);
+  if (context.hot.get()->tls == nullptr) socket.write_some(asio::buffer(bytes), ignored);
   socket.shutdown(asio::socket_base::shutdown_both, ignored);
 }
 
@@ -155,6 +163,28 @@ void HttpServer::State::wait_for_signal() {
   });
 }
 
+void HttpServer::State::wait_for_hang_up() {
+  hang_up->async_wait([this](boost::system::error_code error, int) {
+    if (error) return;
+    n_hang_ups.fetch_add(1);
+    wait_for_hang_up();
+  });
+}
+
+// On the thread of run(): files are read here, not where requests are.
+void HttpServer::State::reload_if_asked() {
+  bool asked = n_hang_ups.exchange(0) > 0;
+  if (watch.changed(steady_clock::now())) asked = true;
+  if (!asked || !reload) return;
+  Result<ServerOptions> next = reload();
+  Result<void> done = next.ok() ? context.reload(*next) : Result<void>(next.error());
+  if (done.ok()) {
+    LOG(LogLevel::kInfo, "reloaded: {} keys, {} admin keys", next->api_keys.size(), next->admin_keys.size());
+  } else {
+    LOG(LogLevel::kError, "not reloaded: {}", done.error().message);
+  }
+}
+
 void HttpServer::State::start_threads() {
   asio::co_spawn(io.front()->context(), accept_loop(), asio::detached);
   for (auto& one : io) {
@@ -174,6 +204,7 @@ void HttpServer::State::stop_threads() {
     boost::system::error_code ignored;
     listener->acceptor().close(ignored);
     if (signals) signals->cancel(ignored);
+    if (hang_up) hang_up->cancel(ignored);
   });
   auto deadline = steady_clock::now() + kLastBytes;
   while (context.n_connections.load() > 0 && steady_clock::now() < deadline) {
@@ -232,6 +263,7 @@ int HttpServer::State::serve_until_done() {
   engine::EngineStats last;
   while (n_signals.load() == 0) {
     std::this_thread::sleep_for(kTick);
+    reload_if_asked();
     if (instance->state() == instance::InstanceState::kDead) return kExitDead;
     if (context.options.status_line_s == 0 || steady_clock::now() < next_status) continue;
     next_status += status_every;
@@ -274,7 +306,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
                              quote_for_message(options.host)),
                  "--host"};
   }
-  auto state = std::make_unique<State>(std::move(options), loopback);
+  std::shared_ptr<const TlsContext> tls;
+  if (!options.tls.certfile.empty()) tls = TRY(TlsContext::load(options.tls));
+  auto state = std::make_unique<State>(std::move(options), loopback, std::move(tls));
   const ServerOptions& all = state->context.options;
   for (uint32_t i = 0; i < std::max(1u, all.n_io_threads); ++i) state->io.push_back(std::make_unique<IoThread>());
   state->max_connections = TRY(connection_cap(all.limits[LimitId::kConnections], raise_descriptor_limit()));
@@ -291,10 +325,15 @@ uint16_t HttpServer::port() const { return state_->listener->port(); }
 
 std::string HttpServer::url() const {
   const ServerOptions& options = state_->context.options;
-  return options.uds.empty() ? fmt::format("http://{}:{}", options.host, port()) : "unix:" + options.uds;
+  std::string_view scheme = options.tls.certfile.empty() ? "http" : "https";
+  return options.uds.empty() ? fmt::format("{}://{}:{}", scheme, options.host, port()) : "unix:" + options.uds;
 }
 
 ServerContext& HttpServer::context() { return state_->context; }
+
+void HttpServer::set_reload(OptionsProvider reload) { state_->reload = std::move(reload); }
+
+void HttpServer::hang_up() { state_->n_hang_ups.fetch_add(1); }
 
 void HttpServer::shut_down() { state_->n_signals.fetch_add(1); }
 
@@ -319,6 +358,7 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   if (state_->instance != nullptr) state_->instance->halt();
   state_->listener.reset();
   state_->signals.reset();
+  state_->hang_up.reset();
   state_->io.clear();
   state_->instance.reset();
   return exit_code;
@@ -327,13 +367,16 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
 Result<int> HttpServer::run_with_signals(const InstanceProvider& provider) {
   state_->signals.emplace(state_->io.front()->context(), SIGTERM, SIGINT);
   state_->wait_for_signal();
+  state_->hang_up.emplace(state_->io.front()->context(), SIGHUP);
+  state_->wait_for_hang_up();
   std::signal(SIGPIPE, SIG_IGN);
   return run(provider);
 }
 
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider) {
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload) {
   Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
   if (!server.ok()) return server.take_error();
+  (*server)->set_reload(std::move(reload));
   return (*server)->run_with_signals(provider);
 }
 

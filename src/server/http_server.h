@@ -21,6 +21,8 @@ class ServerContext;
 // given up.
 using InstanceProvider = std::function<Result<std::unique_ptr<instance::Instance>>(const instance::ProgressFn&)>;
 
+using OptionsProvider = std::function<Result<ServerOptions>()>;
+
 class HttpServer {
  public:
   // kResource: cannot bind; kUsage: an open bind beyond loopback without a key.
@@ -37,6 +39,10 @@ class HttpServer {
   Result<int> run(const InstanceProvider& provider);
   // The same, with SIGTERM and SIGINT taken as shut_down().
   Result<int> run_with_signals(const InstanceProvider& provider);
+  // Reads the options again; called on the thread of run() after SIGHUP or a change of a watched file. Before run().
+  void set_reload(OptionsProvider reload);
+  // As SIGHUP would.
+  void hang_up();
   // As a first, or second, SIGTERM would.
   void shut_down();
 
@@ -47,6 +53,6 @@ class HttpServer {
 };
 
 // bind() and run() with signals handled; logs one line with the URL once the model is ready.
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider);
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload = {});
 
 }  // namespace millrace::server

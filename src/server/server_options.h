@@ -8,6 +8,7 @@
 #include "api/compat.h"
 #include "api/errors.h"
 #include "base/limits.h"
+#include "server/tls.h"
 
 namespace millrace::server {
 
@@ -18,6 +19,9 @@ struct ServerOptions {
   std::vector<std::string> api_keys;  // empty: open
   size_t n_gateway_keys = 0;          // the last so many of api_keys: their requests may name a tenant
   std::vector<std::string> admin_keys;
+  std::vector<std::string> watched_files;  // a change of one of them is taken as SIGHUP
+  TlsOptions tls;
+  std::vector<std::string> quiet_endpoints;  // not in the access log
   std::vector<std::string> allowed_origins;  // CORS; "*" = any, "localhost" = pages of this machine
   std::vector<std::string> tags;             // of the model, in /v1/models
   std::string root_path;                     // prefix stripped from every path
@@ -39,7 +43,8 @@ struct ServerOptions {
   bool ui = true;             // the web page at /
   bool metrics_route = true;  // these two: 501 when a profile gates them and no flag opened them
   bool slots_route = true;
-  bool verbose = false;  // whole replies carry __verbose
+  bool access_log = false;  // a line for each request
+  bool verbose = false;     // whole replies carry __verbose
 };
 
 }  // namespace millrace::server

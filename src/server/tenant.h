@@ -7,11 +7,10 @@
 
 #include "server/auth.h"
 #include "server/http_message.h"
-#include "server/server_options.h"
 
 namespace millrace::server {
 
 // "" when no key is set; "key-N" for the N-th key.
-std::string tenant_name(const ServerOptions& options, const HttpRequest& request, const Principal& who);
+std::string tenant_name(const HttpRequest& request, const Principal& who);
 
 }  // namespace millrace::server

@@ -1,0 +1,159 @@
+"""A server as operators run it: operate_test.py MILLRACE MODEL
+
+HTTPS with a certificate made here, by Python's ssl and by curl; half handshakes beside honest requests; JSON logs with
+request ids and without texts; keys that change while it runs."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
+
+PROGRAM, MODEL = sys.argv[1:]
+FOLDER = pathlib.Path(tempfile.mkdtemp())
+CERT, KEY, KEYS, LOG = (FOLDER / name for name in ("cert.pem", "key.pem", "keys", "log"))
+SECRET_WORDS = "elderberry"
+
+
+def make_certificate():
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-keyout", KEY,
+                    "-out", CERT, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
+
+
+def trusted():
+    return ssl.create_default_context(cafile=str(CERT))
+
+
+def call(path, key="first-key", body=None, headers=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=60, context=trusted()) as reply:
+            return reply.status, reply.read(), reply.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), error.headers
+
+
+def eventually(condition, what, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.1)
+
+
+def log_rows():
+    rows = []
+    for line in LOG.read_text().splitlines():
+        if line.startswith("{"):
+            rows.append(json.loads(line))
+    return rows
+
+
+def requests_logged(path):
+    return [row for row in log_rows() if row["message"] == "request" and row["path"] == path]
+
+
+def check_https_by_python_and_curl():
+    status, body, _ = call("/v1/completions", body={"prompt": SECRET_WORDS, "max_tokens": 3}, headers={"X-Request-Id": "my-own-id"})
+    assert status == 200 and json.loads(body)["usage"]["completion_tokens"] == 3
+    done = subprocess.run(["curl", "-sS", "--fail", "--cacert", CERT, "-H", "x-api-key: first-key", URL + "/v1/models"], capture_output=True, text=True)
+    assert done.returncode == 0 and json.loads(done.stdout)["object"] == "list", done.stderr
+    plain = subprocess.run(["curl", "-sS", URL.replace("https", "http") + "/health"], capture_output=True, text=True)
+    assert plain.returncode != 0
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.load_verify_locations(CERT)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    try:
+        with socket.create_connection(("127.0.0.1", PORT), 10) as raw, old.wrap_socket(raw, server_hostname="127.0.0.1"):
+            raise AssertionError("TLS 1.1 was taken")
+    except ssl.SSLError:
+        pass
+
+
+def check_streams_and_large_bodies():
+    status, body, headers = call("/v1/completions", body={"prompt": "One two", "max_tokens": 5, "stream": True, "ignore_eos": True})
+    assert status == 200 and headers["Content-Type"].startswith("text/event-stream") and body.endswith(b"data: [DONE]\n\n")
+    status, body, _ = call("/tokenize", body={"prompt": "word " * 200_000})
+    assert status == 200 and json.loads(body)["count"] > 150_000
+
+
+def check_half_handshakes_beside_honest_requests():
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(40)
+    slow = []
+    for _ in range(60):
+        one = socket.create_connection(("127.0.0.1", PORT), 10)
+        one.sendall(hello)
+        slow.append(one)
+    began = time.monotonic()
+    for _ in range(5):
+        assert call("/v1/models")[0] == 200
+    assert time.monotonic() - began < 20
+    for one in slow:  # --limit-header-s 2
+        one.settimeout(30)
+        assert one.recv(100) == b""
+        one.close()
+
+
+def check_logs_are_json_with_ids_and_without_texts():
+    eventually(lambda: any(row.get("request_id") == "my-own-id" for row in requests_logged("/v1/completions")), "the request is logged")
+    row = next(row for row in requests_logged("/v1/completions") if row.get("request_id") == "my-own-id")
+    assert row["status"] == 200 and row["method"] == "POST" and row["ms"] > 0 and row["bytes"] > 100 and row["key"] == "key-1", row
+    assert row["level"] == "info" and row["time"].endswith("Z") and row["peer"] == "127.0.0.1"
+    assert call("/strange")[0] == 404 and call("/v1/models", key="wrong")[0] == 401
+    eventually(lambda: requests_logged("/strange"), "a refusal is logged")
+    assert requests_logged("/strange")[0]["status"] == 404
+    assert SECRET_WORDS not in LOG.read_text() and "first-key" not in LOG.read_text()
+    assert not requests_logged("/health/ready")
+
+
+def check_keys_change_while_it_runs():
+    assert call("/v1/models", key="second-key")[0] == 401
+    KEYS.write_text("second-key\n")  # seen without a signal
+    eventually(lambda: call("/v1/models", key="second-key")[0] == 200, "the new key is taken")
+    assert call("/v1/models", key="first-key")[0] == 401
+    KEYS.write_text("")
+    server.send_signal(signal.SIGHUP)
+    eventually(lambda: any("not reloaded" in row["message"] for row in log_rows()), "an empty file is refused")
+    assert call("/v1/models", key="second-key")[0] == 200 and call("/v1/models", key="")[0] == 401
+    KEYS.write_text("first-key\n")
+    server.send_signal(signal.SIGHUP)
+    eventually(lambda: call("/v1/models", key="first-key")[0] == 200, "SIGHUP reads the file")
+
+
+def check_a_new_certificate_is_taken():
+    before = ssl.get_server_certificate(("127.0.0.1", PORT))
+    make_certificate()
+    eventually(lambda: ssl.get_server_certificate(("127.0.0.1", PORT)) != before, "the new certificate")
+    assert call("/v1/models")[0] == 200
+
+
+if __name__ == "__main__":
+    make_certificate()
+    KEYS.write_text("first-key\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        PORT = probe.getsockname()[1]
+    URL = f"https://127.0.0.1:{PORT}"
+    with LOG.open("wb") as out:
+        server = subprocess.Popen([PROGRAM, "serve", MODEL, "--port", str(PORT), "--max-model-len", "512", "--served-model-name", "m", "--ssl-certfile", CERT,
+                                   "--ssl-keyfile", KEY, "--enable-ssl-refresh", "--api-key-file", KEYS, "--log-format", "json", "--limit-header-s", "2"],
+                                  stdout=out, stderr=out)
+    try:
+        eventually(lambda: "ready: https://" in LOG.read_text() or server.poll() is not None, "ready", 120)
+        code = checks.run(checks.named(globals()))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        ended = server.wait(45)
+    if ended != 0 or code:
+        print(f"the server ended with {ended}:\n{LOG.read_text()[-3000:]}")
+    sys.exit(code or ended)
