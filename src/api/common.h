@@ -21,12 +21,21 @@ class Tokenizer;
 
 namespace millrace::api {
 
+// How the model answers the routes that read prompts out (pooling.h).
+struct PoolingFacts {
+  flow::Pooling pooling = flow::Pooling::kLast;  // kTokens: vectors of tokens only
+  bool generates = true;
+  uint32_t n_scores = 0;  // > 0: a head gives so many for each prompt instead of an embedding
+  int64_t d_model = 0;    // values of an embedding
+};
+
 // Facts of the served model that a request is checked against.
 struct ModelFacts {
   int64_t n_vocab = 0;
   int64_t max_len = 0;  // tokens, prompt + output
   std::span<const TokenId> eos_token_ids = {};
   const text::Tokenizer* tokenizer = nullptr;  // for fields that name tokens by text; may be null
+  PoolingFacts pooling = {};
 };
 
 // All that parsing a body needs. The referenced objects outlive the call.

@@ -17,8 +17,14 @@ namespace millrace::api {
 
 // Texts and ids in one sequence, in order (llama-server).
 using PromptPart = std::variant<std::string, TokenId>;
-// One prompt: text to tokenise or token ids (all inside the vocabulary), never empty.
-using PromptInput = std::variant<std::string, std::vector<TokenId>, std::vector<PromptPart>>;
+// Two texts that a model with a head scores together.
+struct PromptPair {
+  std::string first;
+  std::string second;
+  bool operator==(const PromptPair&) const = default;
+};
+// One prompt: text to tokenise or token ids (all inside the vocabulary), never empty unless it is to be read out.
+using PromptInput = std::variant<std::string, std::vector<TokenId>, std::vector<PromptPart>, PromptPair>;
 
 struct CompletionRequest {
   CommonParams common;

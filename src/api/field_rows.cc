@@ -6,6 +6,7 @@
 #include "api/chat.h"
 #include "api/completions.h"
 #include "api/fields.h"
+#include "api/pooling.h"
 #include "flow/generate_request.h"
 
 namespace millrace::api {
@@ -18,6 +19,8 @@ constexpr uint8_t kText = kRouteCompletions;
 constexpr uint8_t kOpenAi = kRouteOpenAi;
 constexpr uint8_t kNative = kRouteNative | kRouteNativeChat;
 constexpr uint8_t kBoth = kRouteGenerate;
+constexpr uint8_t kPooled = kRoutePooling;
+constexpr uint8_t kAll = kRouteGenerate | kRoutePooling;
 constexpr int64_t kMax32 = INT32_MAX;
 constexpr int64_t kMax64 = INT64_MAX;
 using J = const Json&;
@@ -141,7 +144,7 @@ void set_response_fields(T& t, J v) {
 
 constexpr Field kRows[] = {
     // 3.3 length, stop, output
-    {.name = "model", .type = Type::kString, .high = 256, .default_text = "the served model"},
+    {.name = "model", .routes = kAll, .type = Type::kString, .high = 256, .default_text = "the served model"},
     whole("n_predict", "num_predict", -1, kMax32, set_max_tokens),
     whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", 0, kMax64,
           set_max_tokens),
@@ -162,9 +165,9 @@ constexpr Field kRows[] = {
     flag("skip_special_tokens", "", "true", [](T& t, J v) { t.common.output.skip_special_tokens = v.as_bool(); }),
     flag("spaces_between_special_tokens", "", "true",
          [](T& t, J v) { t.common.output.spaces_between_special_tokens = v.as_bool(); }),
-    whole("truncate_prompt_tokens", "truncate", -1, kMax64,
-          [](T& t, J v) { t.common.prompt.truncate_prompt_tokens = v.as_int(); }),
-    {.name = "truncation_side", .type = Type::kChoice, .words = "left|right", .default_text = "left",
+    on(kAll, whole("truncate_prompt_tokens", "truncate", -1, kMax64,
+                   [](T& t, J v) { t.common.prompt.truncate_prompt_tokens = v.as_int(); })),
+    {.name = "truncation_side", .routes = kAll, .type = Type::kChoice, .words = "left|right", .default_text = "left",
      .set = [](T& t, J v) {
        t.common.prompt.truncation_side = v.as_string() == "right" ? TruncationSide::kRight : TruncationSide::kLeft;
      }},
@@ -187,15 +190,16 @@ constexpr Field kRows[] = {
     flag("return_prompt_text", "", "false", [](T& t, J v) { t.common.output.return_prompt_text = v.as_bool(); }),
     flag("echo", "", "false", [](T& t, J v) { t.common.output.echo = v.as_bool(); }),
     whole("seed", "sampling_seed random_seed", INT64_MIN, kMax64, [](T& t, J v) { t.common.seed = v.as_int(); }),
-    whole("priority", "", INT64_MIN, kMax64, [](T& t, J v) { t.common.caller.priority = v.as_int(); }),
-    text("request_id", "rid", Type::kVisible, 128, [](T& t, J v) { t.common.caller.request_id = v.as_string(); }),
+    on(kAll, whole("priority", "", INT64_MIN, kMax64, [](T& t, J v) { t.common.caller.priority = v.as_int(); })),
+    on(kAll, text("request_id", "rid", Type::kVisible, 128,
+                  [](T& t, J v) { t.common.caller.request_id = v.as_string(); })),
     text("session_id", "", Type::kVisible, 128, [](T& t, J v) { t.common.caller.session_id = v.as_string(); }),
-    text("user", "", Type::kVisible, 128, [](T& t, J v) { t.common.caller.user = v.as_string(); }),
+    on(kAll, text("user", "", Type::kVisible, 128, [](T& t, J v) { t.common.caller.user = v.as_string(); })),
     text("prompt_cache_key", "", Type::kVisible, 128,
          [](T& t, J v) { t.common.caller.prompt_cache_key = v.as_string(); }),
-    text("cache_salt", "", Type::kSalt, 128, [](T& t, J v) { t.common.prompt.cache_salt = v.as_string(); }),
-    flag("cache_prompt", "", "true", [](T& t, J v) { t.common.prompt.cache_prompt = v.as_bool(); }),
-    open(real("timeout", "", 0, 86400, "none", [](T& t, J v) { t.common.caller.timeout_s = v.as_double(); })),
+    on(kAll, text("cache_salt", "", Type::kSalt, 128, [](T& t, J v) { t.common.prompt.cache_salt = v.as_string(); })),
+    flag("cache_prompt", "", "true", [](T& t, J v) { t.common.prompt.cache_prompt = v.as_bool(); }, kAll),
+    on(kAll, open(real("timeout", "", 0, 86400, "none", [](T& t, J v) { t.common.caller.timeout_s = v.as_double(); }))),
     // 3.4 samplers
     on(kOpenAi, real("temperature", "", 0, 2, "1.0", [](T& t, J v) { t.common.sampling.temperature = as_float(v); })),
     on(kNative, real("temperature", "", 0, 100, "0.8", [](T& t, J v) { t.common.sampling.temperature = as_float(v); })),
@@ -230,7 +234,7 @@ constexpr Field kRows[] = {
          kChat),
     flag("continue_final_message", "", "false", [](T& t, J v) { t.chat->continue_final_message = v.as_bool(); }, kChat),
     flag("add_special_tokens", "", "chat false, completions true",
-         [](T& t, J v) { t.common.prompt.add_special_tokens = v.as_bool(); }),
+         [](T& t, J v) { t.common.prompt.add_special_tokens = v.as_bool(); }, kAll),
     {.name = "documents", .routes = kChat, .type = Type::kArray, .set = [](T& t, J v) { t.chat->documents = v; }},
     {.name = "chat_template_kwargs", .routes = kChat, .type = Type::kObject, .limit = LimitId::kTemplateKwargs,
      .set = [](T& t, J v) { t.chat->chat_template_kwargs = v; }},
@@ -244,6 +248,24 @@ constexpr Field kRows[] = {
     {.name = "input_prefix", .routes = kRouteNative, .type = Type::kString, .high = 1 << 22},
     {.name = "input_suffix", .routes = kRouteNative, .type = Type::kString, .high = 1 << 22},
     {.name = "input_extra", .routes = kRouteNative, .type = Type::kArray, .limit = LimitId::kMessages},
+    // 3.6 embeddings and scores; texts are read by the parsers of pooling.h
+    {.name = "input", .aliases = "content", .routes = kPooled},
+    {.name = "query", .aliases = "queries text_1 data_1", .routes = kPooled},
+    {.name = "documents", .aliases = "texts items text_2 data_2", .routes = kPooled},
+    {.name = "messages", .routes = kPooled, .type = Type::kArray, .limit = LimitId::kMessages},
+    {.name = "encoding_format", .routes = kPooled, .type = Type::kChoice, .words = "float|base64",
+     .default_text = "float", .set = [](T& t, J v) { t.pooling->base64 = v.as_string() == "base64"; }},
+    on(kPooled, whole("dimensions", "", 1, kMax32, [](T& t, J v) { t.pooling->dimensions = v.as_int(); })),
+    flag("use_activation", "normalize", "true", [](T& t, J v) { t.pooling->activation = v.as_bool(); }, kPooled),
+    flag("raw_scores", "", "false", [](T& t, J v) { t.pooling->activation = !v.as_bool(); }, kPooled),
+    on(kPooled, whole("embd_normalize", "", -1, 64, [](T& t, J v) { t.pooling->norm = v.as_int(); })),
+    {.name = "task", .routes = kPooled, .type = Type::kChoice, .words = "embed|token_embed", .default_text = "embed",
+     .set = [](T& t, J v) { t.pooling->every_token = v.as_string() == "token_embed"; }},
+    on(kPooled, whole("top_n", "", 0, kMax32, [](T& t, J v) { t.pooling->top_n = v.as_int(); })),
+    flag("return_documents", "return_text", "true", [](T& t, J v) { t.pooling->return_documents = v.as_bool(); },
+         kPooled),
+    refused("embed_dtype", R"("float32")", "", kPooled),
+    refused("endianness", R"("native"|"little")", "", kPooled),
     // 3.7 structured output (read by api/constraints.h) and 3.8 tools: what is not built fails closed
     {.name = "structured_outputs"},
     {.name = "response_format"},

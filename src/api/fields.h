@@ -18,12 +18,14 @@ namespace millrace::api {
 
 struct ChatRequest;
 struct CompletionRequest;
+struct PoolingOptions;
 
 // Routes, as bits.
 constexpr uint8_t kRouteChat = 1;
 constexpr uint8_t kRouteCompletions = 2;
 constexpr uint8_t kRouteNative = 4;      // a text in a native dialect (llama-server, Ollama, TGI, SGLang, KServe)
 constexpr uint8_t kRouteNativeChat = 8;  // messages in a native dialect (Ollama, Anthropic)
+constexpr uint8_t kRoutePooling = 16;    // embeddings and scores
 constexpr uint8_t kRouteOpenAi = kRouteChat | kRouteCompletions;
 constexpr uint8_t kRouteGenerate = kRouteOpenAi | kRouteNative | kRouteNativeChat;
 
@@ -55,7 +57,8 @@ struct FieldTarget {
   CommonParams& common;
   ChatRequest* chat = nullptr;
   CompletionRequest* completion = nullptr;
-  std::string_view sent_name = {};  // while a setter runs: what the client called the field
+  PoolingOptions* pooling = nullptr;  // with kRoutePooling
+  std::string_view sent_name = {};    // while a setter runs: what the client called the field
   // what only the checks across fields need
   bool chat_logprobs = false;
   bool top_logprobs_set = false;

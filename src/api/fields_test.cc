@@ -10,6 +10,7 @@
 #include "api/errors.h"
 #include "api/fields.h"
 #include "api/llama.h"
+#include "api/pooling.h"
 
 namespace millrace::api {
 namespace {
@@ -177,6 +178,12 @@ Error parse_error(const Field& field, const Json& value) {
     auto result = parse_chat(body, kContext);
     return result.ok() ? Error{} : result.error();
   }
+  if (field.routes == kRoutePooling) {
+    body.set("input", "x");
+    body.set(field.name, value);
+    auto pooled = parse_pooling(body, kContext, {});
+    return pooled.ok() ? Error{} : pooled.error();
+  }
   body.set("prompt", "x");
   body.set(field.name, value);
   if ((field.routes & kRouteCompletions) == 0) {
@@ -201,8 +208,9 @@ TEST(FieldsTest, EveryRowKeepsItsRange) {
       EXPECT_EQ(error.code, c.code) << shown << ": " << error.message;
       EXPECT_EQ(error.param.substr(0, field.name.size()), field.name) << shown;
     }
-    EXPECT_EQ(parse_error(field, Json()).code,
-              field.name == "messages" || field.name == "prompt" ? ErrorCode::kMissingField : ErrorCode::kInternal)
+    bool pooling = field.routes == kRoutePooling;
+    bool required = field.name == (pooling ? "input" : "prompt") || (field.name == "messages" && !pooling);
+    EXPECT_EQ(parse_error(field, Json()).code, required ? ErrorCode::kMissingField : ErrorCode::kInternal)
         << field.name << ": null must be absent";
   }
 }

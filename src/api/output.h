@@ -73,6 +73,7 @@ struct PromptOutput {
   std::string text;                    // for echo and return_prompt_text
   std::vector<TokenId> token_ids;      // for return_token_ids
   std::vector<PositionText> logprobs;  // one per prompt token, the first without a logprob
+  std::vector<float> pooled;           // of a prompt that was read out (flow::TokenEvent::pooled)
 };
 
 struct ChoiceOutput {

@@ -17,11 +17,11 @@ Error too_long(const CommonParams& params, std::string text) {
   return Error{ErrorCode::kContextLengthExceeded, std::move(text), params.max_tokens_name};
 }
 
-// Keeps `limit` tokens of the prompt (-1: as many as leave room for one output token).
+// Keeps truncate_prompt_tokens of the prompt (-1: max_len, which leaves room for an output token if there is one).
 void truncate(std::vector<TokenId>& prompt, const PromptParams& params, int64_t max_len) {
   if (!params.truncate_prompt_tokens) return;
   int64_t limit = *params.truncate_prompt_tokens;
-  if (limit < 0) limit = std::max<int64_t>(max_len - 1, 0);
+  if (limit < 0) limit = std::max<int64_t>(max_len, 0);
   auto size = static_cast<int64_t>(prompt.size());
   if (limit >= size) return;
   if (params.truncation_side == TruncationSide::kLeft) {
@@ -29,6 +29,18 @@ void truncate(std::vector<TokenId>& prompt, const PromptParams& params, int64_t 
   } else {
     prompt.resize(static_cast<size_t>(limit));
   }
+}
+
+Error beyond_context(const CommonParams& params, int64_t n_prompt, int64_t max_len, int64_t need) {
+  std::string text = fmt::format(
+      "prompt of {} tokens exceeds the available context size of {} tokens (this model's maximum context "
+      "length, with at least {} output token)",
+      n_prompt, max_len, need);
+  if (params.sampling.pooling != flow::Pooling::kNone) {
+    text = fmt::format("input of {} tokens is too large: this model's maximum context length is {} tokens", n_prompt,
+                       max_len);
+  }
+  return Error{ErrorCode::kContextLengthExceeded, std::move(text), "prompt"};
 }
 
 int64_t blocks_for(int64_t n_tokens, uint32_t block_tokens) { return (n_tokens - 1) / block_tokens + 1; }
@@ -39,13 +51,7 @@ Result<int64_t> resolve_max_tokens(const CommonParams& params, int64_t n_prompt,
   if (wanted && *wanted < 0) wanted.reset();
   int64_t need = wanted ? std::min<int64_t>(*wanted, 1) : 1;
   if (n_prompt > admit.max_len - need) {
-    return Error{
-        ErrorCode::kContextLengthExceeded,
-        fmt::format(
-            "prompt of {} tokens exceeds the available context size of {} tokens (this model's maximum context length, "
-            "with at least {} output token)",
-            n_prompt, admit.max_len, need),
-        "prompt"};
+    return beyond_context(params, n_prompt, admit.max_len, need);
   }
   int64_t rest = admit.max_len - n_prompt;
   if (params.clamp_max_tokens) {
@@ -75,7 +81,8 @@ Result<int64_t> resolve_max_tokens(const CommonParams& params, int64_t n_prompt,
 
 Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vector<TokenId> prompt,
                                           const AdmitContext& admit) {
-  truncate(prompt, params.prompt, admit.max_len);
+  bool reads_out = params.sampling.pooling != flow::Pooling::kNone;
+  truncate(prompt, params.prompt, reads_out ? admit.max_len : admit.max_len - 1);
   if (prompt.empty()) return Error{ErrorCode::kEmptyPrompt, "prompt: no tokens, must have at least 1", "prompt"};
   int64_t max_tokens = TRY(resolve_max_tokens(params, static_cast<int64_t>(prompt.size()), admit));
   if (params.sampling.min_tokens > max_tokens) {

@@ -97,6 +97,13 @@ Result<std::string> template_text(const std::string& value) {
   return read_file(value, kMaxTemplateBytes);
 }
 
+Result<flow::Pooling> pooling_of(const std::string& name) {
+  TRY(one_of("--pooling", name, {"last", "mean", "cls", "none"}));
+  if (name == "last") return flow::Pooling::kLast;
+  if (name == "mean") return flow::Pooling::kMean;
+  return name == "cls" ? flow::Pooling::kFirst : flow::Pooling::kTokens;
+}
+
 // llama-server's names of KV types.
 std::string kv_alias(const std::string& value) {
   if (value == "f16") {
@@ -125,6 +132,8 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
           "bytes of KV cache; 0 = 4 GiB or one whole context, if that is more");
   set.add("--memory-limit", &f.memory_limit, "bytes this process may use; 0 = 90 % of the machine or its cgroup");
   set.add("--kv-cache-dtype,--cache-type-k", &f.kv_cache_dtype, "auto | bf16 | int8; auto is bf16");
+  set.add("--pooling", &f.pooling,
+          "how an embedding is made: last | mean | cls | none; default: the model's, else last");
   set.add("--kv-disk-path", &f.kv_disk_path,
           "folder for cached KV that no longer fits in memory or outlives a restart");
   set.add("--kv-disk-size", &f.kv_disk_size, "most bytes in that folder", {1 << 20});
@@ -185,6 +194,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
       f.kv_cache_memory_bytes > 0 ? static_cast<uint64_t>(f.kv_cache_memory_bytes) : kv_bytes_of_environment();
   out.memory_limit_bytes = static_cast<uint64_t>(f.memory_limit);
   out.kv_cache_dtype = TRY(one_of("--kv-cache-dtype", kv_alias(f.kv_cache_dtype), {"auto", "bf16", "int8"}));
+  if (!f.pooling.empty()) out.pooling = TRY(pooling_of(f.pooling));
   out.kv_disk_path = f.kv_disk_path;
   out.slot_save_path = f.slot_save_path;
   out.async_scheduling = f.async_scheduling;

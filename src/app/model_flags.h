@@ -22,6 +22,7 @@ struct ModelFlags {
   std::string chat_template;  // a file
   std::string generation_config = "auto";
   std::string override_generation_config;  // JSON
+  std::string pooling;                     // empty: the model's
   std::string kv_cache_dtype = "auto";
   std::string cache_type_v;  // empty, or the same
   std::string quantization = "none";

@@ -196,13 +196,11 @@ constexpr Row kRefused[] = {
     {"--timeout", "60"},
     {"--trusted-proxies", "x"},
     {"--constraint-cache", "1"},
-    {"--embedding", nullptr},
-    {"--pooling", "mean"},
-    {"--rerank", nullptr},
+    {"--pooling", "rank"},
     {"--mmproj", "x"},
     {"--props", nullptr},
     {"--ui-config", "x"},
-    {"--task", "embed"},
+    {"--task", "reward"},
     {"--enable-log-requests", nullptr},
     {"--log-file", "x"},
     {"--enable-sleep-mode", nullptr},
@@ -218,6 +216,7 @@ constexpr Row kRefused[] = {
 // Values of other servers' flags that change nothing.
 constexpr Row kNeutral[] = {
     {"--keep", "0"},
+    {"--task", "embed"},
     {"--device", "cpu"},
     {"--dtype", "auto"},
     {"--tensor-parallel-size", "1"},

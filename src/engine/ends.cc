@@ -14,6 +14,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork, flow::FinishReason
   bool complete = fork == 0 && request.prompt_logprobs.size() + 1 == request.ask.prompt.size();
   if (reason == flow::FinishReason::kLength && complete)
     event.prompt_logprobs = std::exchange(request.prompt_logprobs, {});
+  if (fork == 0) event.pooled = std::exchange(request.pooled, {});
   end_fork(request, fork, std::move(event), now);
 }
 

@@ -38,6 +38,7 @@ struct Request {
   std::unique_ptr<BeamSearch> beams;                    // or nullptr
   std::vector<uint32_t> beam_forks;                     // of the running beams, in their order
   std::vector<flow::PositionLogprobs> prompt_logprobs;  // of fork 0, until delivered
+  std::vector<float> pooled;                            // until delivered
   uint64_t number = 0;                                  // order of submission
   uint32_t n_ended = 0;
   uint32_t n_seqs = 0;    // sequences not yet destroyed

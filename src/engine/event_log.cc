@@ -58,6 +58,7 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
   put(out, r.sampling.ignore_eos ? 1 : 0);
   put_signed(out, r.sampling.n_logprobs);
   put_signed(out, r.sampling.n_prompt_logprobs);
+  put(out, static_cast<uint64_t>(r.sampling.pooling));
   put_tokens(out, r.sampling.stop_token_ids);
   put_tokens(out, r.sampling.eos_token_ids);
   put_tokens(out, r.prompt);

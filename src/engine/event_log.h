@@ -26,7 +26,7 @@ namespace millrace::engine {
 struct EngineOptions;
 
 constexpr std::string_view kEventLogMagic = "MRLOG";
-constexpr uint8_t kEventLogVersion = 2;
+constexpr uint8_t kEventLogVersion = 3;
 
 enum class EventRecord : uint8_t { kStep = 1, kEnd = 2, kCut = 3 };
 constexpr uint64_t kShareHasToken = 1;  // flags of a share

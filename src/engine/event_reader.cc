@@ -86,6 +86,7 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   if (!sane) return bad("a request with n = 0 or a strange number of logprobs");
   s.n_logprobs = static_cast<int32_t>(n_logprobs);
   s.n_prompt_logprobs = static_cast<int32_t>(n_prompt_logprobs);
+  s.pooling = static_cast<flow::Pooling>(TRY(number(static_cast<uint64_t>(flow::Pooling::kTokens))));
   s.stop_token_ids = TRY(tokens());
   s.eos_token_ids = TRY(tokens());
   r.prompt = TRY(tokens());

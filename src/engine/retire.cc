@@ -59,6 +59,7 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
   } else if (share.sample) {
     accept_token(request, seq, result, now);
   } else if (seq.request->sampling.max_tokens == 0 && share.ctx + share.q_len == seq.n_prompt()) {
+    request.pooled = std::move(result.pooled);
     end_request(request, flow::FinishReason::kLength, {}, now);
   }
   if (seq.state != sched::SeqState::kLive) return;

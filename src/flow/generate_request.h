@@ -37,6 +37,7 @@ struct GenerateRequest {
   Tick itl_slo = 0;             // wished time between two tokens; 0 = none
   std::vector<TokenId> prompt;  // >= 1 token
   SamplingParams sampling;
+  uint32_t second_begin = 0;   // > 0: the prompt is two texts (encoders), the second begins at this token
   uint8_t retention = 0;       // 0..7: cached blocks of lower retention are evicted first
   std::string session;         // with session_ttl: names the lease of this tenant
   Tick session_ttl = 0;        // > 0: the request's blocks are held so long after its end

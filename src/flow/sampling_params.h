@@ -13,6 +13,19 @@ namespace millrace::flow {
 
 class Constraint;
 
+// What is read out of a prompt instead of tokens: final hidden states (behind the last norm) of its rows. Then
+// max_tokens is 0.
+enum class Pooling : uint8_t {
+  kNone,    // nothing
+  kLast,    // of the last token
+  kMean,    // mean over all tokens
+  kFirst,   // of the first token (cls)
+  kTokens,  // of every token
+};
+
+// Pooling that needs the hidden state of rows before the last: no row of the prompt may come from the prefix cache.
+constexpr bool needs_every_row(Pooling pooling) { return pooling != Pooling::kNone && pooling != Pooling::kLast; }
+
 struct SamplingParams {
   float temperature = 1.0f;         // < 1e-4: greedy
   int32_t top_k = 0;                // <= 0: off
@@ -29,10 +42,11 @@ struct SamplingParams {
   uint32_t max_tokens = 16;  // output tokens; 0 = prompt only (scoring)
   uint32_t min_tokens = 0;   // EOS and stop ids are masked until reached
   bool ignore_eos = false;
-  std::vector<TokenId> stop_token_ids;           // end with kStopToken, after min_tokens
-  std::vector<TokenId> eos_token_ids;            // the model's end tokens; end with kEos unless ignore_eos
-  int32_t n_logprobs = -1;                       // -1: none, 0: only the sampled token, k: also the k most likely
-  int32_t n_prompt_logprobs = -1;                // the same for every prompt token but the first
+  std::vector<TokenId> stop_token_ids;  // end with kStopToken, after min_tokens
+  std::vector<TokenId> eos_token_ids;   // the model's end tokens; end with kEos unless ignore_eos
+  int32_t n_logprobs = -1;              // -1: none, 0: only the sampled token, k: also the k most likely
+  int32_t n_prompt_logprobs = -1;       // the same for every prompt token but the first
+  Pooling pooling = Pooling::kNone;
   std::shared_ptr<const Constraint> constraint;  // what the output must satisfy; null: nothing
 };
 

@@ -28,6 +28,7 @@ struct SlotInit {
   uint32_t fork = 0;
   uint32_t window_tokens = 0;  // > 0: a window for Full KvGroups, beside the first sink_tokens
   uint32_t sink_tokens = 0;
+  uint32_t second_begin = 0;                 // see GenerateRequest
   const SamplingParams* sampling = nullptr;  // lives as long as the request
   std::vector<TokenId> tokens;               // all known tokens
 };
@@ -81,6 +82,7 @@ struct ShareResult {
   Error error;
   std::unique_ptr<PositionLogprobs> logprobs;
   std::vector<PositionLogprobs> prompt_logprobs;
+  std::vector<float> pooled;  // on the share that ends the prompt of a pooling request; else empty
 };
 
 struct StepOutput {

@@ -45,6 +45,9 @@ struct TokenEvent {
   TokenId stop_token = kNoToken;                  // with kEos and kStopToken: the id that ended it (it is also `token`)
   std::unique_ptr<PositionLogprobs> logprobs;     // when sampling.n_logprobs >= 0 and token is set
   std::vector<PositionLogprobs> prompt_logprobs;  // once, on the first event of fork 0, entry i = prompt token i+1
+  // Of a pooling request, on its finishing event: [d_model] f32, [n_prompt, d_model] with Pooling::kTokens, or the
+  // scores of the model's head.
+  std::vector<float> pooled;
   // on the finishing event
   uint32_t n_prompt = 0;
   uint32_t n_output = 0;

@@ -190,7 +190,7 @@ Result<void> Instance::warm_up() {
 api::ParseContext Instance::parse_context() const {
   return {.limits = limits(),
           .served_names = facts().served_names,
-          .model = {.n_vocab = facts().n_vocab, .max_len = facts().max_len},
+          .model = {.n_vocab = facts().n_vocab, .max_len = facts().max_len, .pooling = text_->parts().pooling},
           .defaults = text_->parts().defaults};
 }
 

@@ -98,7 +98,8 @@ struct InstanceOptions {
   uint32_t max_num_seqs = 256;
   uint32_t max_num_batched_tokens = 0;
   uint64_t kv_cache_bytes = 0;
-  uint64_t memory_limit_bytes = 0;  // 0: 90% of what the machine or its cgroup has
+  uint64_t memory_limit_bytes = 0;       // 0: 90% of what the machine or its cgroup has
+  std::optional<flow::Pooling> pooling;  // how embeddings are made; none: as the model says
   std::string kv_cache_dtype = "auto";
   std::string kv_disk_path;                    // folder of the disk tier; empty: none
   uint64_t kv_disk_bytes = uint64_t{8} << 30;  // most bytes in it

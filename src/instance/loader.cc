@@ -277,6 +277,7 @@ TextParts make_text_parts(const InstanceOptions& options, const Sizes& sizes, co
                  .block_tokens = sizes.geometry.block_tokens,
                  .n_blocks = cache::ceil_div(longest_sequence(options, sizes, sizes.geometry.n_blocks),
                                              sizes.geometry.block_tokens),
+                 .pooling = {.pooling = options.pooling.value_or(flow::Pooling::kLast), .d_model = file.desc().d_model},
                  .names_slots = !options.slot_save_path.empty(),
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(file, text.tokenizer);

@@ -110,7 +110,8 @@ void Session::accept(Prepared prepared) {
       choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens,
                             static_cast<uint32_t>(choices_.size()));
     }
-    prompts_.push_back({.text = std::move(prompt.text), .token_ids = std::move(prompt.tokens), .logprobs = {}});
+    prompts_.push_back(
+        {.text = std::move(prompt.text), .token_ids = std::move(prompt.tokens), .logprobs = {}, .pooled = {}});
   }
   n_choices_ = static_cast<uint32_t>(choices_.size());
   cached_.assign(prompts_.size(), 0);
@@ -208,6 +209,7 @@ void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
   if (prompt_idx >= prompts_.size() || event.fork >= n_ || choices_[index].finished()) return;
   Choice& choice = choices_[index];
   take_prompt_logprobs(event);
+  if (!event.pooled.empty()) prompts_[prompt_idx].pooled = std::move(event.pooled);
   bool counts = event.token != kNoToken && !choice.stopped();
   if (counts) observe(event, index, choice.n_output() == 0);
   if (event.finish == flow::FinishReason::kError) {

@@ -17,6 +17,9 @@ namespace {
 // Salts remembered; beyond, a salt gets a scope of its own each time, so that nothing is ever shared by mistake.
 constexpr size_t kMaxScopes = 1'000'000;
 
+// Values of a reply with a vector for every token: 64 MiB.
+constexpr uint64_t kMaxTokenValues = uint64_t{1} << 24;
+
 uint64_t random_word() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();
@@ -141,13 +144,60 @@ Result<std::vector<TokenId>> TextSide::tokens_of(const api::PromptInput& input, 
   return out;
 }
 
+// Both texts as the encoder was trained on them: prefix, first, suffix, second, suffix; too long a pair loses tokens of
+// the end of its longer text, as longest_first of the tokenizers library does.
+Result<PreparedPrompt> TextSide::prepare_pair(const api::PromptPair& pair, const api::PromptParams& params) const {
+  const text::TokenizerSpec& spec = parts_.tokenizer.spec();
+  text::EncodeOptions options;
+  options.add_special = false;
+  std::vector<TokenId> first = TRY(parts_.tokenizer.encode(pair.first, options));
+  std::vector<TokenId> second = TRY(parts_.tokenizer.encode(pair.second, options));
+  size_t n_special = spec.prefix.size() + 2 * spec.suffix.size();
+  int64_t limit = params.truncate_prompt_tokens.value_or(INT64_MAX);
+  if (limit < 0) limit = parts_.max_len;
+  while (static_cast<int64_t>(first.size() + second.size() + n_special) > limit && !(first.empty() && second.empty())) {
+    (first.size() > second.size() ? first : second).pop_back();
+  }
+  PreparedPrompt prepared;
+  auto append = [&](const std::vector<TokenId>& ids) {
+    prepared.tokens.insert(prepared.tokens.end(), ids.begin(), ids.end());
+  };
+  append(spec.prefix);
+  append(first);
+  append(spec.suffix);
+  prepared.request.second_begin = static_cast<uint32_t>(prepared.tokens.size());
+  append(second);
+  append(spec.suffix);
+  return prepared;
+}
+
+// Special tokens around a text stay when it is cut.
+void TextSide::truncate_text(const api::PromptParams& params, std::vector<TokenId>& tokens) const {
+  const text::TokenizerSpec& spec = parts_.tokenizer.spec();
+  if (!params.truncate_prompt_tokens || !params.add_special_tokens) return;
+  int64_t limit = *params.truncate_prompt_tokens < 0 ? parts_.max_len : *params.truncate_prompt_tokens;
+  size_t n_special = spec.prefix.size() + spec.suffix.size();
+  if (limit >= static_cast<int64_t>(tokens.size()) || limit < static_cast<int64_t>(n_special)) return;
+  auto n_cut = static_cast<std::ptrdiff_t>(static_cast<int64_t>(tokens.size()) - limit);
+  auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(spec.prefix.size());
+  auto end = tokens.end() - static_cast<std::ptrdiff_t>(spec.suffix.size());
+  if (params.truncation_side == api::TruncationSide::kLeft) {
+    tokens.erase(begin, begin + n_cut);
+  } else {
+    tokens.erase(end - n_cut, end);
+  }
+}
+
 Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, const api::CommonParams& params) const {
   PreparedPrompt prepared;
   if (const auto* text = std::get_if<std::string>(&input)) {
     text::EncodeOptions options;
     options.add_special = params.prompt.add_special_tokens;
     prepared.tokens = TRY(parts_.tokenizer.encode(*text, options));
+    if (params.sampling.pooling != flow::Pooling::kNone) truncate_text(params.prompt, prepared.tokens);
     if (params.output.echo || params.output.return_prompt_text) prepared.text = *text;
+  } else if (const auto* pair = std::get_if<api::PromptPair>(&input)) {
+    return prepare_pair(*pair, params.prompt);
   } else {
     prepared.tokens = TRY(tokens_of(input, params.prompt.add_special_tokens));
     if (params.output.echo || params.output.return_prompt_text) {
@@ -172,12 +222,20 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
   admit.n_blocks = parts_.n_blocks;
   admit.eos_token_ids = parts_.eos_token_ids;
   admit.completions = completion != nullptr;
+  uint64_t n_values = 0;
   size_t n_prompts = chat != nullptr ? 1 : completion->prompts.size();
   for (size_t i = 0; i < n_prompts; ++i) {
     Result<PreparedPrompt> prepared =
         chat != nullptr ? prepare_chat(*chat) : prepare_text(completion->prompts[i], params);
     if (!prepared.ok()) {
       out.error = api::ApiError{prepared.take_error()};
+      return out;
+    }
+    n_values += prepared->tokens.size() * static_cast<uint64_t>(parts_.pooling.d_model);
+    if (params.sampling.pooling == flow::Pooling::kTokens && n_values > kMaxTokenValues) {
+      std::string what = fmt::format("input: more than {} values, a vector of {} for every token", kMaxTokenValues,
+                                     parts_.pooling.d_model);
+      out.error = api::ApiError{Error{ErrorCode::kInvalidValue, std::move(what), "input"}};
       return out;
     }
     admit.id = request_id_of(key, i);
@@ -187,7 +245,9 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
       out.error = api::with_lengths(request.take_error(), n_tokens, parts_.max_len);
       return out;
     }
+    uint32_t second_begin = prepared->request.second_begin;
     prepared->request = std::move(request).value();
+    prepared->request.second_begin = second_begin;
     prepared->request.weight = job.tenant_weight;
     if (parts_.names_slots && prepared->request.session.empty()) {
       prepared->request.session = slot_name(std::max(params.output.id_slot, 0));

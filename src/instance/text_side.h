@@ -57,6 +57,7 @@ struct TextParts {
   int64_t max_len = 0;  // tokens
   uint32_t block_tokens = 0;
   uint32_t n_blocks = 0;
+  api::PoolingFacts pooling;
   bool names_slots = false;  // a request without a session_id is known by its slot
   Limits limits;
 };
@@ -81,6 +82,8 @@ class TextSide {
   uint32_t scope_of_key(std::string key);
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
   Result<std::vector<TokenId>> tokens_of(const api::PromptInput& input, bool add_special) const;
+  Result<PreparedPrompt> prepare_pair(const api::PromptPair& pair, const api::PromptParams& params) const;
+  void truncate_text(const api::PromptParams& params, std::vector<TokenId>& tokens) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
 
   TextParts parts_;

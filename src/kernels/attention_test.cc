@@ -53,6 +53,7 @@ struct Case {
   int64_t window = 0;
   float scale = 0.125f;
   float softcap = 0;
+  bool all = false;  // every row sees all tokens
 };
 
 // One KV head of one sequence in its own blocks, filled with 0xA5 before the writes.
@@ -83,7 +84,8 @@ std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c
   int n_rows = n_tokens * c.n_group;
   int64_t pos = c.n_context - c.n_tokens + token_begin;
   auto q = noise(3, c.n_tokens * c.n_group * c.head_dim);
-  int64_t n_spans = (pos + n_tokens + kSpanTokens - 1) / kSpanTokens;
+  int64_t n_seen = c.all ? c.n_context : pos + n_tokens;  // by any row
+  int64_t n_spans = (n_seen + kSpanTokens - 1) / kSpanTokens;
   std::vector<float> max(static_cast<size_t>(n_rows * n_spans), 7.0f);
   std::vector<float> sum(max);
   std::vector<float> o(static_cast<size_t>(n_rows * n_spans * c.head_dim), 7.0f);
@@ -93,7 +95,7 @@ std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c
     const uint8_t* blocks[8] = {};
     for (int64_t b = 0; b < 8; ++b) {
       int64_t first = span * kSpanTokens + b * 32;
-      bool seen = first < pos + n_tokens && (c.window == 0 || first + 31 > pos - c.window);
+      bool seen = first < n_seen && (c.window == 0 || first + 31 > pos - c.window);
       blocks[b] = seen ? cache.block(span * 8 + b) : nullptr;
     }
     AttnSpanArgs args;
@@ -104,6 +106,7 @@ std::vector<float> attend(const KernelTable& table, KvDType dtype, const Case& c
     args.head_dim = c.head_dim;
     args.pos = pos;
     args.window = c.window;
+    args.n_seen = c.all ? c.n_context : 0;
     args.blocks = blocks;
     args.span_begin = span * kSpanTokens;
     args.scale = c.scale;
@@ -140,7 +143,7 @@ struct Values {
     row.k = k.data();
     row.v = v.data();
     row.head_dim = c.head_dim;
-    row.pos = c.n_context - c.n_tokens + r / c.n_group;
+    row.pos = c.all ? c.n_context - 1 : c.n_context - c.n_tokens + r / c.n_group;
     row.window = c.window;
     row.scale = static_cast<double>(c.scale);
     row.softcap = static_cast<double>(c.softcap);
@@ -208,6 +211,39 @@ double tolerance(const KernelTable& table, KvDType dtype, const Case& c, const r
     dp += 0x1p-8;
   }
   return (2 * std::expm1(ds) + dp) * most_v;
+}
+
+// Encoders: every row sees every token, those behind it too and none of the garbage behind the last; alone or in a
+// tile.
+TEST(AttentionTest, WithoutOrderEveryRowSeesAllTokens) {
+  for (const Case& c : {Case{.head_dim = 32, .n_group = 1, .n_context = 45, .n_tokens = 45, .all = true},
+                        Case{.head_dim = 64, .n_group = 1, .n_context = 300, .n_tokens = 300, .all = true},
+                        Case{.head_dim = 16, .n_group = 2, .n_context = 1, .all = true}}) {
+    for (const auto* table : tables()) {
+      for (KvDType dtype : kDTypes) {
+        Cache cache(*table, dtype, c);
+        auto out = attend(*table, dtype, c, cache, 0, c.n_tokens);
+        auto q = noise(3, c.n_tokens * c.n_group * c.head_dim);
+        Values values(dtype, c, cache);
+        std::vector<double> want(static_cast<size_t>(c.head_dim));
+        for (int r = 0; r < c.n_tokens * c.n_group; r += 1 + c.n_tokens / 8) {
+          ref::AttentionRow row = values.row(c, q.data(), r);
+          ref::attention(want.data(), row);
+          double bound = tolerance(*table, dtype, c, row);
+          for (int64_t d = 0; d < c.head_dim; ++d) {
+            ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)],
+                        bound)
+                << table->name << " row " << r;
+          }
+        }
+        int t = c.n_tokens / 3;
+        auto one = attend(*table, dtype, c, cache, t, t + 1);
+        auto n = static_cast<std::ptrdiff_t>(one.size());
+        std::vector<float> same(out.begin() + t * n, out.begin() + (t + 1) * n);
+        EXPECT_TRUE(same_bits(one, same)) << table->name;
+      }
+    }
+  }
 }
 
 TEST(AttentionTest, EveryTableAgreesWithSoftmaxInDoublePrecision) {

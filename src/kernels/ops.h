@@ -98,7 +98,8 @@ using KvWrite = void (*)(const KvWriteArgs& args);
 
 // One attention item: all query rows of one sequence tile against one span of one KV head.
 // Row r = t * n_group + g is query token t (absolute position pos + t), query head kv_head * n_group + g.
-// It attends to tokens j with span_begin <= j <= pos + t and, with a window w > 0, j > pos + t - w.
+// It attends to tokens j with span_begin <= j <= pos + t and, with a window w > 0, j > pos + t - w; with n_seen > 0 to
+// all tokens j < n_seen instead, whatever its position.
 // Writes the unnormalised FlashDecoding partial of each row: max, sum, o. A row that sees no token of the span gets
 // max = -inf, sum = 0, o = 0. Partials do not depend on the other rows.
 struct AttnSpanArgs {
@@ -109,6 +110,7 @@ struct AttnSpanArgs {
   int64_t head_dim = 0;
   int64_t pos = 0;     // absolute position of query token 0
   int64_t window = 0;  // 0 = none
+  int64_t n_seen = 0;  // > 0: of a sequence without order (encoders)
   const uint8_t* const* blocks =
       nullptr;                 // [8] the (layer, KV head) pieces of the span's blocks; nullptr where no row looks
   int64_t span_begin = 0;      // multiple of 256
@@ -138,12 +140,22 @@ using AttnMerge = void (*)(const AttnMergeArgs& args);
 
 // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; sum of squares in 16 fixed lanes and a fixed tree.
 using RmsNorm = void (*)(float* out, const float* x, const float* weight, float eps, int64_t n);
+// out[i] = (x[i] - mean) / sqrt(mean((x - mean)^2) + eps) * weight[i] + bias[i]; both sums as that of RmsNorm.
+struct LayerNormArgs {
+  const float* weight = nullptr;  // [n]
+  const float* bias = nullptr;    // [n]
+  float eps = 1e-12f;
+  int64_t n = 0;
+};
+using LayerNorm = void (*)(float* out, const float* x, const LayerNormArgs& args);  // out, x [n]
 // Rotates the first rope_dims values of one head in place. cos, sin: [rope_dims / 2]. Pairs (i, i + rope_dims/2).
 using RopeHalf = void (*)(float* x, const float* cos, const float* sin, int64_t rope_dims);
 // The same with pairs (2i, 2i + 1).
 using RopePairs = void (*)(float* x, const float* cos, const float* sin, int64_t rope_dims);
 // out[i] = silu(gate[i]) * up[i]; out[i] = gelu_tanh(gate[i]) * up[i]. Own exp2 polynomial, true division.
 using GateUp = void (*)(float* out, const float* gate, const float* up, int64_t n);
+// out[i] = x[i] * Phi(x[i]), Phi the normal distribution function (erf, not tanh).
+using GeluRow = void (*)(float* out, const float* x, int64_t n);
 using AddRow = void (*)(float* out, const float* x, int64_t n);  // out[i] += x[i]
 using ScaleRow = void (*)(float* x, float factor, int64_t n);    // x[i] *= factor
 using SoftcapRow = void (*)(float* x, float cap, int64_t n);     // x[i] = cap * tanh(x[i] / cap)
@@ -176,10 +188,12 @@ struct KernelTable {
   AttnSpan attn_span[2] = {};    // by KvDType
   AttnMerge attn_merge = nullptr;
   RmsNorm rms_norm = nullptr;
+  LayerNorm layer_norm = nullptr;
   RopeHalf rope_half = nullptr;
   RopePairs rope_pairs = nullptr;
   GateUp silu_mul = nullptr;
   GateUp gelu_mul = nullptr;
+  GeluRow gelu = nullptr;
   AddRow add = nullptr;
   ScaleRow scale = nullptr;
   SoftcapRow softcap = nullptr;

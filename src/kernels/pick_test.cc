@@ -102,9 +102,9 @@ TEST(Tables, HaveEverySlot) {
       for (ActQuantize quantize : table.quantize) EXPECT_NE(quantize, nullptr);
       for (KvWrite write : table.kv_write) EXPECT_NE(write, nullptr);
       for (AttnSpan span : table.attn_span) EXPECT_NE(span, nullptr);
-      bool all = table.attn_merge && table.rms_norm && table.rope_half && table.rope_pairs && table.silu_mul &&
-                 table.gelu_mul && table.add && table.scale && table.softcap && table.argmax && table.exp_sum &&
-                 table.exp && table.select_above;
+      bool all = table.attn_merge && table.rms_norm && table.layer_norm && table.gelu && table.rope_half &&
+                 table.rope_pairs && table.silu_mul && table.gelu_mul && table.add && table.scale && table.softcap &&
+                 table.argmax && table.exp_sum && table.exp && table.select_above;
       EXPECT_TRUE(all);
     }
   }

@@ -77,6 +77,51 @@ TEST(RowsTest, RmsNorm) {
   }
 }
 
+TEST(RowsTest, LayerNorm) {
+  for (int64_t n : kSizes) {
+    auto x = noise(1, n, 3);
+    for (int64_t i = 0; i < n; ++i) x[static_cast<size_t>(i)] += 5.0f;  // a mean of its own
+    auto weight = noise(2, n, 2);
+    auto bias = noise(3, n, 1);
+    LayerNormArgs args{weight.data(), bias.data(), 1e-5f, n};
+    auto out = in_all_tables(n, [&](const KernelTable& t, float* o) { t.layer_norm(o, x.data(), args); });
+    double mean = 0;
+    for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(x[static_cast<size_t>(i)]) / static_cast<double>(n);
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += std::pow(static_cast<double>(x[static_cast<size_t>(i)]) - mean, 2);
+    double inverse = 1 / std::sqrt(sum / static_cast<double>(n) + static_cast<double>(1e-5f));
+    for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
+      double want =
+          (static_cast<double>(x[i]) - mean) * inverse * static_cast<double>(weight[i]) + static_cast<double>(bias[i]);
+      // the mean, near 5, is off by its rounding; inverse is at most 316 where all values are alike
+      double bound = (static_cast<double>(n) / 16 + 10) * 0x1p-24 * (8 * inverse * std::abs(weight[i]) + 10);
+      EXPECT_NEAR(static_cast<double>(out[i]), want, bound) << "n " << n;
+    }
+  }
+}
+
+TEST(RowsTest, GeluIsThatOfErf) {
+  std::vector<float> x;
+  for (float v = -13.0f; v < 13.0f; v += 0.00171f) x.push_back(v);
+  for (float v : {0.0f, -0.0f, 1e-30f, -1e-8f, 1.41421f, 1.41422f, -1.41421f, -1.41422f, 200.0f, -200.0f})
+    x.push_back(v);
+  auto n = static_cast<int64_t>(x.size());
+  auto out = in_all_tables(n, [&](const KernelTable& t, float* o) { t.gelu(o, x.data(), n); });
+  for (size_t i = 0; i < x.size(); ++i) {
+    auto v = static_cast<double>(x[i]);
+    double want = 0.5 * v * std::erfc(-v / std::sqrt(2.0));
+    // e^(-y^2) carries the rounding of y^2
+    double bound = 8 * ulp_of(want) + std::abs(want) * v * v * 0x1p-23 + 1e-37;
+    EXPECT_NEAR(static_cast<double>(out[i]), want, bound) << v;
+  }
+  for (const auto* table : tables()) {
+    float broken[] = {kNaN, kInf};
+    table->gelu(broken, broken, 2);
+    EXPECT_TRUE(std::isnan(broken[0])) << table->name;
+    EXPECT_EQ(broken[1], kInf) << table->name;
+  }
+}
+
 TEST(RowsTest, RopeTurnsEachPairByItsAngle) {
   for (int64_t dims : {2, 4, 6, 16, 30, 32, 64, 128, 256}) {
     std::vector<float> cos;

@@ -48,6 +48,7 @@ struct Batch {
   int64_t n_seqs = 0;
   const int32_t* wanted = nullptr;  // [n_wanted] rows whose final hidden state is kept
   int64_t n_wanted = 0;
+  int64_t n_logits = 0;     // logits are wanted of the first so many of them; the others are read out
   float* hidden = nullptr;  // out [n_wanted, round_up(d_model, 16)] f32, before the output norm
 
   int64_t position(int64_t row) const {

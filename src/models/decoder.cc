@@ -234,4 +234,8 @@ void Decoder::logits(Ctx& ctx, const LogitRows& rows) const {
   ctx.own.rewind(mark);
 }
 
+void Decoder::finish_hidden(const kernels::KernelTable& table, float* row) const {
+  table.rms_norm(row, row, output_norm_.weight, output_norm_.eps, desc_.d_model);
+}
+
 }  // namespace millrace::models

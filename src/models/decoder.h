@@ -60,6 +60,7 @@ class Decoder final : public Model {
   ScratchBytes scratch_bytes(const StepLimits& limits) const override;
   void forward(layers::Ctx& ctx, const Step& step) const override;
   void logits(layers::Ctx& ctx, const LogitRows& rows) const override;
+  void finish_hidden(const kernels::KernelTable& table, float* row) const override;
 
  private:
   Result<void> declare_layer(layers::WeightPacker& packer, const weights::ModelFile& file, uint32_t layer);

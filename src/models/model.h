@@ -58,6 +58,9 @@ class Model {
     int64_t out_stride = 0;  // >= n_vocab, multiple of 16
   };
   virtual void logits(layers::Ctx& ctx, const LogitRows& rows) const = 0;
+  // What clients call the last hidden state: the output norm, in place, of one row of Batch::hidden [d_model]. Thread:
+  // any.
+  virtual void finish_hidden(const kernels::KernelTable& table, float* row) const = 0;
 
   std::vector<tensor::KvLayerSpec> kv_layers() const;
 };

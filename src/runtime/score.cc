@@ -49,7 +49,8 @@ void Scorer::run(std::span<const TokenId> tokens, const OnPosition& on_position)
                         .seqs = &seq,
                         .n_seqs = 1,
                         .wanted = rows.data(),
-                        .n_wanted = n};
+                        .n_wanted = n,
+                        .n_logits = n};
     runner_.run(batch, [&](int, int64_t i, std::span<float> logits) { on_position(begin + i, logits); });
   }
 }

@@ -35,6 +35,7 @@ void Slots::init(const flow::SlotInit& init) {
     table.reserve(room / block_tokens_ + 1);
   }
   slot.sampler.reset(*init.sampling, init.fork, init.input_len, slot.tokens);
+  slot.pool.reset(init.sampling->pooling);
   slot.mask.reset();
   if (init.sampling->constraint == nullptr) return;
   auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));

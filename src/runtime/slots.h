@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flow/step_plan.h"
+#include "runtime/pooling.h"
 #include "runtime/slot_mask.h"
 #include "sample/sampler.h"
 
@@ -21,6 +22,7 @@ struct Slot {
   std::vector<TokenId> tokens;                     // all known
   std::vector<std::vector<flow::BlockId>> tables;  // [n_kv_groups][tokens / 32]
   sample::SlotSampler sampler;
+  PoolState pool;
   std::shared_ptr<SlotMask> mask;  // with sampling.constraint; a helper thread may hold it, too
 };
 

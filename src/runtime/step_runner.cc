@@ -57,7 +57,8 @@ Result<StepRunner> StepRunner::create(const RunnerSetup& setup) {
   return runner;
 }
 
-void StepRunner::run_thread(device::Team& team, const layers::Batch& batch, const OnLogits& on_logits) {
+void StepRunner::run_thread(device::Team& team, const layers::Batch& batch, const OnLogits& on_logits,
+                            const Readout& readout) {
   uint8_t* own = scratch_.data() + model_scratch_.shared + team.thread * model_scratch_.own;
   layers::Ctx ctx{.k = *table_,
                   .team = team,
@@ -69,22 +70,27 @@ void StepRunner::run_thread(device::Team& team, const layers::Batch& batch, cons
   const weights::ModelDesc& desc = model_->desc();
   int64_t hidden_stride = round_up(desc.d_model, 16);
   int64_t stride = round_up(desc.n_vocab, kernels::kPanelRows);
-  for (int64_t begin = 0; begin < batch.n_wanted; begin += limits_.max_logit_rows) {
-    int64_t n = std::min(limits_.max_logit_rows, batch.n_wanted - begin);
+  for (int64_t begin = 0; begin < batch.n_logits; begin += limits_.max_logit_rows) {
+    int64_t n = std::min(limits_.max_logit_rows, batch.n_logits - begin);
     model_->logits(ctx, {batch.hidden + begin * hidden_stride, n, logits_, stride});
     for (int64_t i = team.take_next(); i < n; i = team.take_next()) {
       on_logits(team.thread, begin + i, {logits_ + i * stride, desc.n_vocab});
     }
     team.sync();
   }
+  for (int64_t job = readout.n_jobs > 0 ? team.take_next() : 0; job < readout.n_jobs; job = team.take_next()) {
+    readout.run(job);
+  }
+  if (readout.n_jobs > 0) team.sync();
   thread_weight_bytes_[static_cast<size_t>(team.thread)] = ctx.weight_bytes;
 }
 
-void StepRunner::run(layers::Batch& batch, const OnLogits& on_logits) {
-  CHECK(batch.n_rows <= limits_.max_rows && batch.n_wanted <= batch.n_rows, "{} rows, {} wanted, room for {}",
-        batch.n_rows, batch.n_wanted, limits_.max_rows);
+void StepRunner::run(layers::Batch& batch, const OnLogits& on_logits, const Readout& readout) {
+  bool fits = batch.n_rows <= limits_.max_rows && batch.n_wanted <= batch.n_rows && batch.n_logits <= batch.n_wanted;
+  CHECK(fits, "{} rows, {} wanted, {} for logits, room for {}", batch.n_rows, batch.n_wanted, batch.n_logits,
+        limits_.max_rows);
   batch.hidden = hidden_;
-  pool_->run([&](device::Team& team) { run_thread(team, batch, on_logits); });
+  pool_->run([&](device::Team& team) { run_thread(team, batch, on_logits, readout); });
   ++counters_.steps;
   counters_.rows += batch.n_rows;
   counters_.barriers += pool_->n_syncs();

@@ -40,6 +40,11 @@ struct RunnerCounters {
 
 // Called on the compute threads, rows shared out: logits [n_vocab] of wanted row i; may be changed in place.
 using OnLogits = std::function<void(int thread, int64_t wanted_idx, std::span<float> logits)>;
+// What else a step reads out of Batch::hidden: job i of n_jobs, on the compute threads, as they come.
+struct Readout {
+  int64_t n_jobs = 0;
+  std::function<void(int64_t job)> run;
+};
 
 class StepRunner {
  public:
@@ -47,19 +52,23 @@ class StepRunner {
   static uint64_t scratch_bytes(const models::Model& model, const models::StepLimits& limits);
   static Result<StepRunner> create(const RunnerSetup& setup);
 
-  // batch.hidden is set here.
-  void run(layers::Batch& batch, const OnLogits& on_logits);
+  // batch.hidden is set here. The readout follows the logits.
+  void run(layers::Batch& batch, const OnLogits& on_logits, const Readout& readout = {});
 
   const models::Model& model() const { return *model_; }
   const kernels::KernelTable& table() const { return *table_; }
   const models::StepLimits& limits() const { return limits_; }
   KvStore& kv() { return kv_; }
+  // The hidden state of wanted row i of the step, [d_model]: for a Readout.
+  std::span<float> hidden(int64_t i) {
+    return {hidden_ + i * layers::round_up(model_->desc().d_model, 16), model_->desc().d_model};
+  }
   const RunnerCounters& counters() const { return counters_; }
   device::Heartbeat& heartbeat() { return *heartbeat_; }
 
  private:
   explicit StepRunner(const RunnerSetup& setup) : model_(&setup.model), table_(&setup.table), pool_(&setup.pool) {}
-  void run_thread(device::Team& team, const layers::Batch& batch, const OnLogits& on_logits);
+  void run_thread(device::Team& team, const layers::Batch& batch, const OnLogits& on_logits, const Readout& readout);
 
   const models::Model* model_;
   const kernels::KernelTable* table_;

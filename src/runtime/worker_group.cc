@@ -68,23 +68,57 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   wanted_.push_back({share_idx, kNoToken, 0});
 }
 
+void WorkerGroup::add_pool_job(const flow::Share& share, uint32_t share_idx) {
+  const Slot& slot = slots_.at(share.slot);
+  ShareSpan span{share.ctx, share.q_len, slot.input_len};
+  PoolRows rows = rows_to_pool(slot.pool.pooling(), span);
+  if (rows.n == 0 && !span.ends_prompt()) return;
+  auto wanted_begin = static_cast<uint32_t>(wanted_rows_.size());
+  auto row = static_cast<int32_t>(static_cast<uint32_t>(seqs_[share_idx].row_begin) + rows.first);
+  for (uint32_t i = 0; i < rows.n; ++i) wanted_rows_.push_back(row + static_cast<int32_t>(i));
+  pools_.push_back({share_idx, wanted_begin, rows.n, span.ends_prompt()});
+}
+
+// Thread: any compute thread; touches only the share and the slot of its job.
+void WorkerGroup::run_pool_job(int64_t job_idx) {
+  PoolJob& job = pools_[static_cast<size_t>(job_idx)];
+  PoolState& pool = slots_.at(plan_->shares[job.share].slot).pool;
+  for (uint32_t i = 0; i < job.n; ++i) {
+    pool.add(runner_.model(), runner_.table(), runner_.hidden(job.wanted_begin + i));
+  }
+  if (!job.last) return;
+  Result<std::vector<float>> values = pool.take();
+  flow::ShareResult& result = output_.shares[job.share];
+  result.failed = !values.ok();
+  if (values.ok()) {
+    result.pooled = std::move(values).value();
+  } else {
+    result.error = values.take_error();
+  }
+}
+
 void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   tokens_.clear();
   row_seq_.clear();
   seqs_.clear();
   wanted_rows_.clear();
   wanted_.clear();
+  pools_.clear();
   output_ = {};
   output_.step = plan.step;
   output_.shares.resize(plan.shares.size());
   for (uint32_t i = 0; i < plan.shares.size(); ++i) add_share(plan, i);
+  for (uint32_t i = 0; i < plan.shares.size(); ++i) {
+    if (slots_.at(plan.shares[i].slot).pool.pooling() != flow::Pooling::kNone) add_pool_job(plan.shares[i], i);
+  }
   batch_ = {.n_rows = static_cast<int64_t>(tokens_.size()),
             .tokens = tokens_.data(),
             .row_seq = row_seq_.data(),
             .seqs = seqs_.data(),
             .n_seqs = static_cast<int64_t>(seqs_.size()),
             .wanted = wanted_rows_.data(),
-            .n_wanted = static_cast<int64_t>(wanted_rows_.size())};
+            .n_wanted = static_cast<int64_t>(wanted_rows_.size()),
+            .n_logits = static_cast<int64_t>(wanted_.size())};
 }
 
 // Thread: any compute thread; touches only its own wanted row and the fields of the share that belong to it.
@@ -152,7 +186,9 @@ void WorkerGroup::submit(const flow::StepPlan& plan) {
   build_batch(plan);
   plan_ = &plan;
   if (batch_.n_rows > 0) {
-    runner_.run(batch_, [this](int thread, int64_t i, std::span<float> logits) { finish_row(thread, i, logits); });
+    Readout readout{static_cast<int64_t>(pools_.size()), [this](int64_t job) { run_pool_job(job); }};
+    runner_.run(
+        batch_, [this](int thread, int64_t i, std::span<float> logits) { finish_row(thread, i, logits); }, readout);
   }
   plan_ = nullptr;
   finish_step(plan);

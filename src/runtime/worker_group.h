@@ -49,9 +49,19 @@ class WorkerGroup final : public flow::Backend {
     Error error;
   };
 
+  // A share whose prompt is read out.
+  struct PoolJob {
+    uint32_t share = 0;
+    uint32_t wanted_begin = 0;  // its rows: wanted [wanted_begin, wanted_begin + n)
+    uint32_t n = 0;
+    bool last = false;  // the prompt ends in this share
+  };
+
   WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t max_num_seqs, const Clock& clock);
   void build_batch(const flow::StepPlan& plan);
   void add_share(const flow::StepPlan& plan, uint32_t share_idx);
+  void add_pool_job(const flow::Share& share, uint32_t share_idx);
+  void run_pool_job(int64_t job_idx);
   void finish_row(int thread, int64_t wanted_idx, std::span<float> logits);
   void finish_step(const flow::StepPlan& plan);
   void post_fill(const Slot& slot);
@@ -66,7 +76,8 @@ class WorkerGroup final : public flow::Backend {
   std::vector<int32_t> row_seq_;
   std::vector<layers::SeqRows> seqs_;
   std::vector<int32_t> wanted_rows_;
-  std::vector<Wanted> wanted_;
+  std::vector<Wanted> wanted_;  // of the rows whose logits are wanted
+  std::vector<PoolJob> pools_;
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
   const flow::StepPlan* plan_ = nullptr;        // while a step runs
   flow::StepOutput output_;

@@ -166,6 +166,7 @@ class Scheduler::Run {
 
   uint32_t match(Seq& seq) {
     uint32_t most = seq.request->use_prefix_cache || seq.rank.seniority != 0 ? UINT32_MAX : 0;
+    if (flow::needs_every_row(seq.request->sampling.pooling)) most = 0;
     if (seq.wants_prompt_logprobs()) most = std::min(most, seq.progress.n_prompt_logprobs);
     return cache_.match(seq.kv, seq.tokens(), most);
   }
@@ -266,6 +267,7 @@ class Scheduler::Run {
                         .fork = seq.fork,
                         .window_tokens = seq.kv.window_tokens,
                         .sink_tokens = seq.kv.sink_tokens,
+                        .second_begin = seq.request->second_begin,
                         .sampling = &seq.request->sampling,
                         .tokens = seq.request->prompt};
     init.tokens.insert(init.tokens.end(), seq.outputs.begin(), seq.outputs.end());

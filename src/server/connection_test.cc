@@ -157,7 +157,7 @@ TEST(Connection, RefusalsThatNeedNoBody) {
        "unsupported_media_type"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\n[1]", 400, "invalid_json"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n", 400, "invalid_json"},
-      {"POST /v1/embeddings HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}", 400, "unsupported_parameter"},
+      {"POST /v1/embeddings HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n{}", 400, "missing_field"},
       {"GET /v1/models/none HTTP/1.1\r\nHost: t\r\n\r\n", 404, "model_not_found"},
   };
   for (const Row& row : rows) {

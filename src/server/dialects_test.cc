@@ -137,7 +137,7 @@ TEST(Dialects, Refusals) {
            {"/api/chat", body_of(R"(,"options":{"temperature":"hot"})"), 400, nullptr},
            {"/api/chat", body_of(R"(,"model":"no")"), 404, nullptr},
            {"/api/show", R"({"model":"no"})", 404, nullptr},
-           {"/api/embed", R"({"model":"echo","input":"x"})", 501, nullptr},
+           {"/api/embed", R"({"model":"echo","input":{}})", 400, nullptr},
            {"/v1/responses", "{}", 400, nullptr},
            {"/v1/responses", R"({"input":[]})", 400, nullptr},
            {"/v1/responses", R"({"input":[{"type":"odd"}]})", 400, nullptr},

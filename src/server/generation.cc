@@ -15,6 +15,7 @@
 #include "server/handlers.h"
 #include "server/stream_writer.h"
 #include "server/tenant.h"
+#include "server/text_work.h"
 
 namespace millrace::server {
 namespace asio = boost::asio;
@@ -103,7 +104,16 @@ bool is_over(const instance::Session& session) {
   return session.phase() == instance::SessionPhase::kDone || session.phase() == instance::SessionPhase::kFailed;
 }
 
-void reply_whole(Call& call, std::vector<api::ChoiceOutput>& choices) {
+// Values of the vectors in the reply, which cost a microsecond for some ten of them.
+size_t n_values(const instance::Session& session) {
+  size_t n = 0;
+  for (const api::PromptOutput& prompt : session.prompts()) n += prompt.pooled.size();
+  return n;
+}
+constexpr size_t kInlineValues = 8192;
+
+// Large replies are written on a text worker.
+asio::awaitable<void> reply_whole(Call& call, std::vector<api::ChoiceOutput>& choices) {
   api::Timings timings = call.session.timings();
   api::ReplyParts parts{.head = call.head,
                         .params = call.params(),
@@ -111,7 +121,20 @@ void reply_whole(Call& call, std::vector<api::ChoiceOutput>& choices) {
                         .choices = choices,
                         .usage = call.session.usage(),
                         .timings = call.connection.context().options.timings ? &timings : nullptr};
-  HttpReply reply = json_reply(call.format->whole(parts));
+  std::string body;
+  size_t values = n_values(call.session);
+  if (values <= kInlineValues) {
+    body = call.format->whole(parts);
+  } else {
+    Result<void> done = co_await run_on_text_worker(call.connection, call.instance, values * sizeof(float),
+                                                    [&] { body = call.format->whole(parts); });
+    if (!done.ok() && done.error().code == ErrorCode::kCancelled) co_return;
+    if (!done.ok()) {
+      reply_error(call, {done.take_error()});
+      co_return;
+    }
+  }
+  HttpReply reply = json_reply(std::move(body));
   reply.headers = call.headers;
   call.connection.send_reply(call.request, std::move(reply));
 }
@@ -134,7 +157,7 @@ asio::awaitable<void> answer_whole(Call& call) {
   if (call.session.phase() == instance::SessionPhase::kFailed) {
     reply_error(call, call.session.error());
   } else {
-    reply_whole(call, choices);
+    co_await reply_whole(call, choices);
   }
   while (connection.unsent() > 0 && !connection.gone() && !connection.stalled()) {
     connection.listen();

@@ -10,6 +10,7 @@
 #include "api/llama.h"
 #include "api/native.h"
 #include "api/ollama.h"
+#include "api/pooling.h"
 #include "api/responses.h"
 #include "base/macros.h"
 #include "server/connection.h"
@@ -69,9 +70,36 @@ api::DialectParser parser_of(RouteId route) {
       return api::parse_ollama_generate;
     case RouteId::kOllamaChat:
       return api::parse_ollama_chat;
+    case RouteId::kEmbeddings:
+      return api::parse_embeddings;
+    case RouteId::kPooling:
+      return api::parse_pooling;
+    case RouteId::kScore:
+      return api::parse_score;
+    case RouteId::kRerank:
+      return api::parse_rerank;
+    case RouteId::kCohereEmbed:
+      return api::parse_cohere_embed;
+    case RouteId::kLlamaEmbedding:
+      return api::parse_llama_embedding;
+    case RouteId::kOllamaEmbed:
+      return api::parse_ollama_embed;
+    case RouteId::kOllamaEmbeddings:
+      return api::parse_ollama_embeddings;
+    case RouteId::kSglangEncode:
+      return api::parse_sglang_encode;
     default:
       return api::parse_openai_completion;
   }
+}
+
+// An encoder continues nothing.
+Result<void> check_generates(const api::PoolingFacts& facts, const instance::Job& job) {
+  if (facts.generates || job.params().sampling.pooling != flow::Pooling::kNone) return {};
+  return Error{ErrorCode::kNotSupported,
+               facts.n_scores > 0 ? "this model generates no text: it answers /score and /rerank"
+                                  : "this model generates no text: it answers /v1/embeddings, /score and /rerank",
+               "model"};
 }
 
 // KServe names the model, and maybe its version, in the path: /v2/models/NAME[/versions/N]/generate.
@@ -100,6 +128,7 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   job.body = std::move(parsed.body);
   out.format = std::move(parsed.format);
   out.instant = std::move(parsed.instant);
+  if (out.instant.empty()) TRY(check_generates(parse.model.pooling, job));
   if (context.options.verbose) job.params().output.verbose = true;
   if (job.params().output.verbose) job.params().output.return_prompt_text = true;
   const std::string* id = request.header("x-request-id");

@@ -155,7 +155,8 @@ api::ParseContext parse_context(const ServerContext& context, const Instance& in
           .model = {.n_vocab = instance.facts().n_vocab,
                     .max_len = instance.facts().max_len,
                     .eos_token_ids = instance.text_parts().eos_token_ids,
-                    .tokenizer = &instance.text_parts().tokenizer},
+                    .tokenizer = &instance.text_parts().tokenizer,
+                    .pooling = instance.text_parts().pooling},
           .defaults = instance.defaults(),
           .profile = &api::compat_profile(context.options.compat),
           .strict_fields = context.options.strict_fields,
@@ -230,9 +231,6 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
       return reply_of(context, tokenizer_info(context));
     case RouteId::kResetPrefixCache:
       return reply_of(context, reset_cache(context));
-    case RouteId::kEmbeddings:
-      return context.error_reply(
-          {Error{ErrorCode::kUnsupportedParameter, "embeddings are not supported by this server", "input"}});
     case RouteId::kRoot:
       return root_reply(context, request);
     case RouteId::kProps:
@@ -270,7 +268,15 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kOllamaGenerate:
     case RouteId::kOllamaChat:
     case RouteId::kOllamaShow:
+    case RouteId::kEmbeddings:
+    case RouteId::kPooling:
+    case RouteId::kScore:
+    case RouteId::kRerank:
+    case RouteId::kCohereEmbed:
+    case RouteId::kLlamaEmbedding:
     case RouteId::kOllamaEmbed:
+    case RouteId::kOllamaEmbeddings:
+    case RouteId::kSglangEncode:
       break;  // of another RouteKind
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});

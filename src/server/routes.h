@@ -18,6 +18,10 @@ enum class RouteId : uint8_t {
   kChat,
   kCompletions,
   kEmbeddings,
+  kPooling,
+  kScore,
+  kRerank,
+  kCohereEmbed,
   kModels,
   kModel,
   kHealth,
@@ -35,6 +39,7 @@ enum class RouteId : uint8_t {
   kRoot,
   // llama-server
   kLlamaCompletion,
+  kLlamaEmbedding,
   kInfill,
   kApplyTemplate,
   kProps,
@@ -54,10 +59,12 @@ enum class RouteId : uint8_t {
   kOllamaVersion,
   kOllamaShow,
   kOllamaEmbed,
+  kOllamaEmbeddings,
   // TGI and SGLang
   kGenerate,
   kTgiStream,
   kTgiInfo,
+  kSglangEncode,
   kSglangModelInfo,
   kSglangServerInfo,
   // KServe

@@ -58,8 +58,6 @@ Result<std::string> make_text_reply(const ServerContext& context, instance::Inst
     case RouteId::kOllamaShow:
       TRY(api::resolve_model(parsed, parse));
       return api::ollama_show_reply(ollama_model(instance));
-    case RouteId::kOllamaEmbed:
-      return Error{ErrorCode::kNotSupported, "this model does not support embeddings", "model"};
     default:
       return applied_template(context, instance, parsed);
   }

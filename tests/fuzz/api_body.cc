@@ -16,6 +16,7 @@
 #include "api/llama.h"
 #include "api/native.h"
 #include "api/ollama.h"
+#include "api/pooling.h"
 #include "api/responses.h"
 #include "api/to_generate.h"
 #include "api/tokenize.h"
@@ -39,10 +40,12 @@ void admit(const api::CommonParams& params) {
   if (request->prompt.size() + request->sampling.max_tokens > 64) std::abort();
 }
 
-constexpr api::DialectParser kDialects[] = {api::parse_llama_completion, api::parse_llama_infill, api::parse_anthropic,
-                                            api::parse_ollama_generate,  api::parse_ollama_chat,  api::parse_responses,
-                                            api::parse_generate,         api::parse_tgi_stream,   api::parse_kserve,
-                                            api::parse_kserve_stream};
+constexpr api::DialectParser kDialects[] = {
+    api::parse_llama_completion, api::parse_llama_infill,  api::parse_anthropic,    api::parse_ollama_generate,
+    api::parse_ollama_chat,      api::parse_responses,     api::parse_generate,     api::parse_tgi_stream,
+    api::parse_kserve,           api::parse_kserve_stream, api::parse_embeddings,   api::parse_pooling,
+    api::parse_llama_embedding,  api::parse_ollama_embed,  api::parse_score,        api::parse_ollama_embeddings,
+    api::parse_cohere_embed,     api::parse_rerank,        api::parse_sglang_encode};
 
 void speak(api::DialectParser parse, const Json& body, const api::ParseContext& context) {
   auto request = parse(body, context, {});

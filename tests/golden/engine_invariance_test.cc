@@ -97,6 +97,24 @@ std::vector<GenerateRequest> mixed_requests(size_t n = std::size(kAsks)) {
   return requests;
 }
 
+// Prompts whose hidden states are read out, some with the beginning of the generating ones.
+std::vector<GenerateRequest> pooled_requests() {
+  std::vector<GenerateRequest> requests;
+  uint32_t id = 100;
+  for (auto pooling : {flow::Pooling::kLast, flow::Pooling::kMean, flow::Pooling::kFirst, flow::Pooling::kTokens}) {
+    for (const Ask& ask : {Ask{150, 70}, Ask{1, 0}, Ask{97, 97}}) {
+      GenerateRequest request;
+      request.id = ++id;
+      request.band = static_cast<int16_t>(id % 4);
+      request.prompt = prompt_of(id, ask.n_prompt, ask.n_shared);
+      request.sampling.max_tokens = 0;
+      request.sampling.pooling = pooling;
+      requests.push_back(std::move(request));
+    }
+  }
+  return requests;
+}
+
 std::vector<GenerateRequest> short_requests() {
   std::vector<GenerateRequest> requests = mixed_requests(5);
   requests.erase(requests.begin() + 1);
@@ -260,6 +278,35 @@ TEST_P(EngineInvariance, TwoStepsInFlight) {
   EngineRig lost(machine, {.failing_step = 6, .depth = 2});
   expect_same(lost.run(requests), want, "a lost step");
   EXPECT_GE(lost.stats().n_failed_steps, 1u);
+}
+
+// Embeddings: in company of each other and of generation, in any chunk, under pressure, after a lost step.
+TEST_P(EngineInvariance, HiddenStatesReadOut) {
+  Machine machine(setting());
+  std::vector<GenerateRequest> pooled = pooled_requests();
+  std::vector<GenerateRequest> requests = mixed_requests(6);
+  requests.insert(requests.end(), pooled.begin(), pooled.end());
+  Traces want = alone(machine, requests);
+  size_t width = machine.model().desc().d_model;
+  for (const GenerateRequest& request : pooled) {
+    bool tokens = request.sampling.pooling == flow::Pooling::kTokens;
+    EXPECT_EQ(want.at({request.id, 0}).bits.size(), width * (tokens ? request.prompt.size() : 1));
+    EXPECT_EQ(want.at({request.id, 0}).finish, flow::FinishReason::kLength);
+  }
+  for (uint32_t budget : {1u, 16u, 512u}) {
+    EngineRig rig(machine, {.budget = budget});
+    expect_same(rig.run(requests), want, fmt::format("budget {}", budget));
+    expect_same(rig.run(requests), want, fmt::format("budget {}, again", budget));
+    EXPECT_GT(rig.stats().prefix_hit_tokens, 0u);
+  }
+  RigOptions options = pressed(machine);
+  EngineRig rig(machine, options);
+  expect_same(rig.run(requests), want, "pressed");
+  EXPECT_GT(rig.stats().n_preemptions, 0u);
+  for (uint64_t step : {1u, 3u, 8u}) {
+    EngineRig lost(machine, {.budget = 32, .failing_step = step, .depth = 2});
+    expect_same(lost.run(requests), want, fmt::format("step {} lost", step));
+  }
 }
 
 TEST_P(EngineInvariance, OneOrTwoThreads) {

@@ -12,6 +12,7 @@
 #include "api/errors.h"
 #include "api/fields.h"
 #include "api/llama.h"
+#include "api/pooling.h"
 #include "api/to_generate.h"
 #include "tests/hostile/small_stack.h"
 
@@ -207,6 +208,53 @@ TEST(HostileRequestTest, NativeBodies) {
       out = request.ok() ? "accepted" : shown(request.error());
     });
     EXPECT_THAT(out, HasSubstr(row.wanted)) << row.members;
+  }
+}
+
+// Embeddings and scores.
+TEST(HostileRequestTest, PoolingBodies) {
+  struct Row {
+    DialectParser parse;
+    std::string members;
+    std::string wanted;
+  };
+  for (const Row& row : std::vector<Row>{
+           {parse_embeddings, R"("input":[)" + repeat("[", 60) + repeat("]", 60) + "]", "must be a token id"},
+           {parse_embeddings, R"("input":[)" + repeat("\"a\",", 9999) + "\"a\"]",
+            "too_many_prompts: input: 10000 entries, limit 1024"},
+           {parse_embeddings, R"("input":[1,"a",9223372036854775807])", "token_out_of_range: input[2]"},
+           {parse_embeddings, R"("input":{"content":[{"type":"text","text":7}]})", "input.content[0].text must be"},
+           {parse_embeddings, R"("input":"x","dimensions":9223372036854775807)",
+            "dimensions must be an integer in 1.."},
+           {parse_embeddings, R"("input":"x","embd_normalize":65)", "embd_normalize must be an integer in -1..64"},
+           {parse_embeddings, R"("input":"x","messages":7)", "messages must be an array"},
+           {parse_embeddings, R"("messages":[])", "messages"},
+           {parse_llama_embedding, R"("content":null,"input":null)", "missing_field"},
+           {parse_ollama_embed, R"("input":[null])", "input[0] must be"},
+           {parse_ollama_embed, R"("input":"x","truncate":1)", "truncate must be a boolean"},
+           {parse_cohere_embed, R"("texts":[1])", "texts must be an array of strings"},
+           {parse_cohere_embed, R"("texts":["x"],"embedding_types":["int8"])", "encoding_format must be one of"},
+           {parse_cohere_embed, R"("texts":["x"],"truncate":"MIDDLE")", "truncate must be one of"},
+           {parse_sglang_encode, R"("text":{})", "text must be"},
+           {parse_score, R"("text_1":"x","text_2":[{}])", "text_2[0] must be a string"},
+           {parse_score, R"("text_1":[],"text_2":"x")", "empty_prompt: text_1"},
+           {parse_rerank, R"("query":7,"documents":["x"])", "query must be a string"},
+           {parse_rerank, R"("query":"x","documents":"x")", "documents must be an array"},
+           {parse_rerank, R"("query":"x","documents":["x"],"top_n":-1)", "top_n must be an integer in 0.."},
+           {parse_rerank, R"("query":"x","documents":[)" + repeat("\"a\",", 1024) + "\"a\"]",
+            "too_many_prompts: documents: 1025 entries"},
+       }) {
+    std::string out;
+    on_small_stack([&] {
+      auto body = parse_body(std::string("{") + row.members + "}", kLimits);
+      if (!body.ok()) {
+        out = shown(body.error());
+        return;
+      }
+      auto request = row.parse(*body, kContext, {});
+      out = request.ok() ? "accepted" : shown(request.error());
+    });
+    EXPECT_THAT(out, HasSubstr(row.wanted)) << row.members.substr(0, 80);
   }
 }
 

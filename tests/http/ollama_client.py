@@ -44,6 +44,15 @@ def check_stop_and_system():
     assert client.generate(MODEL, "Hi", system="Be brief.", options=GREEDY).response
 
 
+def check_embed():
+    reply = client.embed(MODEL, ["The sky is blue.", "Grass is green."])
+    assert len(reply.embeddings) == 2 and reply.prompt_eval_count > 2, reply
+    assert all(abs(sum(x * x for x in vector) - 1) < 1e-5 for vector in reply.embeddings)
+    assert client.embed(MODEL, "The sky is blue.").embeddings[0] == reply.embeddings[0]
+    assert len(client.embed(MODEL, "a", dimensions=8).embeddings[0]) == 8
+    assert len(client.embeddings(MODEL, "The sky is blue.").embedding) == len(reply.embeddings[0])
+
+
 def check_load():
     assert client.generate(MODEL, "").done_reason == "load"
 
@@ -60,7 +69,7 @@ def refused(call, status):
 def check_errors():
     refused(lambda: client.generate("nobody", "x"), 404)
     refused(lambda: client.generate(MODEL, "x", options={"temperature": -1}), 400)
-    refused(lambda: client.embed(MODEL, "x"), 501)
+    refused(lambda: client.embed("nobody", "x"), 404)
 
 if __name__ == "__main__":
     sys.exit(checks.run(checks.named(globals())))

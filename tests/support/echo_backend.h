@@ -91,6 +91,20 @@ class EchoBackend final : public flow::Backend {
     for (int32_t k = 0; k < n_top; ++k) out.top.push_back({(token + k) % 256, -0.5f - static_cast<float>(k), k + 1});
     return out;
   }
+  // What a prompt of byte tokens is read out as: [number of tokens, sum, first, last]; of every token: [token, 1, 0,
+  // 0].
+  static std::vector<float> pooled(const Slot& slot) {
+    std::vector<float> out;
+    if (slot.sampling->pooling == flow::Pooling::kNone) return out;
+    float sum = 0;
+    for (TokenId token : slot.tokens) sum += static_cast<float>(token);
+    if (slot.sampling->pooling != flow::Pooling::kTokens) {
+      return {static_cast<float>(slot.tokens.size()), sum, static_cast<float>(slot.tokens.front()),
+              static_cast<float>(slot.tokens.back())};
+    }
+    for (TokenId token : slot.tokens) out.insert(out.end(), {static_cast<float>(token), 1.0f, 0.0f, 0.0f});
+    return out;
+  }
   TokenId next_token(const Slot& slot) const {
     size_t n_output = slot.tokens.size() - slot.input_len;
     bool may_end = !slot.sampling->ignore_eos && n_output >= slot.sampling->min_tokens;
@@ -107,6 +121,7 @@ class EchoBackend final : public flow::Backend {
         result.prompt_logprobs.push_back(logprobs_of(slot.tokens[pos + 1], slot.sampling->n_prompt_logprobs));
       }
     }
+    if (!share.sample && share.ctx + share.q_len == slot.input_len) result.pooled = pooled(slot);
     if (!share.sample) return result;
     TokenId token = next_token(slot);
     if (token == switches_->failing_token.load()) {

@@ -62,6 +62,7 @@ struct EchoOptions {
   uint32_t depth = 1;                             // 2: steps are computed on a thread of their own
   std::string session_folder;                     // for saved conversations; empty: none
   std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
+  api::PoolingFacts pooling = {.d_model = 4};
   Limits limits;
 };
 
@@ -96,6 +97,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
                .max_len = options.max_len,
                .block_tokens = 32,
                .n_blocks = options.n_blocks,
+               .pooling = options.pooling,
                .limits = options.limits},
       .engine = {},
       .holds = nullptr,

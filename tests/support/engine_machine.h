@@ -102,7 +102,7 @@ class Machine {
 // What one fork gave its client, bit by bit.
 struct Trace {
   std::vector<TokenId> tokens;
-  std::vector<uint32_t> bits;  // logprobs, their tokens and ranks
+  std::vector<uint32_t> bits;  // logprobs, their tokens and ranks; what was read out of a prompt
   flow::FinishReason finish = flow::FinishReason::kNone;
   bool operator==(const Trace&) const = default;
 
@@ -252,6 +252,7 @@ class EngineRig {
       for (const flow::TokenEvent& event : text.events) {
         EXPECT_NE(event.finish, flow::FinishReason::kError) << event.error.message;
         for (const flow::PositionLogprobs& position : event.prompt_logprobs) trace.add(position);
+        for (float value : event.pooled) trace.bits.push_back(std::bit_cast<uint32_t>(value));
         if (event.token == kNoToken) continue;
         ASSERT_NE(event.logprobs, nullptr);
         trace.add(*event.logprobs);

@@ -60,7 +60,7 @@ inline void open_tile(Tile& tile, const AttnSpanArgs& args, int first_row, int n
     row.q = args.q + token * args.q_token_stride + group * args.head_dim;
     row.o = args.o + (first_row + r) * args.head_dim;
     int64_t lo = args.window > 0 ? args.pos + token - args.window + 1 - args.span_begin : 0;
-    int64_t hi = args.pos + token + 1 - args.span_begin;
+    int64_t hi = (args.n_seen > 0 ? args.n_seen : args.pos + token + 1) - args.span_begin;
     row.lo = static_cast<int>(lo < 0 ? 0 : lo > kSpanTokens ? kSpanTokens : lo);
     row.hi = static_cast<int>(hi < 0 ? 0 : hi > kSpanTokens ? kSpanTokens : hi);
     tile.lo_max = row.lo > tile.lo_max ? row.lo : tile.lo_max;

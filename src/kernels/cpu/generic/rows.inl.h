@@ -24,6 +24,23 @@ void rms_norm(float* out, const float* x, const float* weight, float eps, int64_
   });
 }
 
+void layer_norm(float* out, const float* x, const LayerNormArgs& args) {
+  Vec sum = set1(0.0f);
+  for_vectors(args.n, [&](int64_t i, int64_t valid) { sum = add(sum, load_n(x + i, valid)); });
+  Vec mean = set1(reduce_add(sum) / static_cast<float>(args.n));
+  Vec squares = set1(0.0f);
+  for_vectors(args.n, [&](int64_t i, int64_t valid) {
+    Vec v = sub(load_n(x + i, valid), mean);
+    if (valid < 16) v = select(lanes(0, static_cast<int>(valid)), v, set1(0.0f));
+    squares = fma(v, v, squares);
+  });
+  Vec factor = set1(1.0f / sqrt1(reduce_add(squares) / static_cast<float>(args.n) + args.eps));
+  for_vectors(args.n, [&](int64_t i, int64_t valid) {
+    Vec v = mul(sub(load_n(x + i, valid), mean), factor);
+    store_n(out + i, fma(v, load_n(args.weight + i, valid), load_n(args.bias + i, valid)), valid);
+  });
+}
+
 void rope_half(float* x, const float* cos, const float* sin, int64_t rope_dims) {
   int64_t half = rope_dims / 2;
   for_vectors(half, [&](int64_t i, int64_t valid) {
@@ -78,6 +95,13 @@ void gelu_mul(float* out, const float* gate, const float* up, int64_t n) {
     Vec inner = mul(g, fma(mul(g, g), set1(0.044715f), one));
     Vec y = div(g, add(one, exp_vec(mul(inner, set1(-1.5957691216057308f)))));
     store_n(out + i, mul(y, load_n(up + i, valid)), valid);
+  });
+}
+
+void gelu_row(float* out, const float* x, int64_t n) {
+  for_vectors(n, [&](int64_t i, int64_t valid) {
+    Vec v = load_n(x + i, valid);
+    store_n(out + i, mul(v, phi_vec(v)), valid);
   });
 }
 
@@ -152,10 +176,12 @@ int64_t select_above(int32_t* out, const float* x, float threshold, int64_t n, i
 
 void fill_rows_table(KernelTable& table) {
   table.rms_norm = rms_norm;
+  table.layer_norm = layer_norm;
   table.rope_half = rope_half;
   table.rope_pairs = rope_pairs;
   table.silu_mul = silu_mul;
   table.gelu_mul = gelu_mul;
+  table.gelu = gelu_row;
   table.add = add_row;
   table.scale = scale_row;
   table.softcap = softcap_row;

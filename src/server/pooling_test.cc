@@ -1,0 +1,112 @@
+// Embedding and score routes over real sockets with an echo instance, whose backend reads a prompt out as [number of
+// tokens, sum of them, first, last].
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/support/server_fixture.h"
+
+namespace millrace::server {
+namespace {
+
+using testing::HttpClient;
+using testing::TestServer;
+
+constexpr double kSum = 'a' + 'b';
+
+TEST(PoolingRoutes, EmbeddingsOfTextsAndIds) {
+  TestServer server;
+  HttpClient client(server.port());
+  Json reply = client.post("/v1/embeddings", R"({"input":["ab",[97,98],"zzz"],"use_activation":false})").json();
+  const JsonArray& data = reply.get("data")->as_array();
+  ASSERT_EQ(data.size(), 3u);
+  EXPECT_EQ(data[0].get("embedding")->dump(), "[2,195,97,98]");
+  EXPECT_EQ(data[1].get("embedding")->dump(), data[0].get("embedding")->dump());
+  EXPECT_EQ(data[2].get("embedding")->dump(), "[3,366,122,122]");
+  EXPECT_EQ(reply.get("usage")->get("prompt_tokens")->as_int(), 7);
+  Json normal = client.post("/v1/embeddings", R"({"input":"ab"})").json();
+  double norm = std::sqrt(4 + kSum * kSum + 97 * 97 + 98 * 98);
+  EXPECT_NEAR(normal.get("data")->as_array()[0].get("embedding")->as_array()[1].as_double(), kSum / norm, 1e-6);
+  Json chat =
+      client.post("/v1/embeddings", R"({"messages":[{"role":"user","content":"ab"}],"normalize":false})").json();
+  EXPECT_EQ(chat.get("data")->as_array()[0].get("embedding")->dump(), "[3,452,257,98]");  // <user> a b
+}
+
+TEST(PoolingRoutes, EveryDialect) {
+  TestServer server;
+  HttpClient client(server.port());
+  EXPECT_EQ(client.post("/embedding", R"({"content":"ab","embd_normalize":-1})").body,
+            R"([{"index":0,"embedding":[[2,195,97,98]]}])");
+  EXPECT_EQ(client.post("/embeddings", R"({"input":"ab","embd_normalize":-1})").status, 200);
+  EXPECT_EQ(client.post("/pooling", R"({"input":"ab","task":"token_embed"})")
+                .json()
+                .get("data")
+                ->as_array()[0]
+                .get("data")
+                ->dump(),
+            "[[97,1,0,0],[98,1,0,0]]");
+  EXPECT_EQ(client.post("/api/embed", R"({"model":"echo","input":["a","b"]})").json().get("embeddings")->size(), 2u);
+  EXPECT_EQ(client.post("/api/embed", R"({"model":"echo","input":[]})").json().get("embeddings")->size(), 0u);
+  EXPECT_EQ(client.post("/api/embeddings", R"({"model":"echo","prompt":"ab"})").body, R"({"embedding":[2,195,97,98]})");
+  EXPECT_EQ(client.post("/v2/embed", R"({"texts":["a"]})").json().get("embeddings")->get("float")->size(), 1u);
+  EXPECT_EQ(client.post("/encode", R"({"text":"ab"})").json().get("meta_info")->get("prompt_tokens")->as_int(), 2);
+  for (const char* path : {"/score", "/v1/score"}) {
+    Json reply = client.post(path, R"({"text_1":"ab","text_2":["ab","zz"]})").json();
+    EXPECT_NEAR(reply.get("data")->as_array()[0].get("score")->as_double(), 1.0, 1e-9) << path;
+    EXPECT_LT(reply.get("data")->as_array()[1].get("score")->as_double(), 1.0) << path;
+  }
+  for (const char* path : {"/rerank", "/v1/rerank", "/v2/rerank", "/reranking", "/v1/reranking"}) {
+    Json reply = client.post(path, R"({"query":"ab","documents":["zz","ab"],"top_n":1})").json();
+    ASSERT_EQ(reply.get("results")->size(), 1u) << path;
+    EXPECT_EQ(reply.get("results")->as_array()[0].get("index")->as_int(), 1) << path;
+  }
+}
+
+TEST(PoolingRoutes, RefusalsAreOfTheirDialect) {
+  TestServer server({}, {.max_len = 64});
+  HttpClient client(server.port());
+  std::string long_text(65, 'a');
+  auto long_input = client.post("/v1/embeddings", R"({"input":")" + long_text + "\"}");
+  EXPECT_EQ(long_input.status, 400);
+  EXPECT_THAT(long_input.body, ::testing::HasSubstr("too large"));
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":")" + long_text + R"(","truncate_prompt_tokens":-1})").status,
+            200);
+  EXPECT_EQ(client.post("/api/embed", R"({"input":")" + long_text + "\"}").status, 200);  // Ollama cuts
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":")" + std::string(64, 'a') + "\"}").status, 200);
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":""})").status, 400);  // no token
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":["a",""]})").status, 400);
+  EXPECT_EQ(client.post("/api/embed", R"({"model":"none","input":"a"})").json().get("error")->is_string(), true);
+  EXPECT_EQ(client.post("/rerank", R"({"query":"a","documents":[1]})").status, 400);
+}
+
+TEST(PoolingRoutes, AnEncoderGeneratesNothing) {
+  testing::EchoOptions echo;
+  echo.pooling = {.pooling = flow::Pooling::kMean, .generates = false, .d_model = 4};
+  TestServer server({}, echo);
+  HttpClient client(server.port());
+  for (const char* path : {"/v1/completions", "/completion", "/api/generate"}) {
+    auto reply = client.post(path, R"({"prompt":"a"})");
+    EXPECT_EQ(reply.status, 501) << path;
+    EXPECT_THAT(reply.body, ::testing::HasSubstr("/v1/embeddings")) << path;
+  }
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":"a"})").status, 200);
+}
+
+// Many inputs at once: one client request, its reply written on a text worker.
+TEST(PoolingRoutes, AThousandInputs) {
+  TestServer server({}, {.pooling = {.pooling = flow::Pooling::kTokens, .d_model = 4}});
+  HttpClient client(server.port());
+  std::string body = R"({"input":[)";
+  for (int i = 0; i < 1024; ++i) body += i == 0 ? R"("abc")" : R"(,"abc")";
+  auto reply = client.post("/pooling", body + "]}");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(reply.json().get("data")->size(), 1024u);
+  EXPECT_EQ(reply.json().get("data")->as_array()[1023].get("data")->as_array()[2].dump(), "[99,1,0,0]");
+  EXPECT_EQ(client.post("/pooling", body + R"(,"one more"]})").status, 400);
+}
+
+}  // namespace
+}  // namespace millrace::server
