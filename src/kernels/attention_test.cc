@@ -377,11 +377,10 @@ TEST(AttentionTest, ARowWithoutTokensOfTheSpanIsEmpty) {
       std::vector<float> o(40 * 32, 7.0f);
       std::vector<uint8_t> scratch(static_cast<size_t>(attn_scratch_bytes(40, 32)) + 64);
       AttnSpanArgs args{
-          q.data(), 64,       20,
-          2,        32,       250,
-          8,        blocks,   256,
-          1.0f,     0.0f,     max,
-          sum,      o.data(), scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64};
+          q.data(), 64,  20,       2,
+          32,       250, 8,        0,
+          blocks,   256, 1.0f,     0.0f,
+          max,      sum, o.data(), scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64};
       table->attn_span[static_cast<int>(dtype)](args);
       for (size_t r = 0; r < 40; ++r) {
         bool empty = 250 + r / 2 < 256;
