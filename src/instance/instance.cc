@@ -175,7 +175,9 @@ Result<void> Instance::warm_up() {
   request.prompts.emplace_back(std::vector<TokenId>(2, 0));
   request.common.sampling.temperature = 0.0f;
   request.common.sampling.ignore_eos = true;
-  request.common.max_tokens = 2;
+  const api::PoolingFacts& facts = text_->parts().pooling;
+  request.common.max_tokens = facts.generates ? 2 : 0;
+  if (!facts.generates) request.common.sampling.pooling = facts.pooling;
   request.common.prompt.cache_prompt = false;
   job.body = std::move(request);
   job.arrival = clock_.now();

@@ -62,6 +62,7 @@ struct Sizes {
   uint64_t kv_bytes = 0;
   uint64_t available_bytes = 0;
   uint32_t max_rows = 0;
+  bool whole_prompts = false;  // an encoder: rows see the whole sequence
 };
 
 Result<kernels::KvDType> kv_dtype_of(const std::string& name) {
@@ -98,6 +99,10 @@ sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& s
   sched.depth = options.async_scheduling ? 2 : 1;
   sched.tok_cap = sizes.max_rows;
   sched.budget_tokens = options.max_num_batched_tokens > 0 ? options.max_num_batched_tokens : kDefaultBudget;
+  if (sizes.whole_prompts) {
+    sched.c_min = sizes.geometry.max_len;
+    sched.budget_tokens = std::max(sched.budget_tokens, sched.c_min);
+  }
   return sched;
 }
 
@@ -156,7 +161,9 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
         fmt::format("--max-model-len {}: the model was trained for {} tokens", options.max_model_len, desc.max_len),
         "--max-model-len"};
   }
-  sizes.geometry.max_len = options.max_model_len == 0 ? desc.max_len : options.max_model_len;
+  uint32_t usual_len = desc.usual_len > 0 ? desc.usual_len : desc.max_len;
+  sizes.geometry.max_len = options.max_model_len == 0 ? usual_len : options.max_model_len;
+  sizes.whole_prompts = desc.is_encoder();
   sizes.weight_bytes = weights::packed_weight_bytes(file);
   auto free_bytes = static_cast<uint64_t>(std::max<int64_t>(0, device::memory_available_bytes()));
   sizes.available_bytes = options.memory_limit_bytes > 0
@@ -165,6 +172,7 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
   if (!options.kv_disk_path.empty())
     sizes.available_bytes -= std::min(sizes.available_bytes / 2, 2 * kTierStagingBytes);
   sizes.max_rows = std::max({kDefaultBudget, options.max_num_batched_tokens, options.max_num_seqs + kSpareRows});
+  if (sizes.whole_prompts) sizes.max_rows = std::max(sizes.max_rows, options.max_num_seqs + sizes.geometry.max_len);
   TRY(plan_blocks(options, sizes));  // refuses before a byte of weights is read
   return sizes;
 }
@@ -245,7 +253,7 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   engine.max_queued_requests = static_cast<uint32_t>(options.limits[LimitId::kQueuedRequests]);
   engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
   engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
-  engine.prefix_cache = options.prefix_cache;
+  engine.prefix_cache = options.prefix_cache && !sizes.whole_prompts;
   if (!options.slot_save_path.empty()) {
     engine.block_bytes = [&workers](flow::BlockId id) { return workers.kv().block(id); };
   }
@@ -267,6 +275,29 @@ Result<std::unique_ptr<flow::TierStore>> open_tier(const InstanceOptions& option
   return std::unique_ptr<flow::TierStore>(std::move(store));
 }
 
+// An encoder without a word of its own takes the first token, as vLLM does; a decoder the last one, which saw the
+// others.
+api::PoolingFacts pooling_facts(const InstanceOptions& options, const weights::ModelDesc& desc) {
+  api::PoolingFacts facts{.generates = !desc.is_encoder(), .n_scores = desc.n_labels, .d_model = desc.d_model};
+  switch (desc.embedding_rule) {
+    case weights::EmbeddingRule::kUnset:
+      facts.pooling = desc.is_encoder() ? flow::Pooling::kFirst : flow::Pooling::kLast;
+      break;
+    case weights::EmbeddingRule::kMean:
+      facts.pooling = flow::Pooling::kMean;
+      break;
+    case weights::EmbeddingRule::kFirst:
+      facts.pooling = flow::Pooling::kFirst;
+      break;
+    case weights::EmbeddingRule::kLast:
+      facts.pooling = flow::Pooling::kLast;
+      break;
+  }
+  if (facts.n_scores > 0) facts.pooling = flow::Pooling::kFirst;  // what its head was trained on
+  if (options.pooling && facts.n_scores == 0) facts.pooling = *options.pooling;
+  return facts;
+}
+
 TextParts make_text_parts(const InstanceOptions& options, const Sizes& sizes, const weights::ModelFile& file,
                           text::Tokenizer tokenizer) {
   TextParts text{.tokenizer = std::move(tokenizer),
@@ -277,7 +308,7 @@ TextParts make_text_parts(const InstanceOptions& options, const Sizes& sizes, co
                  .block_tokens = sizes.geometry.block_tokens,
                  .n_blocks = cache::ceil_div(longest_sequence(options, sizes, sizes.geometry.n_blocks),
                                              sizes.geometry.block_tokens),
-                 .pooling = {.pooling = options.pooling.value_or(flow::Pooling::kLast), .d_model = file.desc().d_model},
+                 .pooling = pooling_facts(options, file.desc()),
                  .names_slots = !options.slot_save_path.empty(),
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(file, text.tokenizer);

@@ -5,6 +5,7 @@
 
 #include "base/byte_reader.h"
 #include "base/macros.h"
+#include "text/spec_vocab_txt.h"
 
 namespace millrace::instance {
 namespace {
@@ -81,6 +82,9 @@ Result<text::TokenizerSpec> load_tokenizer_spec(const weights::ModelFile& file) 
     return text::spec_from_gguf(vocab);
   }
   const weights::SafetensorsDir* folder = file.safetensors();
+  if (!folder->tokenizer_json() && folder->vocab_txt()) {
+    return text::spec_from_vocab_txt(*folder->vocab_txt(), folder->tokenizer_config());
+  }
   if (!folder->tokenizer_json()) return Error{ErrorCode::kNotFound, folder->folder() + ": no tokenizer.json", ""};
   const Json* config = folder->tokenizer_config();
   return text::spec_from_tokenizer_text(*folder->tokenizer_json(), config == nullptr ? "" : config->dump());

@@ -57,6 +57,15 @@ std::string last_assistant_text(const Json& messages) {
   return message_text(last);
 }
 
+// An encoder continues nothing.
+Result<void> check_generates(const api::PoolingFacts& facts, const api::CommonParams& params) {
+  if (facts.generates || params.sampling.pooling != flow::Pooling::kNone) return {};
+  return Error{ErrorCode::kNotSupported,
+               facts.n_scores > 0 ? "this model generates no text: it answers /score and /rerank"
+                                  : "this model generates no text: it answers /v1/embeddings, /score and /rerank",
+               "model"};
+}
+
 std::string piece_of(const text::Tokenizer& tokenizer, TokenId id) {
   return id == kNoToken ? std::string() : std::string(tokenizer.token_bytes(id));
 }
@@ -212,6 +221,10 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
   const api::CommonParams& params = job.params();
   const auto* chat = std::get_if<api::ChatRequest>(&job.body);
   const auto* completion = std::get_if<api::CompletionRequest>(&job.body);
+  if (Result<void> able = check_generates(parts_.pooling, params); !able.ok()) {
+    out.error = api::ApiError{able.take_error()};
+    return out;
+  }
   api::AdmitContext admit;
   admit.tenant = job.tenant;
   admit.scope = scope_of(params);

@@ -175,7 +175,7 @@ SpanBlocks blocks_of(const Attention& a, const AttentionStep& step, const SpanPl
   const AttentionTile& tile = *place.item.tile;
   const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
   int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
-  int64_t last_seen = tile.pos + tile.n_tokens - 1;
+  int64_t last_seen = (tile.n_seen > 0 ? tile.n_seen : tile.pos + tile.n_tokens) - 1;
   constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
   SpanBlocks blocks;
   for (int64_t i = 0; i < kSpanBlocks; ++i) {
@@ -231,6 +231,7 @@ void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, 
   args.head_dim = a.shape.head_dim;
   args.pos = tile.pos;
   args.window = tile.window;
+  args.n_seen = tile.n_seen;
   args.blocks = blocks.piece;
   args.next_blocks = next_blocks.piece;
   args.span_begin = place.span() * kernels::kSpanTokens;

@@ -20,11 +20,14 @@ int64_t tokens_per_tile(const AttentionShape& shape, const AttentionLimits& limi
   return std::max<int64_t>(1, limits.max_item_rows / shape.n_group());
 }
 
+// The last token that any row of a tile sees.
+int64_t last_seen(const AttentionTile& tile) { return (tile.n_seen > 0 ? tile.n_seen : tile.pos + tile.n_tokens) - 1; }
+
 // Cost of one span of a tile, without the number of rows.
 int64_t span_cost(const AttentionTile& tile, int64_t span_idx) {
   if (tile.sinks > 0 && span_idx == 0) return tile.sinks + kCallCost;
   int64_t span = tile.first_span + span_idx - (tile.sinks > 0 ? 1 : 0);
-  int64_t last = tile.pos + tile.n_tokens - 1;
+  int64_t last = last_seen(tile);
   int64_t begin = std::max(span * kernels::kSpanTokens, tile.window > 0 ? tile.pos - tile.window + 1 : int64_t{0});
   int64_t end = std::min((span + 1) * kernels::kSpanTokens, last + 1);
   return std::max<int64_t>(end - begin, 0) + kCallCost;
@@ -46,12 +49,13 @@ int64_t build_tiles(AttentionPlan& plan, const Batch& batch, int64_t tile_tokens
       tile.row_begin = seq.row_begin + static_cast<int32_t>(at);
       tile.n_tokens = static_cast<int32_t>(std::min(tile_tokens, seq.n_rows - at));
       tile.pos = seq.ctx + at;
+      tile.n_seen = plan.shape.ordered ? 0 : seq.ctx + seq.n_rows;
       tile.window = plan.window > 0 ? plan.window : seq.window;
       int64_t last_begin = tile.pos + tile.n_tokens - tile.window;  // where the window of the last row begins
       tile.sinks = plan.window == 0 && tile.window > 0 && last_begin > 0 ? seq.sinks : 0;
       int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
       tile.first_span = first_seen / kernels::kSpanTokens;
-      tile.n_spans = static_cast<int32_t>((tile.pos + tile.n_tokens - 1) / kernels::kSpanTokens - tile.first_span + 1);
+      tile.n_spans = static_cast<int32_t>(last_seen(tile) / kernels::kSpanTokens - tile.first_span + 1);
       if (tile.sinks > 0) ++tile.n_spans;
     }
   }

@@ -18,6 +18,7 @@ struct AttentionShape {
   int64_t n_heads = 0;
   int64_t n_kv_heads = 0;
   int64_t head_dim = 0;
+  bool ordered = true;  // false: every row sees its whole sequence (encoders)
 
   int64_t n_group() const { return n_heads / n_kv_heads; }  // query heads per KV head
   bool operator==(const AttentionShape&) const = default;
@@ -32,6 +33,7 @@ struct AttentionTile {
   int64_t window = 0;   // tokens; 0 = none
   int64_t sinks = 0;    // > 0: span 0 of the tile is that of the sinks, for rows whose window begins behind token 0
   int64_t first_span = 0;
+  int64_t n_seen = 0;         // > 0: every row sees so many tokens
   int64_t item_begin = 0;     // items before this tile
   int64_t partial_begin = 0;  // split: floats before this tile's partials
 };

@@ -37,6 +37,7 @@ struct SeqRows {
   // > 0: layers without a window of their own see the first `sinks` tokens and the last `window` ones only
   int64_t window = 0;
   int64_t sinks = 0;                          // at most kSpanTokens
+  int64_t second_begin = 0;                   // > 0: position of the first token of a second text (encoders)
   const uint32_t* tables[kMaxKvTables] = {};  // per KvGroup: block id of each 32 tokens, up to the last row's
 };
 

@@ -61,6 +61,8 @@ class Model {
   // What clients call the last hidden state: the output norm, in place, of one row of Batch::hidden [d_model]. Thread:
   // any.
   virtual void finish_hidden(const kernels::KernelTable& table, float* row) const = 0;
+  // What the head makes of a pooled state [d_model]: [desc().n_labels]. Only where desc().n_labels > 0. Thread: any.
+  virtual std::vector<float> score(std::span<const float> /*pooled*/) const { return {}; }
 
   std::vector<tensor::KvLayerSpec> kv_layers() const;
 };

@@ -7,11 +7,12 @@
 namespace millrace::models {
 namespace {
 
-constexpr std::array<ModelRow, 4> kModels = {{
+constexpr std::array<ModelRow, 5> kModels = {{
     {weights::Architecture::kLlama, load_llama},
     {weights::Architecture::kQwen2, load_qwen2},
     {weights::Architecture::kQwen3, load_qwen3},
     {weights::Architecture::kGemma3, load_gemma3},
+    {weights::Architecture::kBert, load_bert},
 }};
 
 }  // namespace

@@ -31,11 +31,12 @@ void PoolState::add(const models::Model& model, const kernels::KernelTable& tabl
   for (size_t i = 0; i < row.size(); ++i) sums_[i] += static_cast<double>(row[i]);
 }
 
-Result<std::vector<float>> PoolState::take() {
+Result<std::vector<float>> PoolState::take(const models::Model& model) {
   if (pooling_ == flow::Pooling::kMean) {
     values_.reserve(sums_.size());
     for (double sum : sums_) values_.push_back(static_cast<float>(sum / n_rows_));
   }
+  if (model.desc().n_labels > 0 && pooling_ != flow::Pooling::kTokens) values_ = model.score(values_);
   for (float value : values_) {
     if (!std::isfinite(value)) {
       return Error{ErrorCode::kInternal, "the model gave hidden states that are not finite", {}};

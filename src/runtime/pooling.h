@@ -42,8 +42,9 @@ class PoolState {
   flow::Pooling pooling() const { return pooling_; }
   // row [d_model] f32: the hidden state of the next row, finished in place.
   void add(const models::Model& model, const kernels::KernelTable& table, std::span<float> row);
-  // The answer: [d_model], or [n_rows, d_model] with kTokens. kInternal when a value of it is not finite.
-  Result<std::vector<float>> take();
+  // The answer: [d_model], [n_rows, d_model] with kTokens, or what the model's head makes of the first. kInternal when
+  // a value of it is not finite.
+  Result<std::vector<float>> take(const models::Model& model);
 
  private:
   flow::Pooling pooling_ = flow::Pooling::kNone;

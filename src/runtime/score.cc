@@ -10,6 +10,7 @@
 namespace millrace::runtime {
 
 Result<Scorer> Scorer::create(const Setup& setup) {
+  if (setup.model.desc().is_encoder()) return Error{ErrorCode::kUsage, "an encoder gives no logits", "MODEL"};
   std::vector<tensor::KvLayerSpec> layers = setup.model.kv_layers();
   flow::KvGeometry geometry = TRY(build_kv_geometry(layers, setup.kv_dtype));
   uint32_t blocks_each = (setup.max_len + geometry.block_tokens - 1) / geometry.block_tokens;

@@ -25,6 +25,7 @@ void Slots::init(const flow::SlotInit& init) {
   slot.input_len = init.input_len;
   slot.window_tokens = init.window_tokens;
   slot.sink_tokens = init.sink_tokens;
+  slot.second_begin = init.second_begin;
   // room for all it may become, so that later steps do not allocate
   size_t room = std::min<size_t>(max_len_, init.tokens.size() + init.sampling->max_tokens) + 1;
   slot.tokens.clear();

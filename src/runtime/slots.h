@@ -19,6 +19,7 @@ struct Slot {
   uint32_t input_len = 0;      // prompt tokens
   uint32_t window_tokens = 0;  // see SlotInit
   uint32_t sink_tokens = 0;
+  uint32_t second_begin = 0;
   std::vector<TokenId> tokens;                     // all known
   std::vector<std::vector<flow::BlockId>> tables;  // [n_kv_groups][tokens / 32]
   sample::SlotSampler sampler;

@@ -45,6 +45,7 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   layers::SeqRows seq{.row_begin = row_begin, .n_rows = q_len, .ctx = share.ctx};
   seq.window = slot.window_tokens;
   seq.sinks = slot.sink_tokens;
+  seq.second_begin = slot.second_begin;
   for (size_t g = 0; g < slot.tables.size(); ++g) {
     CHECK(slot.tables[g].size() * geometry_.block_tokens >= end, "slot {}: {} blocks for {} tokens", share.slot,
           slot.tables[g].size(), end);
@@ -87,7 +88,7 @@ void WorkerGroup::run_pool_job(int64_t job_idx) {
     pool.add(runner_.model(), runner_.table(), runner_.hidden(job.wanted_begin + i));
   }
   if (!job.last) return;
-  Result<std::vector<float>> values = pool.take();
+  Result<std::vector<float>> values = pool.take(runner_.model());
   flow::ShareResult& result = output_.shares[job.share];
   result.failed = !values.ok();
   if (values.ok()) {
@@ -208,7 +209,9 @@ flow::StepOutput WorkerGroup::take_output(uint64_t step) {
 void WorkerGroup::warm_up() {
   flow::SamplingParams params;
   params.temperature = 0.0f;
-  params.max_tokens = 2;
+  bool encoder = runner_.model().desc().is_encoder();
+  params.max_tokens = encoder ? 0 : 2;
+  params.pooling = encoder ? flow::Pooling::kFirst : flow::Pooling::kNone;
   auto n_groups = static_cast<uint32_t>(geometry_.groups.size());
   uint32_t blocks_each = std::min(2u, geometry_.n_blocks / n_groups);
   uint32_t longest = std::min(geometry_.max_len, blocks_each * geometry_.block_tokens);
@@ -221,11 +224,12 @@ void WorkerGroup::warm_up() {
   for (uint32_t g = 0; g < n_groups; ++g) {
     for (uint32_t i = 0; i < blocks_each; ++i) plan.blocks.push_back({0, g, i, g * blocks_each + i});
   }
-  plan.shares.push_back({.slot = 0, .ctx = 0, .q_len = n_prompt, .sample = true});
+  plan.shares.push_back({.slot = 0, .ctx = 0, .q_len = n_prompt, .sample = !encoder});
   submit(plan);
   flow::StepPlan decode;
   decode.freed_slots.push_back(0);
-  if (!output_.shares[0].failed) decode.shares.push_back({.slot = 0, .ctx = n_prompt, .q_len = 1, .sample = true});
+  if (!output_.shares[0].failed && !encoder)
+    decode.shares.push_back({.slot = 0, .ctx = n_prompt, .q_len = 1, .sample = true});
   submit(decode);
   output_ = {};
 }

@@ -91,6 +91,13 @@ class Scheduler::Run {
   Side side() const { return side_; }
 
  private:
+  // No step gives a prompt less than all of it: encoders.
+  bool whole_prompts() const { return options_.c_min >= sched_.max_len_; }
+  // Rows of a prompt with so many left to compute. A whole one goes beyond the budget when it is the first of the step.
+  uint32_t prompt_rows(uint32_t left) const {
+    if (!whole_prompts()) return std::min(left, prefill_left_);
+    return left <= prefill_left_ || (out_.plan.shares.empty() && left <= options_.tok_cap) ? left : 0;
+  }
   uint32_t wanted(const Seq& seq) const { return wanted_rows(seq, sched_.max_len_, options_.depth - 1); }
 
   void consider(size_t place) {
@@ -108,14 +115,14 @@ class Scheduler::Run {
     if (want == 0) return;
     bool decoding = want == 1;
     if (decoding && side_ == Side::kPrefill) return;
-    uint32_t n = decoding ? 1 : std::min(want, prefill_left_);
+    uint32_t n = decoding && !whole_prompts() ? 1 : prompt_rows(want);
     if (n == 0) return;
     cache_.slide(seq.kv, seq.progress.computed, out_.plan.blocks);
     bool head = std::exchange(head_, false);
     if (!find_memory(seq, place, seq.progress.computed, n, head)) return;
     if (seq.reopen) open_slot(seq);
     commit(seq, seq.progress.computed, n);
-    if (!decoding) prefill_left_ -= n;
+    if (!decoding) prefill_left_ -= std::min(n, prefill_left_);
   }
 
   void consider_waiting(Seq& seq, size_t place) {
@@ -173,14 +180,14 @@ class Scheduler::Run {
 
   // `computed` tokens are in its table. Leaves the sequence waiting and without blocks when it cannot start.
   bool try_admit(Seq& seq, size_t place, uint32_t computed, bool head) {
-    uint32_t n = std::min(seq.n_known() - computed, prefill_left_);
-    if (!may_start(seq, place, computed, head) || !find_memory(seq, place, computed, n, head)) {
+    uint32_t n = prompt_rows(seq.n_known() - computed);
+    if (n == 0 || !may_start(seq, place, computed, head) || !find_memory(seq, place, computed, n, head)) {
       cache_.release(seq.kv);
       return false;
     }
     start(seq, computed);
     commit(seq, computed, n);
-    prefill_left_ -= n;
+    prefill_left_ -= std::min(n, prefill_left_);
     return true;
   }
 

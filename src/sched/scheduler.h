@@ -4,6 +4,7 @@
 //  1. Deterministic: no clock, thread or random source of its own.
 //  2. Decoding sequences always get their row; prefills share what the budget leaves.
 //  3. Nothing planned is rolled back; a sequence that gets nothing is left as it was.
+//  4. With c_min >= max_len (encoders) a prompt is computed in one step, alone if it is longer than the budget.
 // Thread: engine.
 #pragma once
 

@@ -93,15 +93,6 @@ api::DialectParser parser_of(RouteId route) {
   }
 }
 
-// An encoder continues nothing.
-Result<void> check_generates(const api::PoolingFacts& facts, const instance::Job& job) {
-  if (facts.generates || job.params().sampling.pooling != flow::Pooling::kNone) return {};
-  return Error{ErrorCode::kNotSupported,
-               facts.n_scores > 0 ? "this model generates no text: it answers /score and /rerank"
-                                  : "this model generates no text: it answers /v1/embeddings, /score and /rerank",
-               "model"};
-}
-
 // KServe names the model, and maybe its version, in the path: /v2/models/NAME[/versions/N]/generate.
 std::string_view model_of_path(std::string_view path, std::string_view root) {
   constexpr std::string_view kPrefix = "/v2/models/";
@@ -128,7 +119,6 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   job.body = std::move(parsed.body);
   out.format = std::move(parsed.format);
   out.instant = std::move(parsed.instant);
-  if (out.instant.empty()) TRY(check_generates(parse.model.pooling, job));
   if (context.options.verbose) job.params().output.verbose = true;
   if (job.params().output.verbose) job.params().output.return_prompt_text = true;
   const std::string* id = request.header("x-request-id");

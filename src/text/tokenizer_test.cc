@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "text/detokenizer.h"
+#include "text/spec_vocab_txt.h"
 #include "text/tokenizer_corpus_test.h"
 
 namespace millrace::text {
@@ -65,6 +66,28 @@ TEST(OtherKinds, TakeAnyBytes) {
       ASSERT_EQ(text, repair_utf8(text));
     }
   }
+}
+
+// The two files of a BERT tokenizer's older form give the ids of its tokenizer.json.
+TEST(VocabTxt, IsTheTokenizerOfTokenizerJson) {
+  for (bool lower : {true, false}) {
+    const Tokenizer want = load(lower ? "bert_uncased" : "bert_cased");
+    std::string vocab;
+    for (const std::string& token : want.spec().tokens) vocab += token + "\n";
+    Json config = Json::object();
+    config.set("do_lower_case", lower);
+    auto spec = spec_from_vocab_txt(vocab, &config);
+    ASSERT_TRUE(spec.ok()) << spec.error().message;
+    auto tokenizer = Tokenizer::create(*spec);
+    ASSERT_TRUE(tokenizer.ok());
+    for (uint64_t round = 0; round < 200; ++round) {
+      std::string text = corpus::chunk(round).substr(0, 700);
+      ASSERT_EQ(encode(*tokenizer, text), encode(want, text)) << lower << " round " << round;
+    }
+  }
+  EXPECT_NE(spec_from_vocab_txt("[PAD]\n[UNK]\n[CLS]\n", nullptr).error().message.find("[SEP]"), std::string::npos);
+  EXPECT_NE(spec_from_vocab_txt("a\nb\na\n", nullptr).error().message.find("line 3"), std::string::npos);
+  EXPECT_FALSE(spec_from_vocab_txt("", nullptr).ok());
 }
 
 TEST(ByteFallback, KeepsInvalidBytes) {

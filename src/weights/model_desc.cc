@@ -17,22 +17,25 @@ std::string_view architecture_name(Architecture architecture) {
       return "qwen3";
     case Architecture::kGemma3:
       return "gemma3";
+    case Architecture::kBert:
+      return "bert";
   }
   return "";
 }
 
 Error unknown_architecture(std::string_view file, std::string_view found) {
-  std::string what =
-      fmt::format("unknown architecture \"{}\"; supported: llama, mistral, qwen2, qwen3, gemma3", show_name(found));
+  std::string what = fmt::format("unknown architecture \"{}\"; supported: llama, mistral, qwen2, qwen3, gemma3, bert",
+                                 show_name(found));
   return {ErrorCode::kBadFile, fmt::format("{}: {}", file, what), std::string(found)};
 }
 
 void apply_architecture(ModelDesc& desc) {
   bool gemma = desc.architecture == Architecture::kGemma3;
-  desc.has_qkv_bias = desc.architecture == Architecture::kQwen2;
+  bool bert = desc.architecture == Architecture::kBert;
+  desc.has_qkv_bias = bert || desc.architecture == Architecture::kQwen2;
   desc.has_qk_norm = gemma || desc.architecture == Architecture::kQwen3;
   desc.has_post_norms = gemma;
-  desc.activation = gemma ? Activation::kGeluTanh : Activation::kSilu;
+  desc.activation = gemma ? Activation::kGeluTanh : bert ? Activation::kGelu : Activation::kSilu;
 }
 
 Result<void> check_heads(const ModelDesc& desc, const HeadKeys& keys) {

@@ -18,8 +18,8 @@ namespace millrace::weights {
 
 class GgufFile;
 
-enum class Architecture : uint8_t { kLlama, kQwen2, kQwen3, kGemma3 };
-std::string_view architecture_name(Architecture architecture);  // "llama", "qwen2", "qwen3", "gemma3"
+enum class Architecture : uint8_t { kLlama, kQwen2, kQwen3, kGemma3, kBert };
+std::string_view architecture_name(Architecture architecture);  // "llama", "qwen2", "qwen3", "gemma3", "bert"
 
 enum class FileKind : uint8_t { kGguf, kSafetensors };
 
@@ -27,7 +27,10 @@ enum class FileKind : uint8_t { kGguf, kSafetensors };
 // architecture have q and k permuted to the first; everything else uses the second.
 enum class RopeStyle : uint8_t { kInterleaved, kHalfSplit };
 
-enum class Activation : uint8_t { kSilu, kGeluTanh };
+enum class Activation : uint8_t { kSilu, kGeluTanh, kGelu };
+
+// How a checkpoint makes one embedding of a text; kUnset: it does not say.
+enum class EmbeddingRule : uint8_t { kUnset, kMean, kFirst, kLast };
 
 enum class RopeScalingKind : uint8_t {
   kNone,
@@ -55,10 +58,14 @@ struct ModelDesc {
   uint32_t n_heads = 0;
   uint32_t n_kv_heads = 0;
   uint32_t head_dim = 0;
-  uint32_t n_vocab = 0;  // rows of the embedding (a tokenizer may have fewer)
-  uint32_t max_len = 0;  // tokens the model was trained for
+  uint32_t n_vocab = 0;        // rows of the embedding (a tokenizer may have fewer)
+  uint32_t max_len = 0;        // tokens the model was trained for
+  uint32_t usual_len = 0;      // tokens its inputs are cut to unless asked otherwise; 0 = max_len
+  uint32_t n_token_types = 0;  // bert: rows of the token type embedding
+  uint32_t n_labels = 0;       // of the classification head; 0 = none
+  EmbeddingRule embedding_rule = EmbeddingRule::kUnset;
 
-  float rms_eps = 1e-5f;
+  float rms_eps = 1e-5f;            // of every norm, bert's layer norms too
   float norm_weight_offset = 0.0f;  // added to every norm weight: 1 for gemma3 from safetensors, else 0
   float attention_scale = 0.0f;     // q.k is multiplied by this
   float embedding_scale = 1.0f;     // gemma3: sqrt(d_model), rounded to bf16 when the checkpoint is bf16
@@ -83,6 +90,8 @@ struct ModelDesc {
   std::vector<TokenId> eos_ids;  // any of them ends generation (eos, eot, generation_config)
   bool add_bos = false;
 
+  // Reads texts and has no output projection: no token ever follows.
+  bool is_encoder() const { return architecture == Architecture::kBert; }
   bool is_window_layer(uint32_t layer) const { return layer_window[layer] != 0; }
   double rope_base_of(uint32_t layer) const { return is_window_layer(layer) ? rope_base_window : rope_base; }
   const RopeScaling& rope_scaling_of(uint32_t layer) const {
@@ -99,6 +108,8 @@ struct HfConfigs {
   const Json* config = nullptr;             // config.json, an object
   const Json* generation_config = nullptr;  // or nullptr
   const Json* tokenizer_config = nullptr;   // or nullptr
+  const Json* sentence_config = nullptr;    // sentence_bert_config.json, or nullptr
+  const Json* pooling_config = nullptr;     // 1_Pooling/config.json, or nullptr
   std::string name;                         // file name for messages, "x/config.json"
 };
 Result<ModelDesc> model_desc_from_hf_config(const HfConfigs& configs);

@@ -209,6 +209,10 @@ class GgufDescBuilder {
 
 }  // namespace
 
-Result<ModelDesc> model_desc_from_gguf(const GgufFile& file) { return GgufDescBuilder(file).run(); }
+Result<ModelDesc> model_desc_from_gguf(const GgufFile& file) {
+  Result<std::string_view> name = file.get_string("general.architecture", std::string_view());
+  if (name.ok() && *name == architecture_name(Architecture::kBert)) return bert_desc_from_gguf(file);
+  return GgufDescBuilder(file).run();
+}
 
 }  // namespace millrace::weights

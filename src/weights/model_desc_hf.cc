@@ -307,6 +307,7 @@ Result<ModelDesc> model_desc_from_hf_config(const HfConfigs& configs) {
     text = *part;
     model_type = "gemma3_text";
   }
+  if (model_type == "bert") return bert_desc_from_hf(configs);
   const HfDefaults* defaults = find_defaults(model_type);
   if (defaults == nullptr) return unknown_architecture(configs.name, model_type);
   return HfDescBuilder(configs, root, text, *defaults).run();

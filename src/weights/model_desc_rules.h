@@ -28,6 +28,10 @@ constexpr FloatRange kSoftcapRange{0.0, 1e6};
 constexpr double kGemma3LocalRopeBase = 10000.0;  // transformers Gemma3TextConfig.default_theta["local"]
 constexpr uint32_t kGemma3Pattern = 6;            // every 6th layer sees everything
 
+// The builders of encoders (model_desc_bert.cc).
+Result<ModelDesc> bert_desc_from_hf(const HfConfigs& configs);
+Result<ModelDesc> bert_desc_from_gguf(const GgufFile& file);
+
 Error unknown_architecture(std::string_view file, std::string_view found);
 
 // The flags that follow from the architecture alone.

@@ -17,9 +17,9 @@ namespace {
 
 constexpr size_t kNamesShown = 5;
 
-// Where the weights of the language model start in a checkpoint: plain, multimodal (old and new), bare.
-constexpr std::array<std::string_view, 4> kHfPrefixes = {"model.", "language_model.model.", "model.language_model.",
-                                                         ""};
+// Where the weights of the model start in a checkpoint: plain, multimodal (old and new), encoder with a head, bare.
+constexpr std::array<std::string_view, 5> kHfPrefixes = {"model.", "language_model.model.", "model.language_model.",
+                                                         "bert.", ""};
 
 std::string join_first(const std::vector<std::string>& names) {
   std::string out;
@@ -46,8 +46,12 @@ Result<ModelFile> ModelFile::open(const std::string& path) {
   if (is_directory(path)) {
     out.safetensors_ = std::make_unique<SafetensorsDir>(TRY(SafetensorsDir::open(path)));
     const SafetensorsDir& dir = *out.safetensors_;
-    out.desc_ = TRY(model_desc_from_hf_config(
-        {&dir.config(), dir.generation_config(), dir.tokenizer_config(), path + "/config.json"}));
+    out.desc_ = TRY(model_desc_from_hf_config({.config = &dir.config(),
+                                               .generation_config = dir.generation_config(),
+                                               .tokenizer_config = dir.tokenizer_config(),
+                                               .sentence_config = dir.sentence_config(),
+                                               .pooling_config = dir.pooling_config(),
+                                               .name = path + "/config.json"}));
     for (std::string_view prefix : kHfPrefixes) {
       out.hf_prefix_ = prefix;
       if (dir.has(out.name_of(WeightRole::kTokenEmbedding, 0))) break;
@@ -121,7 +125,10 @@ Result<void> ModelFile::bind() {
   if (!missing.empty()) return bad(fmt::format("{} tensors are missing: {}", missing.size(), join_first(missing)));
   for (std::string_view name : source().names()) {
     bool tied_copy = desc_.tied_embeddings && name == weight_row(WeightRole::kOutput).hf;
-    if (!tied_copy && used.count(std::string(name)) == 0) unused_.emplace_back(name);
+    // of an encoder that is used without a head
+    bool pooler =
+        desc_.is_encoder() && (name == name_of(WeightRole::kPooler, 0) || name == name_of(WeightRole::kPoolerBias, 0));
+    if (!tied_copy && !pooler && used.count(std::string(name)) == 0) unused_.emplace_back(name);
   }
   return {};
 }

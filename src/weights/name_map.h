@@ -35,6 +35,21 @@ enum class WeightRole : uint8_t {
   kFfnUp,         // [d_ff, d_model]
   kFfnDown,       // [d_model, d_ff]
   kPostFfnNorm,   // [d_model], gemma3
+  // bert
+  kPositionEmbedding,   // [max_len, d_model]
+  kTokenTypeEmbedding,  // [n_token_types, d_model]
+  kEmbeddingNorm,       // [d_model]
+  kEmbeddingNormBias,   // [d_model]
+  kPooler,              // [d_model, d_model], of a head
+  kPoolerBias,          // [d_model]
+  kClassifier,          // [n_labels, d_model]
+  kClassifierBias,      // [n_labels]
+  // bert, per layer
+  kAttnOutBias,   // [d_model]
+  kAttnNormBias,  // [d_model]
+  kFfnUpBias,     // [d_ff]
+  kFfnDownBias,   // [d_model]
+  kFfnNormBias,   // [d_model]
 };
 
 enum class WeightPresence : uint8_t { kRequired, kOptional, kAbsent };
@@ -46,6 +61,10 @@ struct WeightRow {
   std::string_view hf_gemma3;  // where gemma3 differs; empty = as hf
   bool per_layer;
 };
+// Read row by row from the file: never packed, never quantised.
+constexpr bool is_lookup_table(WeightRole role) {
+  return role == WeightRole::kPositionEmbedding || role == WeightRole::kTokenTypeEmbedding;
+}
 
 std::span<const WeightRow> weight_rows();
 const WeightRow& weight_row(WeightRole role);

@@ -21,7 +21,9 @@ bool divides(Format format, const tensor::TensorView& view) {
 }  // namespace
 
 Format ModelFile::format_in_memory(WeightRole role, const tensor::TensorView& view) const {
-  bool read_by_row = role == WeightRole::kTokenEmbedding && !desc_.tied_embeddings;  // stays in the file
+  // stays in the file, or is as small as a head
+  bool read_by_row = (role == WeightRole::kTokenEmbedding && !desc_.tied_embeddings) || is_lookup_table(role) ||
+                     role == WeightRole::kPooler || role == WeightRole::kClassifier;
   if (!quantization_ || read_by_row || view.shape.n_dims == 1 || !is_float(view.format)) return view.format;
   bool output = role == WeightRole::kOutput || role == WeightRole::kTokenEmbedding;
   if (!output && divides(*quantization_, view)) return *quantization_;

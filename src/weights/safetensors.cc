@@ -28,6 +28,9 @@ struct SafetensorsDir::State {
   Json config;
   std::optional<Json> generation_config;
   std::optional<Json> tokenizer_config;
+  std::optional<Json> sentence_config;
+  std::optional<Json> pooling_config;
+  std::optional<std::string> vocab_txt;
   std::optional<std::string> tokenizer_json;
   std::optional<std::string> chat_template;
 
@@ -65,13 +68,18 @@ struct SafetensorsDir::State {
 
   // The text of an optional file of the folder.
   Result<std::optional<std::string>> read_optional(const std::string& file_name, LimitId limit) const {
-    std::string path = TRY(plain_file(folder, file_name));
+    return read_optional_in(folder, file_name, limit);
+  }
+  static Result<std::optional<std::string>> read_optional_in(const std::string& where, const std::string& file_name,
+                                                             LimitId limit) {
+    std::string path = TRY(plain_file(where, file_name));
     if (!file_exists(path)) return std::optional<std::string>();
     return std::optional<std::string>(TRY(read_file(path, static_cast<uint64_t>(Limits()[limit]))));
   }
 
-  Result<std::optional<Json>> read_json(const std::string& file_name) const {
-    std::optional<std::string> text = TRY(read_optional(file_name, LimitId::kConfigBytes));
+  Result<std::optional<Json>> read_json(const std::string& file_name, const std::string& sub_folder = "") const {
+    std::string where = sub_folder.empty() ? folder : folder + "/" + sub_folder;
+    std::optional<std::string> text = TRY(read_optional_in(where, file_name, LimitId::kConfigBytes));
     if (!text) return std::optional<Json>();
     Result<Json> json = parse_json(*text);
     if (!json.ok()) return bad(fmt::format("{} is {}", file_name, json.error().message));
@@ -88,6 +96,9 @@ struct SafetensorsDir::State {
     tokenizer_config = TRY(read_json("tokenizer_config.json"));
     tokenizer_json = TRY(read_optional("tokenizer.json", LimitId::kTokenizerBytes));
     chat_template = TRY(read_optional("chat_template.jinja", LimitId::kConfigBytes));
+    sentence_config = TRY(read_json("sentence_bert_config.json"));
+    pooling_config = TRY(read_json("config.json", "1_Pooling"));
+    if (!tokenizer_json) vocab_txt = TRY(read_optional("vocab.txt", LimitId::kTokenizerBytes));
     return {};
   }
 
@@ -183,6 +194,13 @@ const Json* SafetensorsDir::generation_config() const {
 const Json* SafetensorsDir::tokenizer_config() const {
   return state_->tokenizer_config ? &*state_->tokenizer_config : nullptr;
 }
+const Json* SafetensorsDir::sentence_config() const {
+  return state_->sentence_config ? &*state_->sentence_config : nullptr;
+}
+const Json* SafetensorsDir::pooling_config() const {
+  return state_->pooling_config ? &*state_->pooling_config : nullptr;
+}
+const std::optional<std::string>& SafetensorsDir::vocab_txt() const { return state_->vocab_txt; }
 const std::optional<std::string>& SafetensorsDir::tokenizer_json() const { return state_->tokenizer_json; }
 const std::optional<std::string>& SafetensorsDir::chat_template() const { return state_->chat_template; }
 

@@ -25,7 +25,8 @@ struct SafetensorsEntry {
   tensor::TensorView view;
 };
 
-// The tensors of one file whose bytes the caller keeps alive, in the order of their bytes.
+// The tensors of one file whose bytes the caller keeps alive, in the order of their bytes. The numbered positions that
+// checkpoints of encoders carry (position_ids, I64) are checked like the others and left out.
 Result<std::vector<SafetensorsEntry>> parse_safetensors(std::span<const uint8_t> bytes,
                                                         const std::string& name = "model.safetensors");
 
@@ -41,6 +42,9 @@ class SafetensorsDir final : public TensorSource {
   const Json& config() const;                                // config.json (an object)
   const Json* generation_config() const;                     // nullptr when the file is not there
   const Json* tokenizer_config() const;                      // tokenizer_config.json, or nullptr
+  const Json* sentence_config() const;                       // sentence_bert_config.json, or nullptr
+  const Json* pooling_config() const;                        // 1_Pooling/config.json, or nullptr
+  const std::optional<std::string>& vocab_txt() const;       // the text of vocab.txt
   const std::optional<std::string>& tokenizer_json() const;  // the text of tokenizer.json
   const std::optional<std::string>& chat_template() const;   // the text of chat_template.jinja
 

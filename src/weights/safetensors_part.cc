@@ -42,7 +42,16 @@ struct Placed {
   SafetensorsEntry entry;
   uint64_t begin = 0;  // in the data buffer
   uint64_t end = 0;
+  bool left_out = false;
 };
+
+// Numbered positions beside the weights of encoders: nothing reads them.
+bool is_position_ids(std::string_view tensor, const Json& json) {
+  constexpr std::string_view kName = "position_ids";
+  const Json* dtype = json.find("dtype");
+  bool named = tensor == kName || tensor.ends_with(".position_ids");
+  return named && dtype != nullptr && *dtype == Json("I64");
+}
 
 class HeaderParser {
  public:
@@ -64,6 +73,7 @@ class HeaderParser {
     std::vector<SafetensorsEntry> out;
     out.reserve(placed_.size());
     for (Placed& placed : placed_) {
+      if (placed.left_out) continue;
       placed.entry.view.data = data_.data() + placed.begin;
       out.push_back(std::move(placed.entry));
     }
@@ -113,8 +123,10 @@ class HeaderParser {
     }
     Placed placed;
     placed.entry.name = tensor;
-    TRY(read_dtype(tensor, json, placed.entry.view));
+    placed.left_out = is_position_ids(tensor, json);
+    if (!placed.left_out) TRY(read_dtype(tensor, json, placed.entry.view));
     TRY(read_shape(tensor, json, placed.entry.view));
+    if (placed.left_out) placed.entry.view.bytes *= 2;  // of I64, as the shape was counted in F32
     TRY(read_offsets(tensor, json, placed));
     uint64_t given = placed.end - placed.begin;
     if (given != placed.entry.view.bytes) {

