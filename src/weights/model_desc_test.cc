@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 Result<ModelDesc> from_text(const std::string& text) {
   Json config = parse_json(text).value();
-  return model_desc_from_hf_config({&config, nullptr, nullptr, "m/config.json"});
+  return model_desc_from_hf_config({.config = &config, .name = "m/config.json"});
 }
 
 TEST(ModelDesc, SmolLm2Gguf) {
@@ -70,7 +70,7 @@ TEST(ModelDesc, GoldenConfigs) {
   for (const char* name :
        {"llama", "llama_linear", "llama_odd", "llama_rope3", "mistral", "qwen2", "qwen3", "gemma3"}) {
     Json config = golden_config(name);
-    Result<ModelDesc> made = model_desc_from_hf_config({&config, nullptr, nullptr, name});
+    Result<ModelDesc> made = model_desc_from_hf_config({.config = &config, .name = name});
     ASSERT_TRUE(made.ok()) << made.error().message;
     EXPECT_EQ(made->n_layers, static_cast<uint32_t>(config.find("num_hidden_layers")->as_int()));
     EXPECT_EQ(made->rope_style, RopeStyle::kHalfSplit);
@@ -134,7 +134,10 @@ TEST(ModelDesc, GenerationConfigAddsEnds) {
   Json config = golden_config("llama");
   Json generation = parse_json(R"({"eos_token_id":[2,7]})").value();
   Json tokenizer = parse_json(R"({"add_bos_token":true})").value();
-  ModelDesc desc = model_desc_from_hf_config({&config, &generation, &tokenizer, "x"}).value();
+  ModelDesc desc =
+      model_desc_from_hf_config(
+          {.config = &config, .generation_config = &generation, .tokenizer_config = &tokenizer, .name = "x"})
+          .value();
   EXPECT_EQ(desc.eos_ids, (std::vector<TokenId>{2, 7}));
   EXPECT_TRUE(desc.add_bos);
 }

@@ -15,7 +15,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size > 0 && data[0] == '{') {
     auto config = millrace::parse_json(millrace::as_text(bytes));
     if (!config.ok() || !config->is_object()) return 0;
-    static_cast<void>(millrace::weights::model_desc_from_hf_config({&*config, &*config, &*config, "fuzz.json"}).ok());
+    static_cast<void>(millrace::weights::model_desc_from_hf_config({.config = &*config,
+                                                                    .generation_config = &*config,
+                                                                    .tokenizer_config = &*config,
+                                                                    .sentence_config = &*config,
+                                                                    .pooling_config = &*config,
+                                                                    .name = "fuzz.json"})
+                          .ok());
     return 0;
   }
   auto entries = millrace::weights::parse_safetensors(bytes, "fuzz.safetensors");
