@@ -145,7 +145,11 @@ Result<void> plan_blocks(const InstanceOptions& options, Sizes& sizes) {
   }
   if (!plan.ok()) return plan.take_error();
   sizes.geometry.n_blocks = plan->n_blocks;
-  sizes.kv_bytes = plan->kv_bytes;
+  if (sizes.whole_prompts) {  // blocks of two steps: nothing is cached
+    uint32_t in_step = cache::ceil_div(sizes.max_rows, sizes.geometry.block_tokens) + options.max_num_seqs;
+    sizes.geometry.n_blocks = std::min(sizes.geometry.n_blocks, 2 * in_step);
+  }
+  sizes.kv_bytes = sizes.geometry.n_blocks * sizes.geometry.block_bytes;
   return {};
 }
 

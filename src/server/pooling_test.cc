@@ -95,6 +95,27 @@ TEST(PoolingRoutes, AnEncoderGeneratesNothing) {
   EXPECT_EQ(client.post("/v1/embeddings", R"({"input":"a"})").status, 200);
 }
 
+// A cross-encoder's prompt is both texts; its score, here, how many tokens they are.
+TEST(PoolingRoutes, AHeadReadsPairs) {
+  testing::EchoOptions echo;
+  echo.pooling = {.pooling = flow::Pooling::kFirst, .generates = false, .n_scores = 1, .d_model = 4};
+  TestServer server({}, echo);
+  HttpClient client(server.port());
+  std::string ask = R"({"query":"ab","documents":["c","defg"],"use_activation":false)";
+  Json reply = client.post("/rerank", ask + "}").json();
+  const JsonArray& results = reply.get("results")->as_array();
+  ASSERT_EQ(results.size(), 2u);
+  EXPECT_EQ(results[0].get("index")->as_int(), 1);
+  EXPECT_EQ(results[0].get("relevance_score")->as_double(), 6);
+  EXPECT_EQ(results[1].get("relevance_score")->as_double(), 3);
+  EXPECT_EQ(reply.get("usage")->get("prompt_tokens")->as_int(), 9);
+  Json cut = client.post("/rerank", ask + R"(,"truncate_prompt_tokens":4})").json();
+  EXPECT_EQ(cut.get("results")->as_array()[0].get("relevance_score")->as_double(), 4);
+  Json score = client.post("/score", R"({"text_1":"a","text_2":["b","cd"]})").json();
+  EXPECT_NEAR(score.get("data")->as_array()[1].get("score")->as_double(), 1 / (1 + std::exp(-3.0)), 1e-9);
+  EXPECT_EQ(client.post("/v1/embeddings", R"({"input":"a"})").status, 501);
+}
+
 // Many inputs at once: one client request, its reply written on a text worker.
 TEST(PoolingRoutes, AThousandInputs) {
   TestServer server({}, {.pooling = {.pooling = flow::Pooling::kTokens, .d_model = 4}});
