@@ -236,8 +236,8 @@ def check_constraints_of_other_dialects():
 def check_bad_constraints_are_400():
     def error(**extra):
         return refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=ASK, extra_body=extra, **GREEDY))
-    wrong = error(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"a": {"if": {}}}}}})
-    assert wrong.code == "invalid_schema" and "#/properties/a/if" in str(wrong), wrong
+    wrong = error(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {"properties": {"a": {"extends": {}}}}}})
+    assert wrong.code == "invalid_schema" and "#/properties/a/extends" in str(wrong), wrong
     assert error(guided_regex="(a").code == "invalid_regex"
     assert error(guided_grammar="root ::= x").code == "invalid_grammar"
     assert error(guided_regex="a", guided_choice=["b"]).code == "conflicting_constraints"
