@@ -162,6 +162,7 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add(
       "--override-generation-config", &f.override_generation_config,
       "JSON object with defaults of requests: temperature, top_p, min_p, top_k, repetition_penalty, max_new_tokens");
+  set.add("--packed-image", &f.packed_image, "keep the packed weights in the model store: later starts read them");
   set.add("--check-tensors", &f.check_tensors, "refuse a file with a scale or weight that is not finite");
   set.add("--warmup", &f.warmup, "run one step of each kind before ready");
   set.add("-v,--verbose", &f.verbose, "more on stderr");
@@ -229,6 +230,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.use_generation_config = TRY(one_of("--generation-config", f.generation_config, {"auto", "vllm"})) == "auto";
   if (!f.override_generation_config.empty()) out.override_defaults = TRY(read_defaults(f.override_generation_config));
   out.check_tensors = f.check_tensors;
+  if (f.packed_image) out.packed_folder = store::ModelStore::default_root() + "/packed";
   out.warm_up = f.warmup;
   if (f.verbose) set_log_level(LogLevel::kDebug);
   return out;

@@ -46,6 +46,7 @@ struct ModelFlags {
   int64_t block_size = 0;
   bool prefix_caching = true;
   bool check_tensors = false;
+  bool packed_image = false;
   bool warmup = true;
   bool verbose = false;
 };

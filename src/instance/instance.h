@@ -107,6 +107,7 @@ struct InstanceOptions {
   bool kv_disk_all = false;                    // keep everything, not only what is likely to be used again
   std::optional<tensor::Format> quantization;  // of float weights, at load; none: the formats of the file
   std::string isa;                             // kernels to use; empty: the best the CPU has
+  std::string packed_folder;                   // of images of packed weights, for quicker starts; empty: none
   uint32_t n_threads = 0;                      // 0: physical cores
   std::vector<TenantRule> tenants;
   bool prefix_cache = true;

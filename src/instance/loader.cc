@@ -355,6 +355,24 @@ bool report(const ProgressFn& progress, std::string_view stage, double fraction)
 
 Error given_up() { return {ErrorCode::kCancelled, "the load was given up", ""}; }
 
+struct WeightSource {
+  const kernels::KernelTable& table;
+  const std::string& path;
+};
+
+Result<void> load_weights(Loaded& loaded, const InstanceOptions& options, WeightSource from,
+                          const ProgressFn& progress) {
+  auto show = [&](int64_t done, int64_t total) {
+    return report(progress, "weights", static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
+  };
+  models::LoadOptions load{.table = from.table,
+                           .pool = *loaded.pool,
+                           .progress = show,
+                           .image = {.folder = options.packed_folder, .model_path = from.path}};
+  loaded.model = TRY(models::load_model(loaded.file, load));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
@@ -381,11 +399,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   }
 
   cpu_set_t engine_mask = make_pool(*loaded, options);
-  loaded->model = TRY(models::load_model(
-      loaded->file, {.table = *table, .pool = *loaded->pool, .progress = [&](int64_t done, int64_t total) {
-                       return report(progress, "weights",
-                                     static_cast<double>(done) / static_cast<double>(std::max<int64_t>(total, 1)));
-                     }}));
+  TRY(load_weights(*loaded, options, {*table, path}, progress));
   models::StepLimits limits{.max_rows = sizes.max_rows,
                             .max_len = sizes.geometry.max_len,
                             .max_logit_rows = kMaxLogitRows,

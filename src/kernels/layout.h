@@ -13,6 +13,10 @@
 
 namespace millrace::kernels {
 
+// Counts the changes of what packed bytes mean: images of packed weights (weights/packed_image.h) of another are not
+// read.
+constexpr int kPackingVersion = 1;
+
 struct PanelCell {
   int64_t values;      // along k
   int64_t cell_bytes;  // all 32 rows

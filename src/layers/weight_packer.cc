@@ -3,9 +3,12 @@
 // Thread: the loader.
 #include "layers/weight_packer.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "base/macros.h"
+#include "kernels/layout.h"
 #include "tensor/formats.h"
 
 namespace millrace::layers {
@@ -86,21 +89,46 @@ void WeightPacker::pack_part(device::ThreadPool& pool, const MatrixJob& job, uin
   });
 }
 
-Result<device::Buffer> WeightPacker::pack(device::ThreadPool& pool, const PackProgress& progress) {
-  device::Buffer buffer = TRY(device::Buffer::allocate(static_cast<size_t>(total_bytes_), "packed weights"));
+// Everything that decides a byte of the buffer: the model, the kernels that read it, and what lies where.
+weights::ImageKey WeightPacker::image_key(const std::string& model_path) const {
+  Sha256 digest;
+  digest.update(fmt::format("panels {} {} {}\n", kernels::kPackingVersion, table_.name, total_bytes_));
+  for (const MatrixJob& job : matrices_) {
+    const MatrixPart& part = job.matrix->parts_[job.part];
+    digest.update(fmt::format("{} {} {} {} {} {}\n", static_cast<int>(job.role), job.layer, job.offset,
+                              static_cast<int>(part.format), part.n, part.panel_bytes));
+  }
+  for (const VectorJob& job : vectors_) digest.update(fmt::format("{} {} {}\n", job.offset, job.view.cols(), job.add));
+  weights::add_model_stamp(digest, model_path, file_.source());
+  return digest.finish();
+}
+
+Result<void> WeightPacker::fill(device::ThreadPool& pool, const PackProgress& progress, device::Buffer& buffer) const {
   for (const VectorJob& job : vectors_) {
     auto* values = reinterpret_cast<float*>(buffer.data() + job.offset);
     tensor::decode_row(values, job.view, 0);
     for (int64_t i = 0; i < job.view.cols(); ++i) values[i] += job.add;
-    *job.out = values;
   }
   for (const MatrixJob& job : matrices_) {
     if (progress && !progress(job.offset, total_bytes_)) return Error{ErrorCode::kCancelled, "load cancelled", {}};
-    uint8_t* panels = buffer.data() + job.offset;
-    pack_part(pool, job, panels);
-    job.matrix->parts_[job.part].panels = panels;
+    pack_part(pool, job, buffer.data() + job.offset);
     file_.release(job.role, job.layer);
   }
+  return {};
+}
+
+Result<device::Buffer> WeightPacker::pack(device::ThreadPool& pool, const PackProgress& progress,
+                                          const weights::ImagePlace& image) {
+  device::Buffer buffer = TRY(device::Buffer::allocate(static_cast<size_t>(total_bytes_), "packed weights"));
+  std::span<uint8_t> bytes(buffer.data(), buffer.size_bytes());
+  weights::ImageKey key = image.wanted() ? image_key(image.model_path) : weights::ImageKey();
+  if (!image.wanted() || !weights::read_packed_image(image, key, pool, bytes)) {
+    TRY(fill(pool, progress, buffer));
+    Result<void> kept = image.wanted() ? weights::write_packed_image(image, key, bytes) : Result<void>();
+    if (!kept.ok()) LOG(LogLevel::kWarning, "{}; the next start packs the weights again", kept.error().message);
+  }
+  for (const VectorJob& job : vectors_) *job.out = reinterpret_cast<float*>(buffer.data() + job.offset);
+  for (const MatrixJob& job : matrices_) job.matrix->parts_[job.part].panels = buffer.data() + job.offset;
   if (progress) progress(total_bytes_, total_bytes_);
   return buffer;
 }

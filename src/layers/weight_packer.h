@@ -16,6 +16,7 @@
 #include "kernels/ops.h"
 #include "layers/packed_matrix.h"
 #include "weights/model_file.h"
+#include "weights/packed_image.h"
 
 namespace millrace::layers {
 
@@ -33,7 +34,9 @@ class WeightPacker {
   Result<void> add_vector(const float*& out, weights::WeightRole role, uint32_t layer, float offset);
 
   int64_t total_bytes() const { return total_bytes_; }
-  Result<device::Buffer> pack(device::ThreadPool& pool, const PackProgress& progress);
+  // With an image that is wanted: reads it, or packs and writes it. That it cannot be written is a warning.
+  Result<device::Buffer> pack(device::ThreadPool& pool, const PackProgress& progress,
+                              const weights::ImagePlace& image = {});
 
  private:
   struct MatrixJob {
@@ -51,6 +54,8 @@ class WeightPacker {
     int64_t offset;
   };
   int64_t reserve(int64_t n_bytes);
+  weights::ImageKey image_key(const std::string& model_path) const;
+  Result<void> fill(device::ThreadPool& pool, const PackProgress& progress, device::Buffer& buffer) const;
   void pack_part(device::ThreadPool& pool, const MatrixJob& job, uint8_t* panels) const;
 
   const kernels::KernelTable& table_;

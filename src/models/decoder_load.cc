@@ -116,7 +116,7 @@ Result<void> Decoder::load(const weights::ModelFile& file, const LoadOptions& op
   } else {
     embedding_.file = TRY(file.weight(WeightRole::kTokenEmbedding));
   }
-  memory_ = TRY(packer.pack(options.pool, options.progress));
+  memory_ = TRY(packer.pack(options.pool, options.progress, options.image));
   return {};
 }
 

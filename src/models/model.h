@@ -71,6 +71,7 @@ struct LoadOptions {
   const kernels::KernelTable& table;
   device::ThreadPool& pool;
   layers::PackProgress progress = {};
+  weights::ImagePlace image = {};  // of the packed weights, kept for the next start
 };
 
 struct ModelRow {
