@@ -85,6 +85,9 @@ struct OutputParams {
 
 // The object `millrace`: our own extensions.
 struct ExtensionParams {
+  int64_t ttft_slo_ms = 0;  // wished time to the first token, and between two tokens; 0 = none
+  int64_t itl_slo_ms = 0;
+  std::string tenant;          // heard only from a gateway's key
   uint8_t retention = 0;       // 0..7
   uint32_t window_tokens = 0;  // 0 = off
   uint32_t sink_tokens = 0;
@@ -125,6 +128,7 @@ struct CommonParams {
   bool clamp_max_tokens = false;              // more than fits ends with length instead of 400 (native routes)
   std::optional<int64_t> seed;                // absent: random
   uint32_t n = 1;
+  uint32_t best_of = 0;  // > n: so many answers are made, the n with the highest log probability per token are given
   StreamParams stream;
   PromptParams prompt;
   OutputParams output;

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "api/fields.h"
@@ -147,7 +148,7 @@ Result<void> read_native_fields(const Json& body, const ParseContext& context, C
 }
 
 Result<void> check_choices(const CompletionRequest& request, const ParseContext& context) {
-  int64_t choices = static_cast<int64_t>(request.prompts.size()) * request.common.n;
+  int64_t choices = static_cast<int64_t>(request.prompts.size()) * std::max(request.common.n, request.common.best_of);
   if (choices <= context.limits[LimitId::kChoices]) return {};
   return Error{ErrorCode::kInvalidValue,
                fmt::format("n x prompts = {}, limit {}", choices, context.limits[LimitId::kChoices]), "n"};

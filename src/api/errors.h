@@ -37,11 +37,12 @@ std::span<const ErrorRow> error_table();
 // The row of a code; codes of the machine and command line map to the row of kInternal.
 const ErrorRow& error_row(ErrorCode code);
 
-// An error with the lengths that context_length_exceeded adds to the body in every style.
+// An error with the lengths that context_length_exceeded adds to the body in every style, and when to come again.
 struct ApiError {
   Error error;
   std::optional<int64_t> n_prompt_tokens = std::nullopt;
   std::optional<int64_t> n_ctx = std::nullopt;
+  std::optional<int64_t> retry_after_s = std::nullopt;  // with RetryPolicy::kRetryAfter: known better than by the load
 };
 // The HTTP status of an error in a style: TGI and KServe say 422, 424 and 429, Anthropic 529.
 int error_status(ErrorCode code, ErrorStyle style);

@@ -2,10 +2,16 @@
 
 #include <fmt/core.h>
 
+#include "base/macros.h"
+
 namespace millrace::api {
 namespace {
 
+constexpr int64_t kMostMs = 86'400'000;
+
 constexpr ExtensionField kMembers[] = {
+    {"ttft_slo_ms", kMostMs, [](ExtensionParams& e, int64_t v) { e.ttft_slo_ms = v; }},
+    {"itl_slo_ms", kMostMs, [](ExtensionParams& e, int64_t v) { e.itl_slo_ms = v; }},
     {"retention", 7, [](ExtensionParams& e, int64_t v) { e.retention = static_cast<uint8_t>(v); }},
     {"session_ttl_s", 86'400, [](ExtensionParams& e, int64_t v) { e.session_ttl_s = v; }},
     {"sink_tokens", INT32_MAX, [](ExtensionParams& e, int64_t v) { e.sink_tokens = static_cast<uint32_t>(v); }},
@@ -16,6 +22,15 @@ Error invalid(const std::string& path, std::string_view what) {
   return {ErrorCode::kInvalidValue, fmt::format("{}: {}", path, what), path};
 }
 
+Result<void> read_tenant(const std::string& path, const Json& value, ExtensionParams& out) {
+  if (value.is_null()) return {};
+  if (!value.is_string() || value.as_string().size() > kMostTenantBytes) {
+    return invalid(path, fmt::format("must be a string of at most {} bytes", kMostTenantBytes));
+  }
+  out.tenant = value.as_string();
+  return {};
+}
+
 }  // namespace
 
 std::span<const ExtensionField> extension_fields() { return kMembers; }
@@ -24,6 +39,10 @@ Result<void> read_extensions(const Json& value, ExtensionParams& out) {
   for (const auto& member : value.as_object().members) {
     std::string path = "millrace." + quote_for_message(member.first);
     const Json& entry = member.second;
+    if (member.first == "tenant") {
+      TRY(read_tenant(path, entry, out));
+      continue;
+    }
     const ExtensionField* known = nullptr;
     for (const ExtensionField& row : kMembers) {
       if (row.name == member.first) known = &row;

@@ -17,6 +17,7 @@ struct ExtensionField {
   void (*set)(ExtensionParams&, int64_t);
 };
 std::span<const ExtensionField> extension_fields();
+constexpr size_t kMostTenantBytes = 128;  // of `tenant`, the one text among them
 
 // `value` is an object. kInvalidValue or kUnknownField with the path.
 Result<void> read_extensions(const Json& value, ExtensionParams& out);

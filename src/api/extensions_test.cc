@@ -26,6 +26,14 @@ TEST(Extensions, MembersAreReadAndChecked) {
   EXPECT_EQ(outcome(R"({"retention":-1})", e), "invalid_value|millrace.retention");
   EXPECT_EQ(outcome(R"({"retention":1.5})", e), "invalid_value|millrace.retention");
   EXPECT_EQ(outcome(R"({"session_ttl_s":86401})", e), "invalid_value|millrace.session_ttl_s");
+  EXPECT_EQ(outcome(R"({"ttft_slo_ms":300,"itl_slo_ms":20,"tenant":"team-a"})", e), "");
+  EXPECT_EQ(e.ttft_slo_ms, 300);
+  EXPECT_EQ(e.itl_slo_ms, 20);
+  EXPECT_EQ(e.tenant, "team-a");
+  EXPECT_EQ(outcome(R"({"ttft_slo_ms":86400001})", e), "invalid_value|millrace.ttft_slo_ms");
+  EXPECT_EQ(outcome(R"({"itl_slo_ms":-1})", e), "invalid_value|millrace.itl_slo_ms");
+  EXPECT_EQ(outcome(R"({"tenant":7})", e), "invalid_value|millrace.tenant");
+  EXPECT_EQ(outcome(R"({"tenant":")" + std::string(129, 'x') + R"("})", e), "invalid_value|millrace.tenant");
   EXPECT_EQ(outcome(R"({"window":1})", e), "unknown_field|millrace.window");
 }
 

@@ -252,9 +252,12 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
   }
   TRY(check_beams(target));
   if (target.best_of > common.n && common.beam.width <= 1) {
-    return Error{ErrorCode::kUnsupportedParameter,
-                 fmt::format("best_of: {} is more than n = {}, which is not supported", target.best_of, common.n),
-                 "best_of"};
+    if (common.stream.stream) {
+      return conflict("best_of", fmt::format("best_of: {} with n = {} is not allowed with stream = true: which answers "
+                                             "are best is known at their end",
+                                             target.best_of, common.n));
+    }
+    common.best_of = static_cast<uint32_t>(target.best_of);
   }
   if (common.max_tokens && *common.max_tokens >= 0 && common.sampling.min_tokens > *common.max_tokens) {
     return conflict(common.min_tokens_name,

@@ -403,7 +403,9 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("max_completion_tokens":"8")"), "invalid_value|max_completion_tokens");
   EXPECT_EQ(chat_error(R"("n_predict":-2)"), "invalid_value|n_predict");
   EXPECT_EQ(chat_error(R"("best_of":2,"n":2)"), "accepted");
-  EXPECT_EQ(chat_error(R"("best_of":3,"n":2)"), "unsupported_parameter|best_of");
+  EXPECT_EQ(chat_error(R"("best_of":3,"n":2)"), "accepted");
+  EXPECT_EQ(chat_error(R"("best_of":3,"n":2,"stream":true)"), "invalid_value|best_of");
+  EXPECT_EQ(chat_error(R"("best_of":2,"n":2,"stream":true)"), "accepted");
   EXPECT_EQ(chat_error(R"("use_beam_search":true,"best_of":4,"n":2)"), "accepted");
   EXPECT_EQ(chat_error(R"("beam_width":4,"n":2,"early_stopping":true,"length_penalty":0.5)"), "accepted");
   EXPECT_EQ(chat_error(R"("beam_width":2,"n":3)"), "invalid_value|beam_width");

@@ -185,6 +185,9 @@ Json extension_schema() {
     one.set("maximum", row.high);
     properties.set(row.name, std::move(one));
   }
+  Json tenant = nullable("string");
+  tenant.set("maxLength", static_cast<int64_t>(kMostTenantBytes));
+  properties.set("tenant", std::move(tenant));
   return json_object(
       {{"type", json_array({"object", "null"})}, {"properties", properties}, {"additionalProperties", false}});
 }

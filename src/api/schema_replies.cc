@@ -90,6 +90,7 @@ constexpr ReplyRow kReplies[] = {
     {"Version", "version", R"("version":{"type":"string"})"},
     {"Load", "server_load", R"("server_load":{"type":"integer","minimum":0})"},
     {"Success", "success", R"("success":{"type":"boolean"})"},
+    {"KvEventSources", "sources", R"("sources":{"type":"array"})"},
     {"TokenizerInfo", "tokenizer_class vocab_size model_max_length",
      R"("tokenizer_class":{"type":"string"},"vocab_size":{"type":"integer"},"model_max_length":{"type":"integer"},
        "bos_token":{"type":["string","null"]},"eos_token":{"type":["string","null"]},

@@ -103,6 +103,8 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
     request.deadline =
         admit.now + std::max<Tick>(1, static_cast<Tick>(*params.caller.timeout_s * static_cast<double>(kSecond)));
   }
+  request.ttft_slo = params.extensions.ttft_slo_ms * kMillisecond;
+  request.itl_slo = params.extensions.itl_slo_ms * kMillisecond;
   request.retention = params.extensions.retention;
   request.session = params.caller.session_id;
   request.session_ttl = params.extensions.session_ttl_s * kSecond;
@@ -115,7 +117,8 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
   request.sampling.eos_token_ids.assign(admit.eos_token_ids.begin(), admit.eos_token_ids.end());
   // a constraint ends with the end token and nothing can follow it
   if (params.constraint.kind != flow::ConstraintKind::kNone) request.sampling.ignore_eos = false;
-  request.n = params.n;
+  request.n = std::max(params.n, params.best_of);
+  if (request.n > params.n) request.sampling.n_logprobs = std::max(request.sampling.n_logprobs, 0);  // to compare them
   if (params.beam.width > 1 && max_tokens > 0) {
     request.beam_width = params.beam.width;
     request.length_penalty = params.beam.length_penalty;

@@ -92,7 +92,6 @@ constexpr ForeignFlag kFlags[] = {
     refused("--enable-lora,--enable-runtime-lora", kNoLora, Value::kNone),
     refused("--lora-modules,--max-loras,--max-lora-rank,--adapter-dir,--lora", kNoLora),
     refused("--kv-transfer-config", kOneProcess),
-    refused("--kv-events-config", "KV events are not published"),
     refused("--path,--ui-config", kNoPage),
     refused("--timeout,-to", "use --limit-header-s, --limit-body-idle-s and --limit-send-stall-s"),
     refused("--trusted-proxies", "no forwarding header is read"),

@@ -17,6 +17,8 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "server/http_server.h"
+#include "server/info_routes.h"
+#include "server/kv_publisher.h"
 
 namespace millrace::app {
 namespace {
@@ -64,6 +66,7 @@ struct ServeFlags {
   std::string quiet_endpoints = "/health,/health/live,/health/ready,/metrics,/ping,/load";
   std::string log_format = "text";
   std::string record_events;
+  std::string kv_events;
   std::string root_path;
   std::string error_style;
   int64_t sse_header_delay_ms = 1000;
@@ -109,6 +112,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
   set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
   set.add("--record-events", &f.record_events, "file for the engine's inputs, prompts too; see simulate --replay");
+  set.add("--kv-events-config", &f.kv_events, "JSON as in vLLM: publish what the prefix cache holds over ZeroMQ");
   set.add("--allowed-origins,--cors-origins", &f.origins, "CORS origins, * = any");
   set.add("--root-path", &f.root_path, "prefix stripped from every path");
   set.add("--error-style", &f.error_style, "openai | vllm | llama");
@@ -270,6 +274,7 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
   declare(set, f);
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();
   ServePlan plan{.server = TRY(server_options(f)), .model = {}};
+  if (!f.kv_events.empty()) plan.server.kv_events = TRY(server::parse_kv_events_config(f.kv_events));
   plan.model = TRY(model_options(f, plan.server.limits));
   plan.log_format = TRY(log_format_of(f));
   return std::optional<ServePlan>(std::move(plan));
@@ -284,12 +289,21 @@ Result<int> serve_command(std::span<const std::string> args) {
   std::optional<ServePlan> plan = TRY(plan_serve(args));
   if (!plan) return 0;
   set_log_format(plan->log_format);
+  std::unique_ptr<server::KvPublisher> publisher;
+  if (plan->server.kv_events.enabled) {
+    publisher = TRY(server::KvPublisher::open(plan->server.kv_events));
+    plan->model.on_kv_events = [&publisher](std::span<flow::KvEvent> events) { publisher->publish(events); };
+  }
   auto load = [&](const instance::ProgressFn& go_on) {
     auto show = progress_printer();
-    return instance::Instance::load(plan->model, [&](const instance::LoadProgress& progress) {
+    auto loaded = instance::Instance::load(plan->model, [&](const instance::LoadProgress& progress) {
       show(progress);
       return go_on(progress);
     });
+    if (publisher != nullptr && loaded.ok()) {
+      publisher->begin(server::kv_topic(plan->server, (*loaded)->facts().served_names.front()));
+    }
+    return loaded;
   };
   auto options_again = [&]() -> Result<server::ServerOptions> {
     std::optional<ServePlan> next = TRY(plan_serve(args));

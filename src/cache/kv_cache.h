@@ -56,6 +56,8 @@ class KvCache {
   const CacheTotals& totals() const { return totals_; }
   uint32_t available() const { return pool_.available(); }
   bool matches_prefixes() const { return options_.match_prefixes; }
+  // Before anything is published: what comes and goes is written to `log`.
+  void watch(ChangeLog* log) { trie_.watch(log); }
 
   // Sizes the table for n_tokens, so that decode steps do not allocate.
   void reserve(SeqBlocks& seq, uint32_t n_tokens) const;

@@ -3,9 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cstring>
 
 #include "base/macros.h"
+#include "base/sha256.h"
 
 namespace millrace::cache {
 namespace {
@@ -90,6 +93,7 @@ NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId
   while (table_[i].id != kNoNode) i = (i + 1) & mask;
   table_[i] = {.id = id, .hash = hash};
   ++n_used_;
+  if (log_ != nullptr) names_[id] = name_below(parent, scope, tokens);
   return id;
 }
 
@@ -118,6 +122,41 @@ void PrefixTrie::erase(NodeId id) {
   node = Node{};
   unused_.push_back(id);
   --n_used_;
+}
+
+void PrefixTrie::watch(ChangeLog* log) {
+  CHECK(n_used_ == 0, "{} nodes are there already", n_used_);
+  log_ = log;
+  names_.assign(nodes_.size(), 0);
+}
+
+// The low 64 bits of SHA-256 over the name before it, the scope and the tokens.
+uint64_t PrefixTrie::name_below(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
+  uint64_t head[] = {names_[parent], scope};
+  Sha256 digest;
+  digest.update({reinterpret_cast<const char*>(head), sizeof(head)});
+  digest.update({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
+  std::array<uint8_t, 32> sum = digest.finish();
+  uint64_t name = 0;
+  std::memcpy(&name, sum.data(), sizeof(name));
+  return name;
+}
+
+void PrefixTrie::note_change(NodeId id, uint32_t kv_group, bool stored) {
+  const Node& node = nodes_[id];
+  if (node.loose) return;
+  BlockChange change{.stored = stored,
+                     .at_root = node.parent == kNoNode,
+                     .kv_group = kv_group,
+                     .scope = node.scope,
+                     .name = names_[id],
+                     .parent = names_[node.parent],
+                     .first_token = log_->tokens.size()};
+  if (stored) {
+    std::span<const TokenId> own = tokens(id);
+    log_->tokens.insert(log_->tokens.end(), own.begin(), own.end());
+  }
+  log_->changes.push_back(change);
 }
 
 void PrefixTrie::subtree(NodeId id, std::vector<NodeId>& out) const {

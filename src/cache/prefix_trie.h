@@ -13,6 +13,7 @@
 
 #include "base/ids.h"
 #include "cache/block_pool.h"
+#include "cache/change_log.h"
 
 namespace millrace::cache {
 
@@ -50,7 +51,14 @@ class PrefixTrie {
   uint32_t size() const { return n_used_; }
   std::span<const TokenId> tokens(NodeId id) const;  // [block_tokens]
   BlockId at(NodeId id, uint32_t kv_group) const { return at_[size_t{id} * options_.n_groups + kv_group]; }
-  void set_at(NodeId id, uint32_t kv_group, BlockId block) { at_[size_t{id} * options_.n_groups + kv_group] = block; }
+  void set_at(NodeId id, uint32_t kv_group, BlockId block) {
+    BlockId& entry = at_[size_t{id} * options_.n_groups + kv_group];
+    bool was_there = entry != kNullBlock;
+    entry = block;
+    if (log_ != nullptr && was_there != (block != kNullBlock)) note_change(id, kv_group, block != kNullBlock);
+  }
+  // From now on, while the trie is empty: changes go to `log`, which outlives the trie's use.
+  void watch(ChangeLog* log);
   bool has_blocks(NodeId id) const;
 
   // kNoNode when there is none. `tokens`: [block_tokens].
@@ -70,6 +78,8 @@ class PrefixTrie {
     uint32_t hash = 0;    // of the node, so that probing touches no other node
   };
 
+  void note_change(NodeId id, uint32_t kv_group, bool stored);
+  uint64_t name_below(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
   uint32_t hash_of(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
   bool equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
 
@@ -79,6 +89,8 @@ class PrefixTrie {
   std::vector<BlockId> at_;      // [capacity + 1, n_groups]
   std::vector<Entry> table_;     // open addressing, linear probing, power of two
   std::vector<NodeId> unused_;   // stack
+  ChangeLog* log_ = nullptr;
+  std::vector<uint64_t> names_;  // [capacity + 1] with a log
   uint32_t n_used_ = 0;
   uint64_t n_inserted_ = 0;
 };

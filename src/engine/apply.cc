@@ -1,4 +1,6 @@
 // The first verb: messages of other threads and timers change the state, at one point of the loop.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,11 @@
 #include "engine/event_log.h"
 
 namespace millrace::engine {
+namespace {
+
+constexpr size_t kCheapQueue = 64;  // waiting sequences up to which every request gets a prediction
+
+}  // namespace
 
 bool Engine::State::apply(Tick now) {
   bool busy = tiers != nullptr && turn_tiers(now);  // before requests look for what lies below
@@ -65,6 +72,7 @@ void Engine::State::handle(Message& message, Tick now) {
       cache.reset();
       heal_all();
       if (tiers != nullptr) tiers->reset();
+      if (kv_events != nullptr) kv_events->clear();
       return;
     case MessageKind::kSession:
       begin_session(std::move(message.session));
@@ -102,6 +110,7 @@ void Engine::State::add_request(flow::GenerateRequest&& ask, Tick now) {
   request.spawned = request.ask.n == 1 || request.ask.beam_width > 1;
   if (request.ask.beam_width > 1) begin_beams(request);
   n_unspawned += request.spawned ? 0u : 1u;
+  if (kv_events != nullptr) kv_events->open_scope(request.ask.scope, request.ask.cache_salt);
   bool is_new = requests.emplace(id, std::move(owned)).second;
   CHECK(id != 0 && is_new, "request id {} is 0 or in use", id);
   in_order.push_back(&request);
@@ -119,6 +128,22 @@ void Engine::State::open_sequence(Request& request, Tick now) {
   seqs.set_parked(seq, seq.lagged);
   request.forks[0].seq = seq.id;
   ++request.n_seqs;
+  predict(request, now);
+}
+
+// A request whose deadline cannot be met is refused at once: it only would make others late.
+void Engine::State::predict(Request& request, Tick now) {
+  Tick deadline = request.ask.deadline;
+  bool cheap = seqs.n_waiting() <= kCheapQueue;  // else the list is walked only for those who need it
+  if (request.parked_until != 0 || (deadline == 0 && !cheap)) return;
+  request.predicted_at = scheduler.first_token_at(seqs, cache, request.forks[0].seq, now);
+  if (deadline == 0 || request.predicted_at <= deadline) return;
+  auto in_ms = [&](Tick at) { return (at - request.ask.arrival) / kMillisecond; };
+  Error error{ErrorCode::kDeadlineUnreachable,
+              fmt::format("the first token is predicted after {} ms, the deadline is {} ms",
+                          in_ms(request.predicted_at), in_ms(deadline)),
+              "timeout"};
+  end_request(request, flow::FinishReason::kError, error, now);
 }
 
 // Forks share the prompt's KV: they start when fork 0 has computed it, or without it when fork 0 is gone.

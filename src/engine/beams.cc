@@ -31,8 +31,11 @@ void Engine::State::take_beam_answer(Request& request, sched::Seq& seq, uint32_t
                                      Tick now) {
   if (n_tokens != seq.n_known()) return;
   auto at = std::ranges::find(request.beam_forks, seq.fork);
-  CHECK(at != request.beam_forks.end() && result.logprobs != nullptr, "request {} fork {} is no beam", request.ask.id,
-        seq.fork);
+  CHECK(at != request.beam_forks.end(), "request {} fork {} is no beam", request.ask.id, seq.fork);
+  if (result.logprobs == nullptr || result.logprobs->top.empty()) {
+    end_request(request, flow::FinishReason::kError, {ErrorCode::kInternal, "a beam got no candidates", ""}, now);
+    return;
+  }
   Fork& fork = request.forks[seq.fork];
   if (fork.first_token == 0) fork.first_token = now;
   fork.sampled = result.token;

@@ -32,6 +32,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
   event.times = {.arrival = request.ask.arrival,
                  .first_scheduled = fork.first_scheduled,
                  .first_token = fork.first_token,
+                 .predicted_first_token = request.predicted_at,
                  .finished = now};
   if (fork.seq != sched::kNoSeq) {
     sched::Seq& seq = seqs.at(std::exchange(fork.seq, sched::kNoSeq));

@@ -31,12 +31,6 @@ Result<void> Engine::validate(const EngineOptions& options) {
     if (group.kind == flow::KvGroupKind::kWindow && group.window_tokens == 0) return usage("a KV window of 0 tokens");
   }
   if (kv.block_tokens == 0) return usage("KV blocks of 0 tokens");
-  if (options.tier != nullptr && options.event_log != nullptr) {
-    return usage("events cannot be recorded with a disk tier: what it loads is no recorded input");
-  }
-  if (options.block_bytes && options.event_log != nullptr) {
-    return usage("events cannot be recorded where sessions are saved: a restored one is no recorded input");
-  }
   if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
   if (sched.max_live == 0 || sched.depth == 0 || sched.c_min == 0) {
     return usage(
@@ -72,9 +66,12 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
   if (options.cost_prior.known()) scheduler.set_cost(options.cost_prior);
   events.reserve(options.sched.max_live);
   published.recent.reserve(kRecentSteps);
+  if (options.on_kv_events) kv_events = std::make_unique<KvEvents>(cache, options.on_kv_events);
   if (options.block_bytes) sessions = std::make_unique<Sessions>(cache, options.block_bytes);
   if (options.tier == nullptr) return;
-  tiers = std::make_unique<Tiers>(cache, *options.tier, options.tier_saves_all);
+  if (options.event_log != nullptr) recorded_tier = std::make_unique<RecordedTier>(*options.tier, *options.event_log);
+  flow::TierStore& tier = recorded_tier != nullptr ? *recorded_tier : *options.tier;
+  tiers = std::make_unique<Tiers>(cache, tier, options.tier_saves_all);
   scheduler.set_below(tiers.get());
   options.tier->start([this] { inbox.wake(); });
 }
@@ -145,10 +142,6 @@ Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
                  "prompt"};
   }
   if (request.beam_width > 1) {
-    if (options.event_log != nullptr) {
-      return Error{ErrorCode::kUnsupportedParameter, "beam search is not recorded: not with --record-events",
-                   "use_beam_search"};
-    }
     uint32_t least = flow::beam_candidates(request.beam_width, 0);
     bool right = request.beam_width <= flow::kMaxBeams && request.n <= request.beam_width &&
                  request.sampling.n_logprobs >= static_cast<int32_t>(least) && request.sampling.max_tokens > 0;
@@ -200,7 +193,8 @@ bool Engine::step() {
   busy |= s.retire();
   busy |= !s.events.empty();
   s.sweep();
-  if (log != nullptr) log->end_step(busy || plannable);
+  if (log != nullptr) log->end_step(busy || plannable || s.tiers != nullptr);
+  if (s.kv_events != nullptr) s.kv_events->hand_over();
   s.publish_stats();  // before what it counts is seen: who has an answer finds it in the counts
   s.emit();
   return busy;

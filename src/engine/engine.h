@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "flow/backend.h"
 #include "flow/generate_request.h"
+#include "flow/kv_event.h"
 #include "flow/kv_geometry.h"
 #include "flow/tier_store.h"
 #include "flow/token_event.h"
@@ -46,6 +47,8 @@ struct EngineOptions {
   flow::TierStore* tier = nullptr;         // blocks below the pool; outlives the engine; nullptr = none
   // [block_bytes] of a block of the backend's pool; empty: sessions are neither saved nor restored.
   std::function<std::span<uint8_t>(flow::BlockId)> block_bytes;
+  // What the prefix cache gained and lost in a step, on the engine thread; must not block. Empty: nobody wants to know.
+  std::function<void(std::span<flow::KvEvent>)> on_kv_events;
   bool tier_saves_all = false;  // false: what was used twice, has a session, or is about to be evicted
 };
 

@@ -12,6 +12,8 @@
 #include "engine/beam_search.h"
 #include "engine/engine.h"
 #include "engine/inbox.h"
+#include "engine/kv_events.h"
+#include "engine/recorded_tier.h"
 #include "engine/sessions.h"
 #include "engine/tiers.h"
 #include "sched/scheduler.h"
@@ -44,6 +46,7 @@ struct Request {
   uint32_t n_seqs = 0;    // sequences not yet destroyed
   Tick parked_until = 0;  // 0 = not parked
   Tick load_until = 0;    // waits for its prefix to be loaded, without a sequence; 0 = does not
+  Tick predicted_at = 0;  // first token, as seen when it took its place in the list; 0 = not known
   bool queued = true;     // holds a place in the bounded queue
   bool spawned = false;   // forks 1 .. n-1 have sequences, or will never need one
 };
@@ -112,6 +115,7 @@ struct Engine::State {
   void handle(Message& message, Tick now);
   void add_request(flow::GenerateRequest&& ask, Tick now);
   void open_sequence(Request& request, Tick now);
+  void predict(Request& request, Tick now);
   bool turn_tiers(Tick now);
   void begin_session(std::shared_ptr<SessionTask> task);
   void note_timer(Tick at);
@@ -164,8 +168,10 @@ struct Engine::State {
   StepObserver* observer;
   Inbox inbox;
   cache::KvCache cache;
-  std::unique_ptr<Tiers> tiers;        // or nullptr
-  std::unique_ptr<Sessions> sessions;  // or nullptr
+  std::unique_ptr<RecordedTier> recorded_tier;  // with an event log and a tier, or nullptr
+  std::unique_ptr<Tiers> tiers;                 // or nullptr
+  std::unique_ptr<Sessions> sessions;           // or nullptr
+  std::unique_ptr<KvEvents> kv_events;          // or nullptr
   sched::SeqTable seqs;
   sched::Scheduler scheduler;
   InFlight in_flight;
@@ -175,6 +181,7 @@ struct Engine::State {
   std::vector<Message> messages;                                           // scratch of apply
   std::vector<flow::TokenEvent> events;
   std::vector<LoadWaiter> loaded;  // scratch of turn_tiers
+  std::vector<uint8_t> of_beams;   // scratch of retire: [shares], for the event log
   Tick row_time = 0;               // ns of a step per row, average over steps with a prefill; 0 = not known
   Totals totals;
   Published published;

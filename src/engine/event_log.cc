@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 #include <sys/stat.h>
 
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -12,6 +13,7 @@
 #include "base/macros.h"
 #include "engine/engine.h"
 #include "engine/options_json.h"
+#include "engine/sessions.h"
 
 namespace millrace::engine {
 namespace {
@@ -36,6 +38,33 @@ void put_fixed(std::string& out, uint64_t value) {
   for (int i = 0; i < 8; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
+// It matters only which are equal, and which are empty.
+void put_name(std::string& out, const std::string& name) { put(out, name.empty() ? 0 : checksum64(as_bytes(name))); }
+
+void put_text(std::string& out, const std::string& text) {
+  put(out, text.size());
+  out += text;
+}
+
+void put_session(std::string& out, const SessionTask& task) {
+  put(out, static_cast<uint64_t>(task.verb));
+  put_name(out, task.name);
+  put(out, task.scope);
+  put(out, task.max_bytes);
+  put_text(out, task.copy.cache_salt);
+  put_tokens(out, task.copy.tokens);
+  put(out, task.copy.blocks.size());
+  for (const flow::SessionBlock& block : task.copy.blocks) put(out, block.kv_groups);
+}
+
+void put_candidates(std::string& out, const std::vector<flow::TokenLogprob>& top) {
+  put(out, top.size());
+  for (const flow::TokenLogprob& one : top) {
+    put_signed(out, one.token);
+    put(out, std::bit_cast<uint32_t>(one.logprob));
+  }
+}
+
 void put_request(std::string& out, const flow::GenerateRequest& r) {
   put(out, r.tenant);
   put(out, r.scope);
@@ -51,7 +80,11 @@ void put_request(std::string& out, const flow::GenerateRequest& r) {
   put_signed(out, r.session_ttl);
   put(out, r.window_tokens);
   put(out, r.sink_tokens);
-  put(out, checksum64(as_bytes(r.session)));  // it matters only which are equal
+  put_name(out, r.session);
+  put_text(out, r.cache_salt);
+  put(out, r.beam_width);
+  put(out, std::bit_cast<uint32_t>(r.length_penalty));
+  put(out, static_cast<uint64_t>(r.beam_stop));
   put(out, r.sampling.seed);
   put(out, r.sampling.max_tokens);
   put(out, r.sampling.min_tokens);
@@ -102,7 +135,7 @@ void EventLog::write(std::string_view bytes) {
 void EventLog::begin(const EngineOptions& options) {
   std::string header(kEventLogMagic);
   header.push_back(static_cast<char>(kEventLogVersion));
-  std::string json = options_to_json(options).dump();
+  std::string json = setup_to_json(options).dump();
   put(header, json.size());
   header += json;
   write(header);
@@ -110,19 +143,20 @@ void EventLog::begin(const EngineOptions& options) {
 
 void EventLog::begin_step(Tick now) {
   now_ = now;
-  n_messages_ = n_outputs_ = 0;
+  n_messages_ = n_outputs_ = n_answers_ = 0;
   planned_ = false;
+  answers_.clear();
   messages_.clear();
   outputs_.clear();
 }
 
 void EventLog::add_message(const Message& message) {
-  if (message.kind == MessageKind::kSession) return;
   ++n_messages_;
   put(messages_, static_cast<uint64_t>(message.kind));
   put(messages_, message.id);
   put(messages_, message.fork);
   if (message.request.has_value()) put_request(messages_, *message.request);
+  if (message.session != nullptr) put_session(messages_, *message.session);
 }
 
 void EventLog::set_plan(uint64_t state_hash) {
@@ -130,7 +164,26 @@ void EventLog::set_plan(uint64_t state_hash) {
   state_hash_ = state_hash;
 }
 
-void EventLog::add_output(const flow::StepOutput& output, Tick now) {
+void EventLog::add_tier_events(std::span<const flow::TierEvent> events) {
+  ++n_answers_;
+  put(answers_, static_cast<uint64_t>(TierAnswer::kEvents));
+  put(answers_, events.size());
+  for (const flow::TierEvent& event : events) {
+    put(answers_, static_cast<uint64_t>(event.kind));
+    answers_ += as_text(event.name);
+    put(answers_, event.kv_groups);
+    put(answers_, event.load);
+    put(answers_, event.n_blocks);
+  }
+}
+
+void EventLog::add_tier_number(uint64_t value) {
+  ++n_answers_;
+  put(answers_, static_cast<uint64_t>(TierAnswer::kNumber));
+  put(answers_, value);
+}
+
+void EventLog::add_output(const flow::StepOutput& output, std::span<const uint8_t> of_beams, Tick now) {
   ++n_outputs_;
   put(outputs_, output.step);
   put_signed(outputs_, now);
@@ -138,12 +191,16 @@ void EventLog::add_output(const flow::StepOutput& output, Tick now) {
   put(outputs_, output.ok ? 1 : 0);
   put(outputs_, static_cast<uint64_t>(output.error.code));
   put(outputs_, output.shares.size());
-  for (const flow::ShareResult& share : output.shares) {
+  for (size_t i = 0; i < output.shares.size(); ++i) {
+    const flow::ShareResult& share = output.shares[i];
     bool has_token = share.token != kNoToken;
-    put(outputs_, (has_token ? kShareHasToken : 0) | (share.failed ? kShareFailed : 0));
+    bool candidates = share.logprobs != nullptr && i < of_beams.size() && of_beams[i] != 0;
+    put(outputs_,
+        (has_token ? kShareHasToken : 0) | (share.failed ? kShareFailed : 0) | (candidates ? kShareHasCandidates : 0));
     if (has_token) put_signed(outputs_, share.token);
     if (share.failed) put(outputs_, static_cast<uint64_t>(share.error.code));
     put(outputs_, share.prompt_logprobs.size());
+    if (candidates) put_candidates(outputs_, share.logprobs->top);
   }
 }
 
@@ -158,6 +215,8 @@ void EventLog::end_step(bool keep) {
   if (planned_) put_fixed(record_, state_hash_);
   put(record_, n_outputs_);
   record_ += outputs_;
+  put(record_, n_answers_);
+  record_ += answers_;
   write(record_);
 }
 

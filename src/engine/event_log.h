@@ -5,32 +5,41 @@
 //     the layout raises kEventLogVersion.
 //  2. Bounded: past max_bytes the log ends with a mark, the engine goes on.
 //  3. What only shapes a distribution (temperature, ...) and log probabilities are left out: the tokens are there.
-// Layout: magic, version (1 byte), length-prefixed JSON of EngineOptions, records, each kStep ..., at last kEnd or
-// kCut. kStep: now, n messages, each (kind, id, fork, with kSubmit the request), planned (0 | 1, then 8 bytes state
-// hash), n outputs, each (step, now, took, ok, error code, n shares, each (flags, token, n prompt logprobs)). Thread:
-// engine.
+//  Beams
+//     are chosen by log probabilities, so theirs are in.
+//  4. Of a tier and of sessions there is what they answered and what was asked for; no bytes of KV.
+// Layout: magic, version (1 byte), length-prefixed JSON (RecordedSetup), records, each kStep ..., at last kEnd or kCut.
+// kStep: now, n messages, each (kind, id, fork, with kSubmit the request, with kSession the task), planned (0 | 1, then
+// 8 bytes state hash), n outputs, each (step, now, took, ok, error code, n shares, each (flags, token, n prompt
+// logprobs, candidates)), n answers of the tier, each (TierAnswer, value). Thread: engine.
 #pragma once
 
 #include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "engine/inbox.h"
 #include "flow/step_plan.h"
+#include "flow/tier_store.h"
 
 namespace millrace::engine {
 
 struct EngineOptions;
 
 constexpr std::string_view kEventLogMagic = "MRLOG";
-constexpr uint8_t kEventLogVersion = 3;
+constexpr uint8_t kEventLogVersion = 4;
 
 enum class EventRecord : uint8_t { kStep = 1, kEnd = 2, kCut = 3 };
 constexpr uint64_t kShareHasToken = 1;  // flags of a share
 constexpr uint64_t kShareFailed = 2;
+constexpr uint64_t kShareHasCandidates = 4;
+
+// What a TierStore returned: the events of a poll, or a number.
+enum class TierAnswer : uint8_t { kEvents = 1, kNumber = 2 };
 
 class EventLog {
  public:
@@ -46,7 +55,10 @@ class EventLog {
   void begin_step(Tick now);
   void add_message(const Message& message);
   void set_plan(uint64_t state_hash);
-  void add_output(const flow::StepOutput& output, Tick now);
+  // of_beams[i]: share i belongs to a beam search.
+  void add_output(const flow::StepOutput& output, std::span<const uint8_t> of_beams, Tick now);
+  void add_tier_events(std::span<const flow::TierEvent> events);
+  void add_tier_number(uint64_t value);
   void end_step(bool keep);
 
   bool cut() const { return cut_; }  // max_bytes was reached, or the disk is full
@@ -67,6 +79,8 @@ class EventLog {
   uint64_t state_hash_ = 0;
   std::string messages_;
   std::string outputs_;
+  uint64_t n_answers_ = 0;
+  std::string answers_;
   std::string record_;  // scratch
 };
 

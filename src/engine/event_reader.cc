@@ -2,12 +2,14 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <utility>
 
 #include "base/macros.h"
 #include "cache/block_pool.h"
-#include "engine/event_log.h"
-#include "engine/options_json.h"
+#include "engine/sessions.h"
 
 namespace millrace::engine {
 namespace {
@@ -15,8 +17,12 @@ namespace {
 constexpr uint64_t kMaxHeaderBytes = 1 << 20;
 constexpr uint64_t kMaxShares = 1 << 20;  // of a step
 constexpr uint64_t kMaxForks = 1 << 16;
-constexpr uint64_t kMaxLogprobs = 1 << 24;  // prompt logprobs of one share
+constexpr uint64_t kMaxLogprobs = 1 << 24;    // prompt logprobs of one share
+constexpr uint64_t kMaxText = 1 << 20;        // bytes of a salt
+constexpr uint64_t kMaxCandidates = 1 << 16;  // of a beam
 constexpr uint64_t kLastErrorCode = static_cast<uint64_t>(ErrorCode::kIo);
+
+std::string name_of(uint64_t checksum) { return checksum == 0 ? "" : fmt::format("{:x}", checksum); }
 
 }  // namespace
 
@@ -73,7 +79,12 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   r.session_ttl = TRY(signed_number());
   r.window_tokens = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
   r.sink_tokens = static_cast<uint32_t>(TRY(number(flow::kMaxSinkTokens)));
-  r.session = fmt::format("{:x}", TRY(number(UINT64_MAX)));
+  r.session = name_of(TRY(number(UINT64_MAX)));
+  r.cache_salt = TRY(text());
+  r.beam_width = static_cast<uint32_t>(TRY(number(flow::kMaxBeams)));
+  r.length_penalty = std::bit_cast<float>(static_cast<uint32_t>(TRY(number(UINT32_MAX))));
+  r.beam_stop = static_cast<flow::BeamStop>(TRY(number(static_cast<uint64_t>(flow::BeamStop::kNever))));
+  if (!std::isfinite(r.length_penalty)) return bad("a length penalty that is no number");
   flow::SamplingParams& s = r.sampling;
   s.seed = TRY(number(UINT64_MAX));
   s.max_tokens = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
@@ -93,15 +104,71 @@ Result<flow::GenerateRequest> EventReader::request(flow::RequestId id) {
   return r;
 }
 
+Result<std::string> EventReader::text() {
+  auto bytes = reader_.take(TRY(number(kMaxText)));
+  if (!bytes) return bad("it ends inside a text");
+  return std::string(as_text(*bytes));
+}
+
+Result<std::shared_ptr<SessionTask>> EventReader::session() {
+  auto task = std::make_shared<SessionTask>();
+  task->verb = static_cast<SessionVerb>(TRY(number(static_cast<uint64_t>(SessionVerb::kErase))));
+  task->name = name_of(TRY(number(UINT64_MAX)));
+  task->scope = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
+  task->max_bytes = TRY(number(UINT64_MAX));
+  task->copy.cache_salt = TRY(text());
+  task->copy.tokens = TRY(tokens());
+  uint64_t n_blocks = TRY(number(task->copy.tokens.size() / setup_.options.kv.block_tokens));
+  for (uint64_t i = 0; i < n_blocks; ++i) {
+    task->copy.blocks.push_back({.kv_groups = static_cast<uint32_t>(TRY(number(UINT32_MAX))), .bytes = {}});
+  }
+  task->done = [](Result<void>) {};
+  return task;
+}
+
+Result<std::unique_ptr<flow::PositionLogprobs>> EventReader::candidates() {
+  auto out = std::make_unique<flow::PositionLogprobs>();
+  for (uint64_t n = TRY(number(kMaxCandidates)); n > 0; --n) {
+    flow::TokenLogprob& one = out->top.emplace_back();
+    one.token = static_cast<TokenId>(TRY(signed_number()));
+    one.logprob = std::bit_cast<float>(static_cast<uint32_t>(TRY(number(UINT32_MAX))));
+    if (std::isnan(one.logprob)) return bad("a log probability that is no number");
+  }
+  return out;
+}
+
+Result<RecordedAnswer> EventReader::answer() {
+  RecordedAnswer out;
+  uint64_t kind = TRY(number(static_cast<uint64_t>(TierAnswer::kNumber)));
+  if (kind == 0) return bad("an answer of a tier of no kind");
+  out.kind = static_cast<TierAnswer>(kind);
+  if (out.kind == TierAnswer::kNumber) {
+    out.number = TRY(number(UINT64_MAX));
+    return out;
+  }
+  for (uint64_t n = TRY(number(reader_.left())); n > 0; --n) {
+    flow::TierEvent& event = out.events.emplace_back();
+    event.kind = static_cast<flow::TierEventKind>(TRY(number(static_cast<uint64_t>(flow::TierEventKind::kLoaded))));
+    auto name = reader_.take(event.name.size());
+    if (!name) return bad("it ends inside a name");
+    std::ranges::copy(*name, event.name.begin());
+    event.kv_groups = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
+    event.load = TRY(number(UINT64_MAX));
+    event.n_blocks = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
+  }
+  return out;
+}
+
 Result<Message> EventReader::message() {
   Message out;
-  out.kind = static_cast<MessageKind>(TRY(number(static_cast<uint64_t>(MessageKind::kStop))));
+  out.kind = static_cast<MessageKind>(TRY(number(static_cast<uint64_t>(MessageKind::kSession))));
   out.id = TRY(number(UINT64_MAX));
   out.fork = static_cast<uint32_t>(TRY(number(UINT32_MAX)));
   if (out.kind == MessageKind::kSubmit) {
     if (out.id == 0) return bad("a request with id 0");
     out.request = TRY(request(out.id));
   }
+  if (out.kind == MessageKind::kSession) out.session = TRY(session());
   return out;
 }
 
@@ -115,12 +182,13 @@ Result<RecordedOutput> EventReader::output() {
   uint64_t n_shares = TRY(number(kMaxShares));
   for (uint64_t i = 0; i < n_shares; ++i) {
     flow::ShareResult& share = out.output.shares.emplace_back();
-    uint64_t flags = TRY(number(kShareHasToken | kShareFailed));
+    uint64_t flags = TRY(number(kShareHasToken | kShareFailed | kShareHasCandidates));
     share.failed = (flags & kShareFailed) != 0;
     if ((flags & kShareHasToken) != 0) share.token = static_cast<TokenId>(TRY(signed_number()));
     if (share.failed) share.error.code = static_cast<ErrorCode>(TRY(number(kLastErrorCode)));
     uint64_t n_logprobs = TRY(number(kMaxLogprobs));
     if (n_logprobs > 0) share.prompt_logprobs.resize(n_logprobs);
+    if ((flags & kShareHasCandidates) != 0) share.logprobs = TRY(candidates());
   }
   return out;
 }
@@ -137,7 +205,7 @@ Result<EventReader> EventReader::open(std::span<const uint8_t> bytes) {
   auto header = out.reader_.take(length);
   if (!header) return out.bad("it ends inside the header");
   Json json = TRY(parse_json(as_text(*header)));
-  out.options_ = TRY(options_from_json(json));
+  out.setup_ = TRY(setup_from_json(json));
   return out;
 }
 
@@ -161,6 +229,7 @@ Result<std::optional<RecordedStep>> EventReader::next() {
     if (!step.state_hash) return bad("it ends inside a hash");
   }
   for (uint64_t n = TRY(number(kMaxShares)); n > 0; --n) step.outputs.push_back(TRY(output()));
+  for (uint64_t n = TRY(number(reader_.left())); n > 0; --n) step.answers.push_back(TRY(answer()));
   return std::optional(std::move(step));
 }
 

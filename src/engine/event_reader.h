@@ -9,8 +9,9 @@
 
 #include "base/byte_reader.h"
 #include "base/result.h"
-#include "engine/engine.h"
+#include "engine/event_log.h"
 #include "engine/inbox.h"
+#include "engine/options_json.h"
 #include "flow/step_plan.h"
 
 namespace millrace::engine {
@@ -20,12 +21,19 @@ struct RecordedOutput {
   Tick now = 0;             // when it was retired
 };
 
+struct RecordedAnswer {
+  TierAnswer kind = TierAnswer::kNumber;
+  uint64_t number = 0;
+  std::vector<flow::TierEvent> events;
+};
+
 // What one Engine::step() got and decided.
 struct RecordedStep {
   Tick now = 0;
   std::vector<Message> messages;
   std::optional<uint64_t> state_hash;  // of the plan it made
   std::vector<RecordedOutput> outputs;
+  std::vector<RecordedAnswer> answers;  // of the tier, in the order of the calls
 };
 
 class EventReader {
@@ -33,7 +41,7 @@ class EventReader {
   // `bytes` outlive the reader. kBadFile when it is no event log or of another version.
   static Result<EventReader> open(std::span<const uint8_t> bytes);
 
-  const EngineOptions& options() const { return options_; }
+  const RecordedSetup& setup() const { return setup_; }
   // The next step; nothing at the end of the log. A log that stops inside a record (a killed process) ends before it.
   Result<std::optional<RecordedStep>> next();
   // The writer closed the log (true), or it was cut at its limit or lost its end (false); after the last step.
@@ -46,11 +54,15 @@ class EventReader {
   Result<std::vector<TokenId>> tokens();
   Result<Message> message();
   Result<flow::GenerateRequest> request(flow::RequestId id);
+  Result<std::string> text();
+  Result<std::shared_ptr<SessionTask>> session();
+  Result<std::unique_ptr<flow::PositionLogprobs>> candidates();
+  Result<RecordedAnswer> answer();
   Result<RecordedOutput> output();
   Error bad(std::string_view what) const;
 
   ByteReader reader_;
-  EngineOptions options_;
+  RecordedSetup setup_;
   bool complete_ = false;
   bool ended_ = false;
 };

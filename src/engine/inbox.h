@@ -25,7 +25,7 @@ enum class MessageKind : uint8_t {
   kResetPrefixCache,
   kBeginDrain,
   kStop,
-  kSession  // never recorded
+  kSession
 };
 
 struct SessionTask;

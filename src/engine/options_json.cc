@@ -4,8 +4,10 @@
 
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "base/macros.h"
+#include "base/sha256.h"
 
 namespace millrace::engine {
 namespace {
@@ -38,6 +40,7 @@ void each_field(Options& o, Fn&& fn) {
   fn("max_queued_requests", o.max_queued_requests);
   fn("prefix_cache", o.prefix_cache);
   fn("park_limit", o.park_limit);
+  fn("tier_saves_all", o.tier_saves_all);
 }
 static_assert(sizeof(sched::SchedOptions) == 80, "a new option of the scheduler needs its row in each_field");
 
@@ -107,7 +110,54 @@ Result<sched::CostModel> cost_from_json(const Json& json) {
   return sched::CostModel(static_cast<uint32_t>(numbers[0].as_int()), regimes[0], regimes[1]);
 }
 
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+Result<flow::TierName> name_from_json(const Json& json) {
+  flow::TierName out{};
+  if (!json.is_string() || json.as_string().size() != 2 * out.size()) return bad("layout");
+  const std::string& text = json.as_string();
+  for (size_t i = 0; i < out.size(); ++i) {
+    int high = hex_digit(text[2 * i]);
+    int low = hex_digit(text[2 * i + 1]);
+    if (high < 0 || low < 0) return bad("layout");
+    out[i] = static_cast<uint8_t>(high * 16 + low);
+  }
+  return out;
+}
+
 }  // namespace
+
+Json setup_to_json(const EngineOptions& options) {
+  Json out = Json::object();
+  out.set("engine", options_to_json(options));
+  out.set("sessions", static_cast<bool>(options.block_bytes));
+  if (options.tier == nullptr) return out;
+  Json tier = Json::object();
+  tier.set("layout", hex(options.tier->layout()));
+  tier.set("max_load_blocks", int64_t{options.tier->max_load_blocks()});
+  out.set("tier", std::move(tier));
+  return out;
+}
+
+Result<RecordedSetup> setup_from_json(const Json& json) {
+  const Json* engine = json.find("engine");
+  const Json* sessions = json.find("sessions");
+  if (engine == nullptr || sessions == nullptr || !sessions->is_bool()) return bad("engine or sessions");
+  RecordedSetup out;
+  out.options = TRY(options_from_json(*engine));
+  out.sessions = sessions->as_bool();
+  const Json* tier = json.find("tier");
+  if (tier == nullptr) return out;
+  out.has_tier = true;
+  const Json* layout = tier->find("layout");
+  const Json* most = tier->find("max_load_blocks");
+  if (layout == nullptr || most == nullptr || !from_json(*most, out.tier_max_load_blocks)) return bad("tier");
+  out.tier_layout = TRY(name_from_json(*layout));
+  return out;
+}
 
 Json options_to_json(const EngineOptions& options) {
   Json out = Json::object();

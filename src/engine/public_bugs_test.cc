@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "sched/place_list.h"
+#include "tests/support/memory_tier.h"
 #include "tests/support/trace_world.h"
 
 namespace millrace::engine {
@@ -207,6 +208,51 @@ TEST(PublicBugs, Vllm43884HitsOfAllGroupsSurviveTheAllocation) {
 
 // S7: tenants that always have requests waiting get service in proportion to their weights, however much of it one of
 // them finds in the cache or how many requests it queues.
+// vllm-ascend #13501: blocks below a window were given away while a step in flight still read them.
+TEST(PublicBugs, VllmAscend13501WindowBlocksOutliveTheStepsThatReadThem) {
+  for (uint32_t n_blocks = 14; n_blocks < 30; ++n_blocks) {
+    Trace trace = quiet_trace(n_blocks, 2);
+    trace.options.kv.groups = {{.kind = flow::KvGroupKind::kWindow, .window_tokens = 5, .layers = {}}};
+    trace.worker.kv = trace.options.kv;
+    for (int i = 0; i < 4; ++i) submit(trace, 30, 30);
+    wait(trace, 120);
+    EXPECT_EQ(support::run_trace(trace).fault, "") << n_blocks;
+  }
+}
+
+// vllm-ascend #14055, vLLM #45357: blocks that a step in flight writes were given back and filled by a transfer.
+// FakeWorker says so when a block is filled while a step is in flight, and any mix-up changes the text.
+TEST(PublicBugs, Vllm45357BlocksOfAStepInFlightAreNotFilledFromBelow) {
+  EngineOptions options = quiet_trace(24, 2).options;
+  support::FakeWorkerOptions model{.kv = options.kv, .tok_cap = 40, .n_vocab = 50, .delay = 1};
+  support::FakeWorker worker(model);
+  support::MemoryTier tier(worker, [](uint32_t) { return false; });
+  options.tier = &tier;
+  options.tier_saves_all = true;
+  support::CollectSink sink;
+  support::FakeClock clock;
+  Engine engine(options, worker, sink, clock);
+  Trace asks;  // two conversations that push each other out of the pool, beside one that decodes all the time
+  for (int turn = 0; turn < 6; ++turn) {
+    submit(asks, 40, 8);
+    if (turn >= 2) asks.requests.back().prompt = asks.requests[asks.requests.size() - 3].prompt;
+    submit(asks, 4, 30);
+  }
+  for (const flow::GenerateRequest& ask : asks.requests) {
+    ASSERT_TRUE(engine.submit(flow::GenerateRequest(ask)).ok());
+    for (int turns = 0; turns < 40; ++turns) {
+      clock.advance(kMillisecond);
+      engine.step();
+    }
+  }
+  for (int turns = 0; turns < 2000 && (engine.step() || engine.stats().has_work); ++turns) clock.advance(kMillisecond);
+  for (const flow::GenerateRequest& ask : asks.requests) {
+    EXPECT_EQ(sink.text(ask.id).tokens, support::reference_text(model, ask, 0, engine.max_len()).tokens) << ask.id;
+  }
+  for (const std::string& text : worker.violations()) ADD_FAILURE() << text;
+  EXPECT_GT(engine.stats().tier_loaded_tokens, 0u);
+}
+
 TEST(Fairness, BackloggedTenantsGetServiceByWeight) {
   constexpr uint32_t kTenants = 3;
   constexpr int64_t kRunning = 4 * (60 * int64_t{sched::kPromptUnits} + 10 * int64_t{sched::kOutputUnits});

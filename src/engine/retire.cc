@@ -14,7 +14,11 @@ bool Engine::State::retire() {
     sched::PlanRecord& record = in_flight.at(0);
     flow::StepOutput output = backend.take_output(record.plan.step);
     Tick now = clock.now();
-    if (options.event_log != nullptr) options.event_log->add_output(output, now);
+    if (options.event_log != nullptr) {
+      of_beams.clear();
+      for (sched::SeqId id : record.seqs) of_beams.push_back(seqs.at(id).request->beam_width > 1 ? 1 : 0);
+      options.event_log->add_output(output, of_beams, now);
+    }
     busy = true;
     n_tokens_out = 0;
     if (!output.ok && !record.discarded) step_failed(record, output.error, now);

@@ -116,8 +116,8 @@ bool Sessions::save_some(Job& job) {
       std::span<const uint8_t> from = bytes_(id);
       block.kv_groups |= uint32_t{1} << g;
       block.bytes.insert(block.bytes.end(), from.begin(), from.end());
+      bytes += cache_.geometry().block_bytes;
     }
-    bytes += block.bytes.size();
   }
   return copy.blocks.size() < n_blocks;
 }
@@ -132,6 +132,7 @@ bool Sessions::restore_some(Job& job) {
     const flow::SessionBlock& block = task.copy.blocks[place.index];
     auto before = static_cast<size_t>(std::popcount(block.kv_groups & ((uint32_t{1} << place.kv_group) - 1)));
     std::span<uint8_t> to = bytes_(place.id);
+    if (to.empty()) continue;  // a pool without bytes, of a replay
     std::memcpy(to.data(), block.bytes.data() + before * to.size(), to.size());
   }
   if (more) return true;

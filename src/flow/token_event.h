@@ -33,6 +33,7 @@ struct RequestTimes {
   Tick arrival = 0;
   Tick first_scheduled = 0;
   Tick first_token = 0;
+  Tick predicted_first_token = 0;  // as seen on arrival; 0 = not predicted
   Tick finished = 0;
 };
 

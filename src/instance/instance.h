@@ -121,7 +121,8 @@ struct InstanceOptions {
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
-  std::string record_events;  // write the engine's inputs to this file
+  std::string record_events;                                   // write the engine's inputs to this file
+  std::function<void(std::span<flow::KvEvent>)> on_kv_events;  // see engine::EngineOptions; may be empty
   api::SamplingDefaults override_defaults;
   Limits limits;
 };

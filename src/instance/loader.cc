@@ -258,6 +258,7 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
   engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
   engine.prefix_cache = options.prefix_cache && !sizes.whole_prompts;
+  engine.on_kv_events = options.on_kv_events;
   if (!options.slot_save_path.empty()) {
     engine.block_bytes = [&workers](flow::BlockId id) { return workers.kv().block(id); };
   }

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/macros.h"
@@ -56,7 +57,8 @@ Session::Session(Instance& instance, Notifier& notifier, Job job, SessionObserve
       observer_(observer),
       key_(instance.router().open(notifier)),
       job_(std::make_shared<const Job>(std::move(job))) {
-  n_ = job_->params().n;
+  n_shown_ = job_->params().n;
+  n_ = std::max(n_shown_, job_->params().best_of);
 }
 
 Session::~Session() {
@@ -116,16 +118,8 @@ void Session::accept(Prepared prepared) {
   n_choices_ = static_cast<uint32_t>(choices_.size());
   cached_.assign(prompts_.size(), 0);
   times_.assign(n_choices_, {});
+  if (picks_best()) logprob_sums_.assign(n_choices_, 0.0);
   engine::EngineStats stats = instance_->stats();
-  double predicted = instance_->estimate().ttft_s(stats, n_tokens);
-  predicted_ttft_ms_ = static_cast<uint64_t>(predicted * 1000.0);
-  if (params.caller.timeout_s && predicted > *params.caller.timeout_s) {
-    fail({Error{ErrorCode::kDeadlineUnreachable,
-                fmt::format("the first token is predicted after {} ms, the deadline is {} ms", predicted_ttft_ms_,
-                            static_cast<int64_t>(*params.caller.timeout_s * 1000.0)),
-                "timeout"}});
-    return;
-  }
   uint64_t in_use = uint64_t{stats.kv_blocks_active} + stats.kv_blocks_cooling;
   if (params.caller.priority > 0 && in_use * 100 >= uint64_t{stats.kv_blocks_total} * kBusyPercent) {
     fail({Error{ErrorCode::kMemoryPressure,
@@ -136,11 +130,17 @@ void Session::accept(Prepared prepared) {
   }
   Result<void> allowed = instance_->tenants().admit(job_->tenant, n_tokens, instance_->clock().now());
   if (!allowed.ok()) {
-    fail({allowed.take_error()});
+    api::ApiError refused{allowed.take_error()};
+    refused.retry_after_s = instance_->tenants().wait_s(job_->tenant, instance_->clock().now());
+    fail(std::move(refused));
     return;
   }
   phase_ = SessionPhase::kRunning;
-  if (submit_all(prepared.prompts) && observer_ != nullptr) observer_->on_admitted(n_, predicted);
+  if (!submit_all(prepared.prompts)) {
+    instance_->tenants().refund(job_->tenant, n_tokens);
+  } else if (observer_ != nullptr) {
+    observer_->on_admitted(n_shown_);
+  }
 }
 
 void Session::take_prompt_logprobs(flow::TokenEvent& event) {
@@ -160,12 +160,7 @@ void Session::observe(const flow::TokenEvent& event, uint32_t choice, bool first
   if (first) {
     times.first = event.when;
     Tick ttft = event.when - job_->arrival;
-    if (observer_ != nullptr) {
-      observer_->on_first_token(ttft);
-      if (predicted_ttft_ms_ > 0 && ttft > 0) {
-        observer_->on_ttft_ratio(static_cast<double>(predicted_ttft_ms_) / 1000.0 / seconds(ttft));
-      }
-    }
+    if (observer_ != nullptr) observer_->on_first_token(ttft);
   } else if (observer_ != nullptr) {
     observer_->on_token_gap(event.when - times.last);
   }
@@ -188,6 +183,10 @@ void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   stats.times = event.times;
   stats.last_token = times_[choice].last;
   observer_->on_choice(stats);
+  Tick predicted = event.times.predicted_first_token;
+  if (event.fork != 0 || predicted == 0 || event.times.first_token <= event.times.arrival) return;
+  observer_->on_ttft_ratio(seconds(predicted - event.times.arrival) /
+                           seconds(event.times.first_token - event.times.arrival));
 }
 
 // What is known while the choice still runs: the cache's part of the prompt is not.
@@ -212,8 +211,13 @@ void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
   if (!event.pooled.empty()) prompts_[prompt_idx].pooled = std::move(event.pooled);
   bool counts = event.token != kNoToken && !choice.stopped();
   if (counts) observe(event, index, choice.n_output() == 0);
+  if (counts && picks_best()) weigh(event, index);
   if (event.finish == flow::FinishReason::kError) {
     count_choice(event, index);
+    if (event.error.code == ErrorCode::kDeadlineUnreachable) {
+      predicted_ttft_ms_ = static_cast<uint64_t>((event.times.predicted_first_token - job_->arrival) / kMillisecond);
+      for (uint32_t length : prompt_lengths_) instance_->tenants().refund(job_->tenant, length);
+    }
     fail(api::with_lengths(std::move(event.error), prompt_lengths_[prompt_idx], instance_->facts().max_len));
     return;
   }
@@ -221,14 +225,41 @@ void Session::on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
     fail({Error{ErrorCode::kCancelled, "the request was cancelled", ""}});
     return;
   }
-  size_t n_before = out.size();
-  if (choice.push(event, out)) instance_->engine().cancel_fork(event.request, event.fork);
-  if (job_->params().output.timings_per_token) time_deltas(index, std::span(out).subspan(n_before));
+  std::vector<ChoiceDelta>& to = picks_best() ? held_ : out;
+  size_t n_before = to.size();
+  if (choice.push(event, to)) instance_->engine().cancel_fork(event.request, event.fork);
+  if (job_->params().output.timings_per_token) time_deltas(index, std::span(to).subspan(n_before));
   if (!choice.finished()) return;
-  if (n_ended_++ == 0 && out.size() > n_before) timings_ = out.back().timings;
+  if (n_ended_++ == 0 && to.size() > n_before) timings_ = to.back().timings;
   if (event.fork == 0) cached_[prompt_idx] = event.n_cached;
   count_choice(event, index);
-  if (n_ended_ == n_choices_) phase_ = SessionPhase::kDone;
+  if (n_ended_ < n_choices_) return;
+  phase_ = SessionPhase::kDone;
+  if (picks_best()) hand_out_best(out);
+}
+
+// The log probability of the token counts; the client sees it only when it asked for it.
+void Session::weigh(flow::TokenEvent& event, uint32_t choice) {
+  if (event.logprobs != nullptr) logprob_sums_[choice] += static_cast<double>(event.logprobs->chosen.logprob);
+  if (job_->params().sampling.n_logprobs < 0) event.logprobs.reset();
+}
+
+// The highest log probability per token first, as OpenAI documents best_of; equal ones by their number.
+void Session::hand_out_best(std::vector<ChoiceDelta>& out) {
+  auto mean = [this](uint32_t i) { return logprob_sums_[i] / std::max(choices_[i].n_output(), 1u); };
+  std::vector<uint32_t> shown_as(n_choices_, UINT32_MAX);
+  std::vector<uint32_t> of_prompt(n_);
+  for (uint32_t first = 0; first < n_choices_; first += n_) {
+    std::iota(of_prompt.begin(), of_prompt.end(), first);
+    std::ranges::stable_sort(of_prompt, [&](uint32_t a, uint32_t b) { return mean(a) > mean(b); });
+    for (uint32_t rank = 0; rank < n_shown_; ++rank) shown_as[of_prompt[rank]] = first / n_ * n_shown_ + rank;
+  }
+  for (ChoiceDelta& delta : held_) {
+    if (shown_as[delta.choice] == UINT32_MAX) continue;
+    delta.choice = shown_as[delta.choice];
+    out.push_back(std::move(delta));
+  }
+  held_.clear();
 }
 
 void Session::pump(std::vector<ChoiceDelta>& out) {

@@ -1,7 +1,8 @@
 // Session: the text side of one request: tokenise on a text worker, submit, receive TokenEvents, detokenise, cut at
 // stop strings, hand out deltas. One API request is one session: each prompt is one engine request with n forks.
 //  1. Every choice ends with exactly one delta that has `finish`, or the whole session fails with one error.
-//  2. Destroying a session cancels what is unfinished; nothing of it is delivered afterwards.
+//  2. With best_of, deltas are held until all answers have ended; those of the best are given, by their rank.
+//  3. Destroying a session cancels what is unfinished; nothing of it is delivered afterwards.
 // Thread: one at a time (the IO thread that owns the connection, or the caller of generate_blocking).
 #pragma once
 
@@ -44,8 +45,8 @@ class SessionObserver {
   virtual void on_first_token(Tick since_arrival) = 0;  // per choice
   virtual void on_token_gap(Tick gap) = 0;              // per further token
   virtual void on_choice(const ChoiceStats& stats) = 0;
-  virtual void on_admitted(uint32_t n, double predicted_ttft_s) = 0;  // per request accepted by the engine; 0 = unknown
-  virtual void on_ttft_ratio(double predicted_over_actual) = 0;
+  virtual void on_admitted(uint32_t n) = 0;                      // per request accepted by the engine
+  virtual void on_ttft_ratio(double predicted_over_actual) = 0;  // per prompt that had a prediction, at its end
 };
 
 enum class SessionPhase : uint8_t { kTokenising, kRunning, kDone, kFailed };
@@ -77,9 +78,9 @@ class Session {
   void cancel();
 
   bool submitted() const { return submitted_; }
-  uint32_t n_choices() const { return n_choices_; }
+  uint32_t n_choices() const { return n_choices_ / n_ * n_shown_; }
   const std::vector<api::PromptOutput>& prompts() const { return prompts_; }
-  uint32_t prompt_of_choice(uint32_t choice) const { return choice / n_; }
+  uint32_t prompt_of_choice(uint32_t choice) const { return choice / n_shown_; }
   // Prompt and cached tokens are summed over prompts (cached ones known at the end); output over choices so far.
   api::Usage usage() const;
   uint64_t predicted_ttft_ms() const { return predicted_ttft_ms_; }  // with kDeadlineUnreachable
@@ -92,6 +93,9 @@ class Session {
   void observe(const flow::TokenEvent& event, uint32_t choice, bool first);
   void count_choice(const flow::TokenEvent& event, uint32_t choice);
   void take_prompt_logprobs(flow::TokenEvent& event);
+  bool picks_best() const { return n_ > n_shown_; }
+  void weigh(flow::TokenEvent& event, uint32_t choice);
+  void hand_out_best(std::vector<ChoiceDelta>& out);
   void cancel_requests();
   void time_deltas(uint32_t choice, std::span<ChoiceDelta> deltas) const;
 
@@ -113,7 +117,10 @@ class Session {
   std::vector<Choice> choices_;
   std::vector<ChoiceTimes> times_;  // by choice
   api::Timings timings_;
-  uint32_t n_ = 1;
+  uint32_t n_ = 1;                    // answers made per prompt
+  uint32_t n_shown_ = 1;              // of those, given: fewer with best_of
+  std::vector<double> logprob_sums_;  // by choice, with best_of
+  std::vector<ChoiceDelta> held_;     // with best_of, until all have ended
   uint32_t n_choices_ = 0;
   uint32_t n_ended_ = 0;
   uint32_t max_tokens_ = 0;

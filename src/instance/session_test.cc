@@ -43,6 +43,33 @@ TEST(Session, EchoesAPrompt) {
   EXPECT_EQ(echo.instance->router().n_open(), 0u);
 }
 
+// Forks 2, 1 and 0 of the echo have log probabilities of -0.25, -0.375 and -0.5 a token.
+TEST(Session, BestOfGivesTheMostLikelyAnswers) {
+  EchoInstance echo = make_echo();
+  Job job = completion("hello");
+  std::get<api::CompletionRequest>(job.body).prompts.emplace_back(std::string("by"));
+  job.params().n = 2;
+  job.params().best_of = 3;
+  job.params().sampling.n_logprobs = 0;
+  auto answer = generate_blocking(*echo.instance, job, {});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  ASSERT_EQ(answer->choices.size(), 4u);
+  for (uint32_t i = 0; i < 4; ++i) {
+    const api::ChoiceOutput& choice = answer->choices[i];
+    EXPECT_EQ(choice.index, i);
+    EXPECT_EQ(choice.prompt_index, i / 2);
+    EXPECT_EQ(choice.text, i < 2 ? "hello" : "by");
+    ASSERT_FALSE(choice.logprobs.empty());
+    EXPECT_FLOAT_EQ(choice.logprobs[0].chosen.logprob, i % 2 == 0 ? -0.25f : -0.375f);
+  }
+  EXPECT_EQ(answer->usage.completion_tokens, 3u * 6 + 3u * 3) << "all that was generated";
+  job.params().sampling.n_logprobs = -1;
+  answer = generate_blocking(*echo.instance, job, {});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  ASSERT_EQ(answer->choices.size(), 4u);
+  for (const api::ChoiceOutput& choice : answer->choices) EXPECT_TRUE(choice.logprobs.empty()) << "not asked for";
+}
+
 TEST(Session, RefusalsAreErrors) {
   EchoInstance echo = make_echo();
   auto too_long = generate_blocking(*echo.instance, completion(std::string(5000, 'a')), {});

@@ -77,15 +77,33 @@ Result<void> TenantTable::admit(uint32_t id, uint64_t n_tokens, Tick now) {
   if (account.tokens_per_minute == 0) return {};
   fill(account, now);
   if (account.left <= 0) {
-    double per_second = static_cast<double>(account.tokens_per_minute) / 60.0;
     return Error{ErrorCode::kRateLimitExceeded,
                  fmt::format("tenant {} has used its {} tokens per minute; the next request can start in {} s",
-                             quote_for_message(account.name), account.tokens_per_minute,
-                             static_cast<int64_t>(std::floor(-account.left / per_second)) + 1),
+                             quote_for_message(account.name), account.tokens_per_minute, wait_s(account)),
                  ""};
   }
   account.left -= static_cast<double>(n_tokens);
   return {};
+}
+
+int64_t TenantTable::wait_s(uint32_t id, Tick now) {
+  std::lock_guard lock(mutex_);
+  CHECK(id < accounts_.size(), "tenant {} of {}", id, accounts_.size());
+  fill(accounts_[id], now);
+  return wait_s(accounts_[id]);
+}
+
+int64_t TenantTable::wait_s(const Account& account) {
+  if (account.tokens_per_minute == 0 || account.left > 0) return 0;
+  double per_second = static_cast<double>(account.tokens_per_minute) / 60.0;
+  return static_cast<int64_t>(std::floor(-account.left / per_second)) + 1;
+}
+
+void TenantTable::refund(uint32_t id, uint64_t n_tokens) {
+  std::lock_guard lock(mutex_);
+  CHECK(id < accounts_.size(), "tenant {} of {}", id, accounts_.size());
+  Account& account = accounts_[id];
+  account.left = std::min(static_cast<double>(account.tokens_per_minute), account.left + static_cast<double>(n_tokens));
 }
 
 void TenantTable::charge(uint32_t id, uint64_t n_tokens, Tick now) {

@@ -41,6 +41,10 @@ class TenantTable {
   Tenant intern(std::string_view name);
   // Pays for the prompt of a request, or refuses it: kRateLimitExceeded with the quota and the time to wait.
   Result<void> admit(uint32_t id, uint64_t n_tokens, Tick now);
+  // Seconds until it would be admitted, at least 1 while it would not be.
+  int64_t wait_s(uint32_t id, Tick now);
+  // A request that was admitted did not run after all.
+  void refund(uint32_t id, uint64_t n_tokens);
   // Pays for tokens that were generated.
   void charge(uint32_t id, uint64_t n_tokens, Tick now);
 
@@ -53,6 +57,7 @@ class TenantTable {
     Tick filled_at = 0;
   };
   static void fill(Account& account, Tick now);
+  static int64_t wait_s(const Account& account);
 
   std::mutex mutex_;
   std::vector<Account> accounts_;                     // guarded by mutex_; by id; 0 = those without a name of their own

@@ -28,8 +28,20 @@ void PlaceList::build(const OrderView& view, bool with_waiting) {
   for (SeqId id : view.seqs.live()) add_ran(view.seqs.at(id));
   if (with_waiting) {
     for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id));
-    add_fresh(view);
+    add_fresh(view, n_candidates_);
   }
+  sort_places();
+}
+
+void PlaceList::build_all(const OrderView& view) {
+  places_.clear();
+  for (SeqId id : view.seqs.live()) add_ran(view.seqs.at(id));
+  for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id));
+  add_fresh(view, view.seqs.fresh().size());
+  sort_places();
+}
+
+void PlaceList::sort_places() {
   if (!std::is_sorted(places_.begin(), places_.end())) std::sort(places_.begin(), places_.end());
   ids_.clear();
   for (const Place& place : places_) ids_.push_back(place.id);
@@ -45,16 +57,16 @@ void PlaceList::add_ran(const Seq& seq) {
 }
 
 // Band by band, the highest first, until there are enough candidates.
-void PlaceList::add_fresh(const OrderView& view) {
+void PlaceList::add_fresh(const OrderView& view, size_t limit) {
   const std::vector<Waiter>& fresh = view.seqs.fresh();
   auto band = [this](const Waiter& waiter) { return band_of(waiter.band); };
   bool one_band = std::ranges::all_of(fresh, [&](const Waiter& w) { return band(w) == band(fresh.front()); });
   if (one_band) {
-    add_band(view, fresh, n_candidates_);
+    add_band(view, fresh, limit);
     return;
   }
   int32_t above = INT16_MAX + 1;
-  for (size_t n_left = n_candidates_; n_left > 0;) {
+  for (size_t n_left = limit; n_left > 0;) {
     int32_t highest = INT32_MIN;
     for (const Waiter& waiter : fresh) {
       if (band(waiter) < above) highest = std::max(highest, band(waiter));

@@ -17,6 +17,8 @@ class PlaceList {
 
   // Live sequences, then (with_waiting) those that may be admitted; parked and held live ones come last.
   void build(const OrderView& view, bool with_waiting);
+  // The same with everyone who waits, however many.
+  void build_all(const OrderView& view);
   const std::vector<SeqId>& ids() const { return ids_; }
 
  private:
@@ -30,7 +32,8 @@ class PlaceList {
   };
 
   void add_ran(const Seq& seq);
-  void add_fresh(const OrderView& view);
+  void add_fresh(const OrderView& view, size_t limit);
+  void sort_places();
   void add_band(const OrderView& view, std::span<const Waiter> band, size_t limit);
   int32_t band_of(int16_t band) const { return row_.bands ? band : 0; }
 

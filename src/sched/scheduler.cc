@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "sched/forecast.h"
 #include "sched/plan_hash.h"
 
 namespace millrace::sched {
@@ -365,6 +366,15 @@ PrefillOutlook Scheduler::outlook(const SeqTable& seqs) const {
   outlook.row = std::max<Tick>(slack_.predict(view, rows) / rows, 1);
   if (view.decodes.n_decode > 0) outlook.decode_step = cost_.predict(view.decodes);
   return outlook;
+}
+
+Tick Scheduler::first_token_at(SeqTable& seqs, const cache::KvCache& cache, SeqId id, Tick now) {
+  if (!cost_.known()) return 0;
+  OrderView view{.seqs = seqs, .cache = cache, .cost = cost_, .now = now};
+  places_.build_all(view);
+  Tick wait = forecast_first_token(
+      {.list = view, .order = places_.ids(), .outlook = outlook(seqs), .usual_output = lengths_.mean()}, id);
+  return wait == 0 ? 0 : now + wait;
 }
 
 bool Scheduler::plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord& out) {

@@ -62,6 +62,8 @@ class Scheduler {
   void set_below(Below* below) { below_ = below; }
 
   PrefillOutlook outlook(const SeqTable& seqs) const;
+  // When the waiting sequence is expected to give its first token (forecast.h), on the clock of `now`; 0 = not known.
+  Tick first_token_at(SeqTable& seqs, const cache::KvCache& cache, SeqId id, Tick now);
 
   const CostModel& cost() const { return cost_; }
   void set_cost(const CostModel& cost) { cost_ = cost; }

@@ -82,7 +82,7 @@ HttpReply ServerContext::error_reply(const api::ApiError& error, std::optional<a
     case api::RetryPolicy::kRetry:
       break;
     case api::RetryPolicy::kRetryAfter: {
-      double wait = retry_after_s();
+      double wait = error.retry_after_s ? static_cast<double>(*error.retry_after_s) : retry_after_s();
       reply.headers.emplace_back("Retry-After", fmt::format("{}", static_cast<int>(std::lround(wait))));
       reply.headers.emplace_back("retry-after-ms", fmt::format("{}", static_cast<int>(wait * 1000.0)));
       break;

@@ -5,6 +5,11 @@ find_package(OpenSSL 3 REQUIRED)
 target_link_libraries(${FOLDER_TARGET} PRIVATE OpenSSL::SSL)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 target_link_libraries(${FOLDER_TARGET} ${FOLDER_KIND} Boost::headers prometheus-cpp::core)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(ZMQ REQUIRED IMPORTED_TARGET libzmq)
+if(FOLDER_KIND STREQUAL "PUBLIC")
+  target_link_libraries(${FOLDER_TARGET} PUBLIC PkgConfig::ZMQ)  # PUBLIC: the test has a subscriber
+endif()
 target_compile_definitions(${FOLDER_TARGET} ${FOLDER_KIND}
   BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION BOOST_ASIO_NO_DEPRECATED)
 # g++ 12 sees through the frame allocation of asio coroutines and misjudges it.

@@ -349,7 +349,8 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     connection.send_reply(request, json_reply(std::move(asked->instant)));
     co_return;
   }
-  instance::Tenant tenant = instance.tenants().intern(tenant_name(request, who));
+  const std::string& named = asked->job.params().extensions.tenant;
+  instance::Tenant tenant = instance.tenants().intern(tenant_name(request, who, named));
   asked->job.tenant = tenant.id;
   asked->job.tenant_weight = tenant.weight;
   bool stream = asked->job.params().stream.stream;

@@ -237,6 +237,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kSlots:
     case RouteId::kLoraAdapters:
       return llama_answer(context, request, route);
+    case RouteId::kKvEventSources:
     case RouteId::kTgiInfo:
     case RouteId::kSglangModelInfo:
     case RouteId::kSglangServerInfo:

@@ -22,7 +22,7 @@ Json tgi_info(const ServerContext& context, const Instance& instance) {
                       {"model_sha", Json()},
                       {"model_pipeline_tag", "text-generation"},
                       {"max_concurrent_requests", context.options.limits[LimitId::kQueuedRequests]},
-                      {"max_best_of", 1},
+                      {"max_best_of", context.options.limits[LimitId::kN]},
                       {"max_stop_sequences", context.options.limits[LimitId::kStopStrings]},
                       {"max_input_tokens", facts.max_len - 1},
                       {"max_total_tokens", facts.max_len},
@@ -52,6 +52,23 @@ Json sglang_server(const ServerContext& context, const Instance& instance) {
   return out;
 }
 
+// One publisher per rank, of which there is one; none when no events are published.
+Json kv_event_sources(const ServerContext& context, const Instance& instance) {
+  const KvPublisherConfig& events = context.options.kv_events;
+  Json sources = Json::array();
+  if (events.enabled) {
+    Json replay = events.replay_endpoint.empty() ? Json() : Json(events.replay_endpoint);
+    sources.push_back(json_object({{"publisher", "zmq"},
+                                   {"endpoint", events.endpoint},
+                                   {"replay_endpoint", std::move(replay)},
+                                   {"topic", kv_topic(context.options, instance.facts().served_names.front())},
+                                   {"data_parallel_rank", 0},
+                                   {"block_size", int64_t{instance.block_tokens()}},
+                                   {"event_encoding", events.as_maps ? "map" : "array"}}));
+  }
+  return json_object({{"sources", std::move(sources)}});
+}
+
 Json tensor(std::string_view name) {
   return json_object({{"name", name}, {"datatype", "BYTES"}, {"shape", json_array({1})}});
 }
@@ -74,6 +91,7 @@ Result<std::string> info_body(ServerContext& context, const HttpRequest& request
         .dump();
   }
   Instance* instance = TRY(context.usable_instance());
+  if (route.id == RouteId::kKvEventSources) return kv_event_sources(context, *instance).dump();
   if (route.id == RouteId::kTgiInfo) return tgi_info(context, *instance).dump();
   if (route.id == RouteId::kSglangModelInfo) return sglang_model(*instance).dump();
   if (route.id == RouteId::kSglangServerInfo) return sglang_server(context, *instance).dump();
@@ -88,6 +106,11 @@ Result<std::string> info_body(ServerContext& context, const HttpRequest& request
 }
 
 }  // namespace
+
+std::string kv_topic(const ServerOptions& options, std::string_view model) {
+  if (!options.kv_events.topic.empty()) return options.kv_events.topic;
+  return fmt::format("kv@{}:{}@{}", options.host, options.port, model);
+}
 
 HttpReply info_answer(ServerContext& context, const HttpRequest& request, const Route& route) {
   Result<std::string> body = info_body(context, request, route);

@@ -146,7 +146,7 @@ void Metrics::on_token_gap(Tick gap) {
   observe(MetricId::kItlFine, seconds(gap));
 }
 
-void Metrics::on_admitted(uint32_t n, double) { observe(MetricId::kParamsN, n); }
+void Metrics::on_admitted(uint32_t n) { observe(MetricId::kParamsN, n); }
 
 void Metrics::on_ttft_ratio(double predicted_over_actual) { observe(MetricId::kTtftRatio, predicted_over_actual); }
 

@@ -73,6 +73,7 @@ constexpr Operation kOperations[] = {
     {RouteId::kOllamaShow, "Ollama: one model", "OllamaShow", "ModelRequest"},
     {RouteId::kGenerate, "TGI or SGLang: generate, by the body", "Generate", "GenerateRequest", kEvents},
     {RouteId::kTgiStream, "TGI: stream", "Tgi", "TgiRequest", kEvents},
+    {RouteId::kKvEventSources, "Where KV events are published", "KvEventSources"},
     {RouteId::kTgiInfo, "TGI: facts", "TgiInfo"},
     {RouteId::kSglangEncode, "SGLang: embeddings", "Any", "SglangEncodeRequest"},
     {RouteId::kSglangModelInfo, "SGLang: the model", "SglangModel"},

@@ -102,6 +102,7 @@ constexpr Route kRoutes[] = {
     generation("/generate", RouteId::kGenerate, kTgi),
     generation("/generate_stream", RouteId::kTgiStream, kTgi),
     generation("/encode", RouteId::kSglangEncode),
+    {.path = "/kv_event_sources", .id = RouteId::kKvEventSources},
     {.path = "/info", .id = RouteId::kTgiInfo, .errors = kTgi},
     {.path = "/get_model_info", .id = RouteId::kSglangModelInfo},
     {.path = "/model_info", .id = RouteId::kSglangModelInfo},

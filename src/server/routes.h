@@ -60,6 +60,8 @@ enum class RouteId : uint8_t {
   kOllamaShow,
   kOllamaEmbed,
   kOllamaEmbeddings,
+  // routers
+  kKvEventSources,
   // TGI and SGLang
   kGenerate,
   kTgiStream,

@@ -8,6 +8,7 @@
 #include "api/compat.h"
 #include "api/errors.h"
 #include "base/limits.h"
+#include "server/kv_publisher.h"
 #include "server/tls.h"
 
 namespace millrace::server {
@@ -45,6 +46,7 @@ struct ServerOptions {
   bool slots_route = true;
   bool access_log = false;  // a line for each request
   bool verbose = false;     // whole replies carry __verbose
+  KvPublisherConfig kv_events;
 };
 
 }  // namespace millrace::server

@@ -1,5 +1,6 @@
-// Whose request it is, for fair scheduling and quotas: the tenant that a gateway names in its fairness header, else the
-// API key. Anyone else's header is ignored: it would let a client choose whose share it uses.
+// Whose request it is, for fair scheduling and quotas: the tenant that a gateway names in its fairness header or in the
+// field millrace.tenant, else the API key. Anyone else's are ignored: they would let a client choose whose share it
+// uses.
 // Thread: any.
 #pragma once
 
@@ -11,6 +12,6 @@
 namespace millrace::server {
 
 // "" when no key is set; "key-N" for the N-th key.
-std::string tenant_name(const HttpRequest& request, const Principal& who);
+std::string tenant_name(const HttpRequest& request, const Principal& who, const std::string& field);
 
 }  // namespace millrace::server

@@ -108,6 +108,7 @@ struct Cluster::State {
     ask.tenant = request.tenant;
     ask.band = request.band;
     ask.arrival = std::max<Tick>(clock.now(), 1);
+    ask.deadline = request.deadline > 0 ? ask.arrival + request.deadline : 0;
     write_prompt(request, ask.prompt);
     ask.sampling.seed = index;
     ask.sampling.max_tokens = request.max_tokens == 0 ? request.n_output : request.max_tokens;
@@ -173,9 +174,11 @@ struct Cluster::State {
     bool entry = replica.role != ReplicaRole::kDecode;
     if (entry) {
       out.first_scheduled = event.times.first_scheduled;
+      out.predicted = event.times.predicted_first_token;
       out.n_cached = event.n_cached;
     }
     out.n_preempted += event.n_preempted;
+    out.refused = event.error.code == ErrorCode::kDeadlineUnreachable && event.finish == flow::FinishReason::kError;
     bool whole = event.finish != flow::FinishReason::kError && event.finish != flow::FinishReason::kCancelled;
     if (whole && replica.role == ReplicaRole::kPrefill && workload.requests[index].n_output > 1) {
       send(index, replica);

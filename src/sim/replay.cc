@@ -10,6 +10,7 @@
 
 #include "base/macros.h"
 #include "engine/event_reader.h"
+#include "sim/replay_tier.h"
 
 namespace millrace::sim {
 namespace {
@@ -36,6 +37,10 @@ class ReplayBackend final : public flow::Backend {
   void finish() {
     if (!planned_ && step_->state_hash) differ("no plan where one was made");
     if (next_output_ < step_->outputs.size()) differ("outputs are left over");
+  }
+
+  void differ(std::string text) {
+    if (!report_.difference) report_.difference = fmt::format("call {}: {}", report_.n_calls, text);
   }
 
   void submit(const flow::StepPlan& plan) override {
@@ -65,10 +70,6 @@ class ReplayBackend final : public flow::Backend {
   }
 
  private:
-  void differ(std::string text) {
-    if (!report_.difference) report_.difference = fmt::format("call {}: {}", report_.n_calls, text);
-  }
-
   ReplayClock& clock_;
   ReplayReport& report_;
   engine::RecordedStep* step_ = nullptr;
@@ -117,7 +118,8 @@ Result<void> send(engine::Engine& engine, engine::Message& message) {
       engine.stop();
       break;
     case engine::MessageKind::kSession:
-      break;  // never recorded
+      engine.session(std::move(message.session));
+      break;
   }
   return {};
 }
@@ -152,8 +154,11 @@ Result<ReplayReport> replay(std::span<const uint8_t> log) {
   ReplayClock clock;
   ReplayBackend backend(clock, report);
   NoSink sink;
-  engine::EngineOptions options = reader.options();
+  engine::EngineOptions options = reader.setup().options;
   options.max_queued_requests = UINT32_MAX;
+  ReplayTier tier(reader.setup(), [&backend](std::string text) { backend.differ(std::move(text)); });
+  if (reader.setup().has_tier) options.tier = &tier;
+  if (reader.setup().sessions) options.block_bytes = [](flow::BlockId) { return std::span<uint8_t>(); };
   StepList steps(report.steps);
   engine::Engine engine(options, backend, sink, clock, &steps);
   std::unordered_set<flow::RequestId> ids;
@@ -171,8 +176,10 @@ Result<ReplayReport> replay(std::span<const uint8_t> log) {
       TRY(send(engine, message));
     }
     backend.begin(*step);
+    tier.begin(step->answers);
     engine.step();
     backend.finish();
+    tier.finish();
   }
   report.complete = reader.complete();
   report.stats = engine.stats();

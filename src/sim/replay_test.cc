@@ -4,15 +4,18 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <random>
 
 #include "base/byte_reader.h"
 #include "engine/event_log.h"
 #include "engine/event_reader.h"
+#include "engine/sessions.h"
 #include "sim/replay.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
+#include "tests/support/memory_tier.h"
 #include "tests/support/temp_dir.h"
 
 namespace millrace::sim {
@@ -29,71 +32,151 @@ struct Recording {
   std::string bytes;
   uint64_t plans_hash = 0;
   engine::EngineStats stats;
+  uint64_t n_beams = 0;
+  uint64_t n_restored = 0;  // blocks that sessions brought back
 };
 
+enum class Life : uint8_t { kPlain, kTiers };  // kTiers: also a tier below the pool, sessions and beams
+
 // A random life of an engine: requests, cancels, parks, resets, failing steps, at depth 1 or 2.
-Recording record(uint64_t seed, const std::string& path, uint64_t max_bytes) {
-  std::mt19937_64 random(seed);
-  auto below = [&](uint64_t n) { return static_cast<uint32_t>(random() % n); };
-  engine::EngineOptions options;
-  options.kv = {.block_tokens = 4, .n_blocks = 20 + below(40), .block_bytes = 1, .max_len = 64, .groups = {{}}};
-  if (below(2) == 0)
-    options.kv.groups.push_back({.kind = flow::KvGroupKind::kWindow, .window_tokens = 9, .layers = {}});
-  options.sched.max_live = 6;
-  options.sched.tok_cap = 40;
-  options.sched.budget_tokens = 24;
-  options.sched.depth = 1 + below(2);
-  options.sched.admit = below(2) == 0 ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
-  auto log = engine::EventLog::create(path, max_bytes);
-  EXPECT_TRUE(log.ok());
-  options.event_log = log->get();
-  support::FakeWorker worker({.kv = options.kv,
-                              .tok_cap = 40,
-                              .n_vocab = 50,
-                              .eos = 0,
-                              .eos_per_mille = 50,
-                              .delay = options.sched.depth - 1});
-  worker.fail_step = [&](const flow::StepPlan&) { return below(60) == 0; };
-  worker.fail_share = [&](const flow::Share&) { return below(300) == 0; };
-  support::CollectSink sink;
-  support::FakeClock clock;
-  engine::Engine engine(options, worker, sink, clock);
-  uint64_t next_id = 1;
-  for (int turn = 0; turn < 400; ++turn) {
-    if (turn < 300 && below(4) == 0) {
-      GenerateRequest r{.id = next_id++, .n = 1 + below(2)};
-      r.prompt.assign(1 + below(30), static_cast<TokenId>(1 + below(3)));
-      r.sampling.max_tokens = below(20);
-      r.sampling.eos_token_ids = {0};
-      r.sampling.n_prompt_logprobs = below(5) == 0 ? 0 : -1;
-      if (below(8) == 0) r.deadline = clock.now() + below(100) * kMillisecond + 1;
-      if (!engine.submit(std::move(r)).ok()) continue;
+class RandomLife {
+ public:
+  RandomLife(uint64_t seed, Life life, engine::EventLog& log)
+      : random_(seed),
+        life_(life),
+        options_(random_options(log)),
+        worker_({.kv = options_.kv,
+                 .tok_cap = 40,
+                 .n_vocab = 50,
+                 .eos = 0,
+                 .eos_per_mille = 50,
+                 .delay = options_.sched.depth - 1}),
+        tier_(worker_, [this](uint32_t n) { return below(n) == 0; }),
+        engine_(with_tiers(), worker_, sink_, clock_) {
+    worker_.fail_step = [this](const flow::StepPlan&) { return below(60) == 0; };
+    worker_.fail_share = [this](const flow::Share&) { return below(300) == 0; };
+  }
+
+  Recording run() {
+    for (int turn = 0; turn < 400; ++turn) {
+      if (turn < 300 && below(4) == 0 && !engine_.submit(random_request()).ok()) continue;
+      act();
+      if (life_ == Life::kTiers && below(15) == 0) session_act();
+      clock_.advance(kMillisecond * (1 + below(20)));
+      engine_.step();
     }
-    flow::RequestId id = 1 + below(next_id);
+    tier_.faults = false;
+    for (flow::RequestId id = 1; id < next_id_; ++id) engine_.resume(id);
+    for (int turn = 0; turn < 2000 && (engine_.step() || engine_.stats().has_work); ++turn) {
+      clock_.advance(kMillisecond);
+    }
+    out_.stats = engine_.stats();
+    for (const engine::StepRecord& step : engine_.recent_steps()) out_.plans_hash = step.state_hash;
+    return std::move(out_);
+  }
+
+ private:
+  uint32_t below(uint64_t n) { return static_cast<uint32_t>(random_() % n); }
+
+  engine::EngineOptions random_options(engine::EventLog& log) {
+    engine::EngineOptions options;
+    options.kv = {.block_tokens = 4, .n_blocks = 20 + below(40), .block_bytes = 1, .max_len = 64, .groups = {{}}};
+    if (below(2) == 0)
+      options.kv.groups.push_back({.kind = flow::KvGroupKind::kWindow, .window_tokens = 9, .layers = {}});
+    options.sched.max_live = 6;
+    options.sched.tok_cap = 40;
+    options.sched.budget_tokens = 24;
+    options.sched.depth = 1 + below(2);
+    options.sched.admit = below(2) == 0 ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
+    options.event_log = &log;
+    if (life_ == Life::kTiers) options.kv.block_bytes = static_cast<uint32_t>(4 * sizeof(support::FakeCell));
+    return options;
+  }
+  engine::EngineOptions with_tiers() {
+    engine::EngineOptions options = options_;
+    if (life_ == Life::kPlain) return options;
+    options.tier = &tier_;
+    options.tier_saves_all = below(2) == 0;
+    options.block_bytes = [this](flow::BlockId id) { return worker_.bytes_of(id); };
+    return options;
+  }
+
+  GenerateRequest random_request() {
+    GenerateRequest r{.id = next_id_++, .n = 1 + below(2)};
+    r.prompt.assign(1 + below(30), static_cast<TokenId>(1 + below(3)));
+    r.sampling.max_tokens = below(20);
+    r.sampling.eos_token_ids = {0};
+    r.sampling.n_prompt_logprobs = below(5) == 0 ? 0 : -1;
+    if (below(8) == 0) r.deadline = clock_.now() + below(100) * kMillisecond + 1;
+    if (life_ == Life::kPlain) return r;
+    r.prompt.assign(1 + below(40), static_cast<TokenId>(1 + below(2)));
+    if (below(3) == 0) r.session = "s" + std::to_string(below(3));
+    if (!r.session.empty() && below(2) == 0) r.session_ttl = below(60) * kMillisecond;
+    r.cache_salt = below(6) == 0 ? "salt" : "";
+    r.scope = r.cache_salt.empty() ? 0 : 1;
+    if (below(5) == 0 && r.sampling.n_prompt_logprobs < 0) {
+      r.n = 1;
+      r.beam_width = 2 + below(2);
+      r.sampling.max_tokens = 1 + below(12);
+      r.sampling.n_logprobs = static_cast<int32_t>(flow::beam_candidates(r.beam_width, 1));
+      ++out_.n_beams;
+    }
+    return r;
+  }
+
+  void act() {
+    flow::RequestId id = 1 + below(next_id_);
     switch (below(20)) {
       case 0:
-        engine.cancel(id);
+        engine_.cancel(id);
         break;
       case 1:
-        engine.park(id);
+        engine_.park(id);
         break;
       case 2:
-        engine.cancel_fork(id, below(2));
+        engine_.cancel_fork(id, below(2));
         break;
       case 3:
-        if (below(6) == 0) engine.reset_prefix_cache();
+        if (below(6) == 0) engine_.reset_prefix_cache();
         break;
       default:
-        engine.resume(id);
+        engine_.resume(id);
         break;
     }
-    clock.advance(kMillisecond * (1 + below(20)));
-    engine.step();
   }
-  for (flow::RequestId id = 1; id < next_id; ++id) engine.resume(id);
-  for (int turn = 0; turn < 2000 && (engine.step() || engine.stats().has_work); ++turn) clock.advance(kMillisecond);
-  Recording out{.stats = engine.stats()};
-  for (const engine::StepRecord& step : engine.recent_steps()) out.plans_hash = step.state_hash;
+
+  void session_act() {
+    auto task = std::make_shared<engine::SessionTask>();
+    task->verb = static_cast<engine::SessionVerb>(below(3));
+    task->name = "s" + std::to_string(below(3));
+    task->max_bytes = below(4) == 0 ? 300 : 1 << 20;
+    if (task->verb == engine::SessionVerb::kRestore && !saved_) return;
+    if (task->verb == engine::SessionVerb::kRestore) task->copy = *saved_;
+    task->done = [this, task = task.get()](Result<void> result) {
+      if (!result.ok()) return;
+      if (task->verb == engine::SessionVerb::kRestore) out_.n_restored += task->n_tokens;
+      if (task->verb == engine::SessionVerb::kSave) saved_ = task->copy;
+    };
+    engine_.session(task);
+  }
+
+  std::mt19937_64 random_;
+  Life life_;
+  engine::EngineOptions options_;
+  support::FakeWorker worker_;
+  support::CollectSink sink_;
+  support::FakeClock clock_;
+  support::MemoryTier tier_;
+  std::optional<flow::SessionCopy> saved_;
+  Recording out_;
+  uint64_t next_id_ = 1;
+  engine::Engine engine_;
+};
+
+Recording record(uint64_t seed, const std::string& path, uint64_t max_bytes, Life life = Life::kPlain) {
+  auto log = engine::EventLog::create(path, max_bytes);
+  EXPECT_TRUE(log.ok());
+  Recording out = RandomLife(seed, life, **log).run();
   log->reset();
   out.bytes = slurp(path);
   return out;
@@ -120,6 +203,32 @@ TEST(Replay, GivesTheSamePlans) {
     n_preemptions += recording.stats.n_preemptions;
   }
   EXPECT_GT(n_preemptions, 10u);  // the lives reach what is hard
+}
+
+// What a tier answered and what sessions asked for is recorded; its bytes are not, and decide nothing.
+TEST(Replay, TiersSessionsSwapAndBeamsGiveTheSamePlans) {
+  testing::TempDir dir;
+  uint64_t n_loads = 0, n_swaps = 0, n_beams = 0, n_restored = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    Recording recording = record(seed, dir.path() + "/log", 1 << 24, Life::kTiers);
+    auto report = replay(as_bytes(recording.bytes));
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    ASSERT_FALSE(report->difference.has_value()) << *report->difference;
+    EXPECT_TRUE(report->complete);
+    EXPECT_EQ(report->n_plans, recording.stats.n_steps);
+    EXPECT_EQ(report->stats.generated_tokens, recording.stats.generated_tokens);
+    EXPECT_EQ(report->stats.tier_loaded_tokens, recording.stats.tier_loaded_tokens);
+    EXPECT_EQ(report->stats.swap_loads, recording.stats.swap_loads);
+    n_loads += recording.stats.tier_loads;
+    n_swaps += recording.stats.swap_loads;
+    n_beams += recording.n_beams;
+    n_restored += recording.n_restored;
+  }
+  EXPECT_GT(n_loads, 60u);  // the lives reach what is hard
+  EXPECT_GT(n_swaps, 10u);
+  EXPECT_GT(n_beams, 60u);
+  EXPECT_GT(n_restored, 60u);
 }
 
 TEST(Replay, PredictionsAreComparedWithWhatWasMeasured) {
@@ -161,7 +270,7 @@ TEST(Replay, ABoundedLogReplaysUpToItsEnd) {
 
 TEST(Replay, BrokenLogsAreRefused) {
   testing::TempDir dir;
-  std::string good = record(5, dir.path() + "/log", 6000).bytes;
+  std::string good = record(5, dir.path() + "/log", 6000, Life::kTiers).bytes;
   EXPECT_EQ(replay(as_bytes("")).error().code, ErrorCode::kBadFile);
   EXPECT_EQ(replay(as_bytes("MRLOG\x07{}")).error().code, ErrorCode::kBadFile);
   std::mt19937_64 random(1);

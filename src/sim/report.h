@@ -22,6 +22,7 @@ struct Outcome {
   Tick arrival = 0;
   Tick first_scheduled = 0;
   Tick first_token = 0;
+  Tick predicted = 0;  // first token, as the engine said on arrival; 0 = not predicted
   Tick last_token = 0;
   Tick largest_gap = 0;  // between two of its tokens
   uint32_t n_prompt = 0;

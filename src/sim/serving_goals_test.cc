@@ -179,5 +179,47 @@ TEST(ServingGoals, APoolThatIsTooSmallCostsLittle) {
   EXPECT_GE(rate(kNeed / 3), 0.88 * rate(2 * kNeed));
 }
 
+// What a request is told about its first token, against when it came: predicted / measured.
+TEST(ServingGoals, PredictionsOfTheFirstTokenAreClose) {
+  for (double rate : {4.0, 7.0, 12.0}) {  // half, nearly all, and 1.5 of what the machine can
+    Arrivals arrivals(11);
+    arrivals.chat(rate, 40, 1);
+    Report report = serve(server_options(), arrivals.load);
+    std::vector<double> ratios;
+    for (const Outcome& outcome : report.outcomes) {
+      if (outcome.predicted > 0) ratios.push_back(ms(outcome.predicted - outcome.arrival) / ms(outcome.ttft()));
+    }
+    std::ranges::sort(ratios);
+    ASSERT_GT(ratios.size(), report.outcomes.size() / 4);
+    EXPECT_NEAR(ratios[ratios.size() / 2], 1.0, 0.1) << rate;
+    EXPECT_GT(ratios[ratios.size() / 10], 0.75) << rate;
+    EXPECT_LT(ratios[ratios.size() * 9 / 10], 1.25) << rate;
+  }
+}
+
+// Two tenants, one sending far more than the machine can: with the same deadline on all requests, the small tenant's
+// are taken and met, the excess of the large one is refused on arrival.
+TEST(ServingGoals, AFloodRefusesNobodyElsesDeadline) {
+  Arrivals arrivals(13);
+  arrivals.chat(0.5, 40, 1);
+  arrivals.chat(25, 40, 2);
+  for (SimRequest& request : arrivals.load.requests) request.deadline = 25 * kSecond;
+  std::ranges::stable_sort(arrivals.load.requests, {}, &SimRequest::arrival);
+  engine::EngineOptions options = server_options();
+  options.sched.max_live = 32;
+  Report report = support::run_engine(options, StepCost{machine()}, arrivals.load);
+  size_t n_small = 0, met = 0, small_refused = 0, n_large = 0, large_refused = 0;
+  for (size_t i = 0; i < report.outcomes.size(); ++i) {
+    const Outcome& outcome = report.outcomes[i];
+    bool small = arrivals.load.requests[i].tenant == 1;
+    (small ? n_small : n_large) += 1;
+    (small ? small_refused : large_refused) += outcome.refused ? 1 : 0;
+    met += small && outcome.finished ? 1 : 0;
+  }
+  EXPECT_EQ(small_refused, 0u);
+  EXPECT_EQ(met, n_small);
+  EXPECT_GT(large_refused, n_large / 5);
+}
+
 }  // namespace
 }  // namespace millrace::sim

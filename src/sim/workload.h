@@ -26,6 +26,7 @@ struct SimRequest {
   Tick arrival = 0;  // from the start of the simulation
   uint32_t tenant = 0;
   int16_t band = 0;
+  Tick deadline = 0;        // from its arrival; 0 = none
   uint32_t n_output = 1;    // tokens of the answer, kEndToken included
   uint32_t max_tokens = 0;  // what the client asks for; 0 = n_output
   std::vector<Piece> prompt;

@@ -150,6 +150,23 @@ def check_three_choices():
     assert texts == [choice.message.content for choice in reply.choices]
 
 
+def check_best_of_is_the_best_of_n():
+    def ask(**how):
+        return client.completions.create(
+            model=MODEL, prompt="Once upon a time", max_tokens=12, seed=7, temperature=1.2, extra_body={"ignore_eos": True}, **how
+        )
+
+    def mean(choice):
+        values = choice.logprobs.token_logprobs
+        return sum(values) / len(values)
+
+    every = sorted(ask(n=5, logprobs=0).choices, key=mean, reverse=True)
+    best = ask(n=2, best_of=5)
+    assert [c.text for c in best.choices] == [c.text for c in every[:2]], (best.choices, every)
+    assert best.choices[0].logprobs is None and [c.index for c in best.choices] == [0, 1]
+    refused(openai.BadRequestError, lambda: ask(n=1, best_of=2, stream=True))
+
+
 def check_seed():
     def ask(seed):
         reply = client.completions.create(model=MODEL, prompt="Once upon a time", max_tokens=20, temperature=1.0, seed=seed)

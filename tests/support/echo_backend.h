@@ -55,7 +55,9 @@ class EchoBackend final : public flow::Backend {
     switches_->wait_released();
     auto begin = std::chrono::steady_clock::now();
     if (switches_->step_us > 0) std::this_thread::sleep_for(std::chrono::microseconds(switches_->step_us));
-    for (const flow::SlotInit& init : plan.new_slots) slots_[init.slot] = {init.tokens, init.input_len, init.sampling};
+    for (const flow::SlotInit& init : plan.new_slots) {
+      slots_[init.slot] = {init.tokens, init.input_len, init.sampling, init.fork};
+    }
     flow::StepOutput output;
     output.step = plan.step;
     for (const flow::Share& share : plan.shares) output.shares.push_back(run_share(share));
@@ -84,10 +86,12 @@ class EchoBackend final : public flow::Backend {
     std::vector<TokenId> tokens;
     uint32_t input_len = 0;
     const flow::SamplingParams* sampling = nullptr;
+    uint32_t fork = 0;
   };
-  static flow::PositionLogprobs logprobs_of(TokenId token, int32_t n_top) {
+  // Fork 2 is the most likely one of the first three.
+  static flow::PositionLogprobs logprobs_of(TokenId token, int32_t n_top, uint32_t fork = 0) {
     flow::PositionLogprobs out;
-    out.chosen = {token, -0.5f, 1};
+    out.chosen = {token, -0.5f + 0.125f * static_cast<float>(fork % 3), 1};
     for (int32_t k = 0; k < n_top; ++k) out.top.push_back({(token + k) % 256, -0.5f - static_cast<float>(k), k + 1});
     return out;
   }
@@ -132,7 +136,8 @@ class EchoBackend final : public flow::Backend {
     result.token = token;
     slot.tokens.push_back(token);
     if (slot.sampling->n_logprobs >= 0) {
-      result.logprobs = std::make_unique<flow::PositionLogprobs>(logprobs_of(token, slot.sampling->n_logprobs));
+      result.logprobs =
+          std::make_unique<flow::PositionLogprobs>(logprobs_of(token, slot.sampling->n_logprobs, slot.fork));
     }
     return result;
   }

@@ -59,8 +59,11 @@ struct EchoOptions {
   uint32_t max_queued_requests = 512;
   uint32_t max_live = 64;
   bool chat = true;
-  uint32_t depth = 1;                             // 2: steps are computed on a thread of their own
-  std::string session_folder;                     // for saved conversations; empty: none
+  sched::OrderKind order = sched::OrderKind::kFcfs;
+  uint32_t depth = 1;          // 2: steps are computed on a thread of their own
+  std::string session_folder;  // for saved conversations; empty: none
+  std::vector<instance::TenantRule> tenants;
+  std::function<void(std::span<flow::KvEvent>)> on_kv_events;
   std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
   api::PoolingFacts pooling = {.d_model = 4};
   Limits limits;
@@ -70,6 +73,23 @@ struct EchoInstance {
   std::unique_ptr<instance::Instance> instance;
   std::shared_ptr<EchoSwitches> switches;
 };
+
+inline void fill_echo_facts(const EchoOptions& options, int64_t n_vocab, instance::InstanceFacts& facts) {
+  facts.served_names = {"echo", "echo-alias"};
+  facts.root = "echo-root";
+  facts.isa = "none";
+  facts.system_fingerprint = "fp_echo";
+  facts.vocab_type = "bytes";
+  facts.n_vocab = n_vocab;
+  facts.max_len = options.max_len;
+  facts.n_ctx_train = options.max_len;
+  facts.d_model = 8;
+  facts.n_params = 1234;
+  facts.file_bytes = 5678;
+  facts.weight_bytes = 1000;
+  facts.kv_bytes = 2000;
+  facts.scratch_bytes = 3000;
+}
 
 inline EchoInstance make_echo(EchoOptions options = {}) {
   EchoInstance out;
@@ -105,20 +125,8 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
       .on_engine_thread = {},
       .heartbeat = {},
   };
-  parts.facts.served_names = {"echo", "echo-alias"};
-  parts.facts.root = "echo-root";
-  parts.facts.isa = "none";
-  parts.facts.system_fingerprint = "fp_echo";
-  parts.facts.vocab_type = "bytes";
-  parts.facts.n_vocab = n_vocab;
-  parts.facts.max_len = options.max_len;
-  parts.facts.n_ctx_train = options.max_len;
-  parts.facts.d_model = 8;
-  parts.facts.n_params = 1234;
-  parts.facts.file_bytes = 5678;
-  parts.facts.weight_bytes = 1000;
-  parts.facts.kv_bytes = 2000;
-  parts.facts.scratch_bytes = 3000;
+  parts.tenants = options.tenants;
+  fill_echo_facts(options, n_vocab, parts.facts);
   parts.engine.kv.block_tokens = 32;
   parts.engine.kv.n_blocks = options.n_blocks;
   parts.engine.kv.block_bytes = 32;
@@ -129,6 +137,8 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
   parts.engine.sched.max_live = options.max_live;
   parts.engine.max_queued_requests = options.max_queued_requests;
   parts.engine.sched.depth = options.depth;
+  parts.engine.sched.order = options.order;
+  parts.engine.on_kv_events = options.on_kv_events;
   runtime::OwnThread* aside = nullptr;
   if (options.depth > 1) {
     std::shared_ptr<flow::Backend> inner = std::move(parts.backend);

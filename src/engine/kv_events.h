@@ -1,0 +1,47 @@
+// KvEvents: the changes of the prefix cache as events: one per run of blocks, each the child of the one before.
+//  1. Played in order to an empty index of names, they give the names that the trie holds in its pool, after every
+//  step.
+//  2. Scopes with a salt are told with it; without their salt known they are left out, as are sequences with a window
+//     of their own: who reads the tokens alone would take those blocks for everybody's.
+// Thread: engine.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/change_log.h"
+#include "cache/kv_cache.h"
+#include "flow/kv_event.h"
+
+namespace millrace::engine {
+
+class KvEvents {
+ public:
+  using Hear = std::function<void(std::span<flow::KvEvent>)>;
+  // `cache` is empty and outlives this.
+  KvEvents(cache::KvCache& cache, Hear hear);
+
+  // Of a request that was taken. Idempotent.
+  void open_scope(uint32_t scope, std::string_view salt);
+  // The cache was reset: what was noted before it is void.
+  void clear();
+  // Ends a step: what happened goes to the listener.
+  void hand_over();
+
+ private:
+  void add(const cache::BlockChange& change);
+
+  Hear hear_;
+  uint32_t block_tokens_;
+  uint32_t n_groups_;
+  std::vector<uint32_t> windows_;  // [n_groups] tokens; 0 = Full
+  cache::ChangeLog log_;
+  std::unordered_map<uint32_t, std::string> salts_;  // by scope; looked up only
+  std::vector<flow::KvEvent> events_;                // scratch
+};
+
+}  // namespace millrace::engine
