@@ -14,6 +14,11 @@ constexpr double kLeastMultiple = 3;
 constexpr double kMostMultiple = 8;
 constexpr double kPatience = 2e9;  // ns of work that waits: each adds one to the multiple
 constexpr uint32_t kMostGrowth = 4;
+// So many streams that reading the weights is a small part of their step: more of them aboard make steps longer and
+// nothing faster, and with a multiple of 3 prompts come aboard faster than streams end, up to the last slot.
+constexpr uint32_t kCrowd = 64;
+constexpr double kFixedPart = 0.05;
+constexpr double kCrowdMultiple = 2;
 constexpr Tick kLongestStep = 500 * kMillisecond;  // without decodes
 // Prompt rows of a step that nobody waits beside: below this the weights are read too often for the work done.
 constexpr uint32_t kWorthwhileRows = 128;
@@ -43,6 +48,9 @@ Tick Slack::limit(const BudgetView& view) const {
   double backlog = static_cast<double>(view.n_pending) * view.cost.large().c[1];  // a prompt row costs c[1]
   double most = std::min(kMostMultiple, kLeastMultiple + view.decodes.n_decode - 1);
   double multiple = std::clamp(backlog / kPatience, kLeastMultiple, most);
+  auto decodes = static_cast<double>(view.cost.predict(view.decodes));
+  bool crowded = view.decodes.n_decode >= kCrowd && view.cost.large().c[0] < kFixedPart * decodes;
+  if (crowded) multiple = std::min(multiple, kCrowdMultiple);
   auto by_speed = std::llround(multiple * static_cast<double>(view.cost.predict(with_newcomers(view))));
   return std::min(by_target, std::max<Tick>(kShortStep, by_speed));
 }

@@ -27,6 +27,14 @@ class Dlpm final : public Order {
     take_turns(view, out);
   }
 
+  // It has more of its quantum left.
+  bool owes(const OrderView& view, const Seq& waiting, const Seq& running) const override {
+    const TenantAccount& mine = view.seqs.tenants().at(waiting.tenant);
+    const TenantAccount& theirs = view.seqs.tenants().at(running.tenant);
+    if (waiting.tenant == running.tenant || mine.credit <= 0) return false;
+    return mine.credit * theirs.weight > theirs.credit * mine.weight;
+  }
+
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
 

@@ -5,7 +5,9 @@
 namespace millrace::sched {
 namespace {
 
-enum Level : uint8_t { kRunning, kCatchingUp, kBarrier, kFresh };
+constexpr size_t kMostOwed = 4;  // each costs a look at every live sequence
+
+enum Level : uint8_t { kRunning, kOwed, kCatchingUp, kBarrier, kFresh };
 
 // Higher bands sort first.
 uint64_t group_of(bool parked, int32_t band, Level level) {
@@ -56,6 +58,23 @@ void PlaceList::add_ran(const Seq& seq) {
                      .id = seq.id});
 }
 
+// Something decodes (so it is not the head, which may take what others hold), and every prompt in progress is of a
+// tenant that has had more of its part.
+bool PlaceList::is_owed(const OrderView& view, SeqId id) const {
+  const Seq& seq = view.seqs.at(id);
+  if (!view.seqs.resumed().empty() || view.seqs.is_barrier(seq, view.now)) return false;
+  bool decodes = false;
+  bool catches_up = false;
+  for (SeqId live : view.seqs.live()) {
+    const Seq& other = view.seqs.at(live);
+    if (other.parked || other.held) continue;
+    bool decoding = other.n_known() + other.progress.placeholders - other.progress.computed <= 1;
+    if (!decoding && !order_->owes(view, seq, other)) return false;
+    (decoding ? decodes : catches_up) = true;
+  }
+  return decodes && catches_up;
+}
+
 // Band by band, the highest first, until there are enough candidates.
 void PlaceList::add_fresh(const OrderView& view, size_t limit) {
   const std::vector<Waiter>& fresh = view.seqs.fresh();
@@ -103,8 +122,10 @@ void PlaceList::add_band(const OrderView& view, std::span<const Waiter> band, si
   ranked_.clear();
   int32_t number = band_of(band.front().band);
   order_->rank(view, band, limit - n_barriers, ranked_);
+  bool owed = true;  // as far as those before it are
   for (size_t i = 0; i < ranked_.size(); ++i) {
-    places_.push_back({.group = group_of(false, number, kFresh), .within = i, .id = ranked_[i]});
+    owed = owed && i < kMostOwed && is_owed(view, ranked_[i]);
+    places_.push_back({.group = group_of(false, number, owed ? kOwed : kFresh), .within = i, .id = ranked_[i]});
   }
 }
 

@@ -1,6 +1,8 @@
 // PlaceList: the one list of a plan, best first. Key, ascending: (parked, -band, level, seniority or rank); level 0 =
-// decodes or was preempted too often, 1 = prefill in progress or resumed, 2 = barrier that never ran (where the policy
-// leaves them to the list), 3 = waits for its first admission, in the order of the policy.
+// decodes or was preempted too often, 1 = waits, and a fair policy owes its tenant more than those of all prompts in
+// progress: a prompt of a large tenant does not take the rows that a small one's needs, 2 = prefill in progress or
+// resumed, 3 = barrier that never ran (where the policy leaves them to the list), 4 = waits for its first admission, in
+// the order of the policy.
 // Thread: engine.
 #pragma once
 
@@ -32,6 +34,7 @@ class PlaceList {
   };
 
   void add_ran(const Seq& seq);
+  bool is_owed(const OrderView& view, SeqId id) const;
   void add_fresh(const OrderView& view, size_t limit);
   void sort_places();
   void add_band(const OrderView& view, std::span<const Waiter> band, size_t limit);

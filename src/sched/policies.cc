@@ -16,11 +16,12 @@ constexpr OrderRow kOrders[] = {
 };
 
 constexpr AdmitRow kAdmits[] = {
-    {AdmitKind::kNoEvictPeak, "no-evict-peak", false, make_no_evict_peak,
+    {AdmitKind::kNoEvictPeak, "no-evict-peak", false, false, make_no_evict_peak,
      "the largest possible need fits; nothing is ever preempted"},
-    {AdmitKind::kMaxUtil, "max-util", true, make_max_util, "the prompt fits now; preempt later if need be"},
-    {AdmitKind::kPredictive, "predictive", true, make_predictive, "the expected need fits"},
-    {AdmitKind::kReserve, "reserve", false, make_reserve, "yardstick: prompt and asked-for output of all fit at once"},
+    {AdmitKind::kMaxUtil, "max-util", true, false, make_max_util, "the prompt fits now; preempt later if need be"},
+    {AdmitKind::kPredictive, "predictive", true, true, make_predictive, "the expected need fits"},
+    {AdmitKind::kReserve, "reserve", false, false, make_reserve,
+     "yardstick: prompt and asked-for output of all fit at once"},
 };
 
 constexpr BudgetRow kBudgets[] = {

@@ -23,6 +23,7 @@ struct AdmitRow {
   AdmitKind kind;
   std::string_view name;  // of --admission-policy
   bool preempts;          // running sequences may lose their blocks
+  bool patient;           // but first those that find no memory wait for others to end
   std::unique_ptr<Admit> (*make)(const SchedOptions& options);
   std::string_view what;
 };

@@ -27,6 +27,11 @@ class Order {
   virtual ~Order() = default;
   // Appends the best of `waiting` (requests of one band by arrival, at least one), best first, at most `limit` (>= 1).
   virtual void rank(const OrderView& view, std::span<const Waiter> waiting, size_t limit, std::vector<SeqId>& out) = 0;
+  // Is the tenant of `waiting`, which was ranked, owed service before that of `running`, whose prompt is in progress?
+  virtual bool owes(const OrderView& view, const Seq& waiting, const Seq& running) const {
+    (void)view, (void)waiting, (void)running;
+    return false;
+  }
 };
 
 struct AdmitView {

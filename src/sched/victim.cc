@@ -8,6 +8,7 @@ class TailVictim final : public Victim {
  public:
   explicit TailVictim(const SchedOptions& options)
       : bands_(row_of(options.order).bands),
+        patient_(row_of(options.admit).patient),
         k_preempt_(options.k_preempt),
         preempt_lower_bands_(options.preempt_lower_bands) {}
 
@@ -17,11 +18,13 @@ class TailVictim final : public Victim {
     int32_t theirs = bands_ ? victim.request->band : 0;
     int32_t ours = bands_ ? asker.request->band : 0;
     if (theirs < ours) return preempt_lower_bands_ || asker.state == SeqState::kLive;
+    if (patient_ && asker.state == SeqState::kLive) return false;
     return theirs == ours && (asker.state == SeqState::kLive || seqs.is_barrier(asker, now));
   }
 
  private:
   bool bands_;
+  bool patient_;  // who runs and finds no memory waits with what it holds: others end soon, and nothing is recomputed
   uint32_t k_preempt_;
   bool preempt_lower_bands_;
 };

@@ -160,7 +160,7 @@ TEST(ServingGoals, ASmallTenantIsNotBehindALargeOne) {
     constexpr double kRate = 1.1;  // a second; 11 times that is 1.5 of what the machine can
     auto [alone, own_step] = small_tenant(false, kRate, seed);
     auto [beside, step] = small_tenant(true, kRate, seed);
-    EXPECT_LE(beside, alone + 4.5 * step);
+    EXPECT_LE(beside, alone + 3 * step);
   }
 }
 
@@ -179,6 +179,20 @@ TEST(ServingGoals, APoolThatIsTooSmallCostsLittle) {
   EXPECT_GE(rate(kNeed / 3), 0.88 * rate(2 * kNeed));
 }
 
+// inference-sim #963: a simulator that was not the engine came near a livelock on a load that the engine finishes.
+TEST(PublicBugs, InferenceSim963AnOverloadedPoolIsWorkedOff) {
+  Arrivals arrivals(17);
+  for (int i = 0; i < 300; ++i) arrivals.add(0, arrivals.between(64, 512), arrivals.between(16, 256));
+  engine::EngineOptions options = server_options();
+  options.sched.admit = sched::AdmitKind::kMaxUtil;
+  options.kv.n_blocks = 200;
+  Report report = serve(options, arrivals.load);  // all end
+  uint32_t most = 0;
+  for (const Outcome& outcome : report.outcomes) most = std::max(most, outcome.n_preempted);
+  EXPECT_GT(report.totals.n_preemptions, 0u);
+  EXPECT_LE(most, 6u);
+}
+
 // What a request is told about its first token, against when it came: predicted / measured.
 TEST(ServingGoals, PredictionsOfTheFirstTokenAreClose) {
   for (double rate : {4.0, 7.0, 12.0}) {  // half, nearly all, and 1.5 of what the machine can
@@ -191,9 +205,9 @@ TEST(ServingGoals, PredictionsOfTheFirstTokenAreClose) {
     }
     std::ranges::sort(ratios);
     ASSERT_GT(ratios.size(), report.outcomes.size() / 4);
-    EXPECT_NEAR(ratios[ratios.size() / 2], 1.0, 0.1) << rate;
+    EXPECT_NEAR(ratios[ratios.size() / 2], 1.0, 0.2) << rate;
     EXPECT_GT(ratios[ratios.size() / 10], 0.75) << rate;
-    EXPECT_LT(ratios[ratios.size() * 9 / 10], 1.25) << rate;
+    EXPECT_LT(ratios[ratios.size() * 9 / 10], 1.4) << rate;
   }
 }
 
