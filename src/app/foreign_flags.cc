@@ -19,7 +19,6 @@ constexpr std::string_view kNoDrafts = "speculative decoding is not supported ye
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
 constexpr std::string_view kNoPage = "the web page is built in; --no-ui turns it off";
 constexpr std::string_view kTextOnly = "models generate text from text only";
-constexpr std::string_view kNoTraces = "traces are not exported";
 constexpr std::string_view kNoRouter = "one process serves one model";
 
 // Changes no output: accepted with a warning.
@@ -114,7 +113,7 @@ constexpr ForeignFlag kFlags[] = {
     refused("--show-hidden-metrics,--kv-cache-metrics,--enable-per-request-metrics", "there are no such metrics",
             Value::kNone),
     refused("--custom-histogram-buckets", "buckets are vLLM's"),
-    refused("--otlp-traces-endpoint,--collect-detailed-traces", kNoTraces),
+    harmless("--collect-detailed-traces", Value::kOne),
 };
 
 // Short spellings of several letters, which the flag reader behind does not know.

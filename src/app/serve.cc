@@ -14,6 +14,7 @@
 #include "app/flags.h"
 #include "app/model_flags.h"
 #include "app/serve_plan.h"
+#include "app/trace_flags.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "server/http_server.h"
@@ -65,6 +66,7 @@ struct ServeFlags {
   bool access_log = true;
   std::string quiet_endpoints = "/health,/health/live,/health/ready,/metrics,/ping,/load";
   std::string log_format = "text";
+  std::string traces_endpoint;
   std::string record_events;
   std::string kv_events;
   std::string root_path;
@@ -108,6 +110,9 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--access-log", &f.access_log, "a line in the log for each request");
   set.add("--disable-access-log-for-endpoints", &f.quiet_endpoints, "paths without one, separated by commas");
   set.add("--log-format", &f.log_format, "text | json");
+  set.add(
+      "--otlp-traces-endpoint", &f.traces_endpoint,
+      "URL that takes traces (OTLP, HTTP, JSON), as http://localhost:4318/v1/traces; also OTEL_EXPORTER_OTLP_ENDPOINT");
   set.add("--gateway-api-key", &f.gateway_keys, "a key whose requests may name their tenant by header, repeatable");
   set.add("--admin-api-key", &f.admin_keys, "for admin routes, repeatable");
   set.add("--allow-open", &f.allow_open, "listen beyond loopback without a key");
@@ -214,6 +219,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   if (f.origins.empty() && f.profile->gated) out.allowed_origins = {"*"};  // llama-server's default
   out.root_path = f.root_path;
   TRY(set_tls(f, out));
+  out.traces = TRY(trace_options(f.traces_endpoint));
   if (!f.api_key_file.empty()) out.watched_files.push_back(f.api_key_file);
   out.access_log = f.access_log;
   out.quiet_endpoints = split(f.quiet_endpoints, ',');

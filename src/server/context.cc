@@ -35,7 +35,8 @@ ServerContext::ServerContext(ServerOptions all, bool loopback, std::shared_ptr<c
       hot(settings_of(options,
                       Keys(options.api_keys, options.admin_keys, options.metrics_auth, !loopback && !options.allow_open,
                            options.n_gateway_keys),
-                      std::move(tls))) {}
+                      std::move(tls))),
+      traces(options.traces) {}
 
 Result<void> ServerContext::reload(const ServerOptions& next) {
   bool had_keys = !options.api_keys.empty() || !options.admin_keys.empty();

@@ -16,6 +16,7 @@
 #include "server/metrics.h"
 #include "server/occupancy.h"
 #include "server/server_options.h"
+#include "server/trace_exporter.h"
 
 namespace millrace::server {
 
@@ -32,6 +33,7 @@ class ServerContext {
   const ServerOptions options;
   HotSlot hot;
   Metrics metrics;
+  TraceExporter traces;
   SystemClock clock;
   std::atomic<instance::Instance*> instance{nullptr};  // null while loading
   std::atomic<Lifecycle> lifecycle{Lifecycle::kServing};

@@ -13,6 +13,7 @@
 #include "server/connection.h"
 #include "server/generation_request.h"
 #include "server/handlers.h"
+#include "server/request_trace.h"
 #include "server/stream_writer.h"
 #include "server/tenant.h"
 #include "server/text_work.h"
@@ -35,6 +36,7 @@ struct Call {
   Connection& connection;
   const HttpRequest& request;
   instance::Instance& instance;
+  RequestTrace trace;
   instance::Session session;
   std::unique_ptr<api::ReplyFormat> format;
   api::ReplyHead head;
@@ -44,7 +46,8 @@ struct Call {
       : connection(on),
         request(from),
         instance(with),
-        session(with, on.io(), std::move(asked.job), &on.context().metrics),
+        trace(on.context(), from, asked.job.is_chat() ? "chat" : "text_completion"),
+        session(with, on.io(), std::move(asked.job), &trace),
         format(std::move(asked.format)) {
     connection.io().add_waiter(session.key(), connection.event());
     connection.context().n_generations.fetch_add(1);
@@ -363,6 +366,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
   } else {
     co_await answer_whole(call);
   }
+  call.trace.finish(call.session, call.head.id);
 }
 
 }  // namespace millrace::server

@@ -258,6 +258,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kSlotAction:
     case RouteId::kApplyTemplate:
     case RouteId::kInputTokens:
+    case RouteId::kChatRender:
+    case RouteId::kCompletionsRender:
     case RouteId::kResponses:
     case RouteId::kResponsesInputTokens:
     case RouteId::kMessages:

@@ -47,6 +47,8 @@ constexpr Operation kOperations[] = {
     {RouteId::kOpenApi, "This document", "Any"},
     {RouteId::kTokenize, "Text or messages to token ids", "Tokens", "TokenizeRequest"},
     {RouteId::kDetokenize, "Token ids to text", "Text", "DetokenizeRequest"},
+    {RouteId::kChatRender, "What a chat would be prefilled with", "Rendered", "ChatCompletionRequest"},
+    {RouteId::kCompletionsRender, "What prompts would be prefilled with", "RenderedList", "CompletionRequest"},
     {RouteId::kTokenizerInfo, "Facts of the tokenizer", "TokenizerInfo"},
     {RouteId::kResetPrefixCache, "Forgets cached prefixes", "Success"},
     {RouteId::kSlotAction, "Saves, restores or erases a conversation", "SlotAction", "SlotActionRequest"},

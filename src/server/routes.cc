@@ -60,6 +60,8 @@ constexpr Route kRoutes[] = {
     posted("/v1/tokenize", RouteId::kTokenize, RouteKind::kTokens),
     posted("/detokenize", RouteId::kDetokenize, RouteKind::kTokens),
     posted("/v1/detokenize", RouteId::kDetokenize, RouteKind::kTokens),
+    posted("/v1/chat/completions/render", RouteId::kChatRender, RouteKind::kText),
+    posted("/v1/completions/render", RouteId::kCompletionsRender, RouteKind::kText),
     {.path = "/tokenizer_info", .id = RouteId::kTokenizerInfo},
     {.path = "/slots/",
      .id = RouteId::kSlotAction,

@@ -46,6 +46,8 @@ enum class RouteId : uint8_t {
   kSlots,
   kLoraAdapters,
   kInputTokens,
+  kChatRender,
+  kCompletionsRender,
   kResponses,
   kResponsesInputTokens,
   // Anthropic

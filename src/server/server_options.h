@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "server/kv_publisher.h"
 #include "server/tls.h"
+#include "server/trace_exporter.h"
 
 namespace millrace::server {
 
@@ -22,6 +23,7 @@ struct ServerOptions {
   std::vector<std::string> admin_keys;
   std::vector<std::string> watched_files;  // a change of one of them is taken as SIGHUP
   TlsOptions tls;
+  TraceOptions traces;
   std::vector<std::string> quiet_endpoints;  // not in the access log
   std::vector<std::string> allowed_origins;  // CORS; "*" = any, "localhost" = pages of this machine
   std::vector<std::string> tags;             // of the model, in /v1/models

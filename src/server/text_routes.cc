@@ -14,6 +14,7 @@
 #include "server/connection.h"
 #include "server/handlers.h"
 #include "server/ollama_routes.h"
+#include "server/render_routes.h"
 #include "server/text_work.h"
 
 namespace millrace::server {
@@ -55,6 +56,9 @@ Result<std::string> make_text_reply(const ServerContext& context, instance::Inst
           instance, TRY(items ? api::parse_responses_count(parsed, parse) : api::parse_conversation(parsed, parse))));
       return fmt::format("{{\"object\":\"response.input_tokens\",\"input_tokens\":{}}}", n);
     }
+    case RouteId::kChatRender:
+    case RouteId::kCompletionsRender:
+      return rendered_request(context, instance, parsed, route == RouteId::kChatRender);
     case RouteId::kOllamaShow:
       TRY(api::resolve_model(parsed, parse));
       return api::ollama_show_reply(ollama_model(instance));

@@ -2,6 +2,7 @@
 
 HTTPS with a certificate made here, by Python's ssl and by curl; half handshakes beside honest requests; JSON logs with
 request ids and without texts; keys that change while it runs."""
+import http.server
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -87,6 +89,51 @@ def check_streams_and_large_bodies():
     assert status == 200 and json.loads(body)["count"] > 150_000
 
 
+class Collector(http.server.BaseHTTPRequestHandler):
+    bodies = []
+
+    def do_POST(self):
+        Collector.bodies.append((self.path, self.headers["Content-Type"], json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def spans():
+    out = []
+    for path, kind, body in list(Collector.bodies):
+        assert path == "/v1/traces" and kind == "application/json"
+        resource = body["resourceSpans"][0]
+        assert resource["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "test-service"}}]
+        for span in resource["scopeSpans"][0]["spans"]:
+            values = {a["key"]: next(iter(a["value"].values())) for a in span["attributes"]}
+            out.append((span, values))
+    return out
+
+
+def check_traces_reach_a_collector():
+    trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    body = {"messages": [{"role": "user", "content": SECRET_WORDS}], "max_tokens": 4, "temperature": 0.5, "ignore_eos": True}
+    call("/v1/chat/completions", body=body, headers={"traceparent": f"00-{trace}-{parent}-01", "X-Request-Id": "traced"})
+    call("/v1/completions", body={"prompt": "x", "max_tokens": 1}, headers={"traceparent": f"00-{'1' * 32}-{parent}-00"})  # not sampled
+    call("/v1/completions", body={"prompt": "word " * 600, "max_tokens": 9}, headers={"X-Request-Id": "too-long"})
+    eventually(lambda: {"traced", "too-long"} <= {v["gen_ai.request.id"].split("-", 1)[1] for _, v in spans()}, "two spans")
+    span, values = next((s, v) for s, v in spans() if v["gen_ai.request.id"].endswith("traced"))
+    assert (span["traceId"], span["parentSpanId"], span["name"], span["kind"]) == (trace, parent, "llm_request", 2)
+    assert int(span["endTimeUnixNano"]) > int(span["startTimeUnixNano"]) > 1.7e18 and len(span["spanId"]) == 16
+    assert values["gen_ai.operation.name"] == "chat" and values["gen_ai.request.model"] == values["gen_ai.response.model"] == "m"
+    assert values["gen_ai.usage.output_tokens"] == "4" and values["gen_ai.request.max_tokens"] == "4" and int(values["gen_ai.usage.input_tokens"]) > 4
+    assert values["gen_ai.request.temperature"] == 0.5 and values["gen_ai.response.finish_reasons"] == {"values": [{"stringValue": "length"}]}
+    for name in ("e2e", "time_in_queue", "time_to_first_token", "time_in_model_prefill", "time_in_model_decode", "time_in_model_inference"):
+        assert 0 <= values[f"gen_ai.latency.{name}"] < 60, name
+    assert values["gen_ai.latency.time_to_first_token"] < values["gen_ai.latency.e2e"] + 0.001
+    _, failed = next((s, v) for s, v in spans() if v["gen_ai.request.id"].endswith("too-long"))
+    assert failed["error.type"] == "context_length_exceeded"
+    assert not any(s["traceId"] == "1" * 32 for s, _ in spans()) and SECRET_WORDS not in json.dumps([s for s, _ in spans()])
+
+
 def check_half_handshakes_beside_honest_requests():
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(40)
     slow = []
@@ -144,10 +191,14 @@ if __name__ == "__main__":
         probe.bind(("127.0.0.1", 0))
         PORT = probe.getsockname()[1]
     URL = f"https://127.0.0.1:{PORT}"
+    collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    environment = {**os.environ, "OTEL_SERVICE_NAME": "test-service", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
+                   "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
     with LOG.open("wb") as out:
         server = subprocess.Popen([PROGRAM, "serve", MODEL, "--port", str(PORT), "--max-model-len", "512", "--served-model-name", "m", "--ssl-certfile", CERT,
                                    "--ssl-keyfile", KEY, "--enable-ssl-refresh", "--api-key-file", KEYS, "--log-format", "json", "--limit-header-s", "2"],
-                                  stdout=out, stderr=out)
+                                  stdout=out, stderr=out, env=environment)
     try:
         eventually(lambda: "ready: https://" in LOG.read_text() or server.poll() is not None, "ready", 120)
         code = checks.run(checks.named(globals()))

@@ -1,0 +1,139 @@
+"""Connection storms: storm.py MILLRACE MODEL [--short]
+
+10,000 idle connections; 2,000 slow attackers of five kinds beside 50 honest clients. The server must go on answering the
+honest ones as before, stay within its memory, and let go of the rest."""
+import asyncio
+import os
+import socket
+import struct
+import time
+
+import harness
+from harness import Server, ask, percentile, prompt, read_reply, request_bytes, scaled
+
+N_IDLE = scaled(10_000, 1_500)
+N_SLOW = scaled(2_000, 300)
+N_HONEST = scaled(50, 10)
+SECONDS = scaled(60, 12)
+FLAGS = ["--max-model-len", "512", "--limit-connections-per-ip", "16384", "--limit-header-s", "5", "--limit-body-idle-s", "5",
+         "--limit-send-stall-s", "5"]
+
+
+async def idle_connections(server):
+    before = server.rss_bytes()
+    kept = []
+    for i in range(N_IDLE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(request_bytes("/health", keep=True))
+        reply = await read_reply(reader, time.monotonic())
+        assert reply.status == 200, (i, reply.status)
+        kept.append((reader, writer))
+    per_connection = (server.rss_bytes() - before) / N_IDLE
+    waits = []
+    for _ in range(20):
+        reply = await ask(server.port, "/v1/completions", {"prompt": "Hello", "max_tokens": 2})
+        assert reply.status == 200
+        waits.append(reply.seconds)
+    open_now = sum(not reader.at_eof() for reader, _ in kept)
+    for _, writer in kept:
+        writer.close()
+    print(f"      {N_IDLE} idle: {open_now} still open, {per_connection / 1024:.1f} KiB each, a request takes {percentile(waits, 0.5) * 1e3:.0f} ms")
+    assert open_now == N_IDLE and per_connection < 32 * 1024
+    assert percentile(waits, 0.9) < 5
+
+
+async def attacker(port, kind, stop):
+    """One slow client after the other until told to stop."""
+    while not stop.is_set():
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.5)
+            continue
+        try:
+            if kind == "header":
+                for byte in b"GET /v1/models HTTP/1.1\r\nHost: slow\r\nX-Long: " + b"a" * 500:
+                    writer.write(bytes([byte]))
+                    await writer.drain()
+                    await asyncio.sleep(1)
+            elif kind == "body":
+                writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n{")
+                for _ in range(500):
+                    writer.write(b" ")
+                    await writer.drain()
+                    await asyncio.sleep(1)
+            elif kind == "reader":
+                # asks much and never reads: the socket takes little
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                writer.transport.pause_reading()
+                for _ in range(200):
+                    writer.write(request_bytes("/metrics", keep=True))
+                await asyncio.sleep(20)
+            elif kind == "half":
+                await asyncio.sleep(20)
+            else:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.write(request_bytes("/v1/completions", {"prompt": "x", "max_tokens": 64, "stream": True}) if os.urandom(1)[0] < 8 else b"GET ")
+                await asyncio.sleep(0.2)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+
+
+async def honest(port, seconds):
+    """(latencies, statuses) of clients that ask again and again."""
+    waits, statuses = [], []
+
+    async def one(i):
+        end = time.monotonic() + seconds
+        turn = 0
+        while time.monotonic() < end:
+            turn += 1
+            reply = await ask(port, "/v1/completions", {"prompt": prompt(i * 1000 + turn, 4), "max_tokens": 2, "temperature": 0})
+            waits.append(reply.seconds)
+            statuses.append(reply.status)
+            await asyncio.sleep(0.2)
+
+    await asyncio.gather(*(one(i) for i in range(N_HONEST)))
+    return waits, statuses
+
+
+async def slow_attackers(server):
+    quiet, statuses = await honest(server.port, SECONDS / 2)
+    assert set(statuses) == {200}
+    stop = asyncio.Event()
+    kinds = ["header", "body", "reader", "half", "reset"]
+    attacks = [asyncio.create_task(attacker(server.port, kinds[i % len(kinds)], stop)) for i in range(N_SLOW)]
+    await asyncio.sleep(2)
+    waits, statuses = await honest(server.port, SECONDS)
+    rss = server.rss_bytes()
+    stop.set()
+    for attack in attacks:
+        attack.cancel()
+    await asyncio.gather(*attacks, return_exceptions=True)
+    bad = [status for status in statuses if status != 200]
+    print(f"      {N_SLOW} attackers, {N_HONEST} honest clients: p50 {percentile(quiet, 0.5) * 1e3:.0f} -> {percentile(waits, 0.5) * 1e3:.0f} ms, "
+          f"p99 {percentile(quiet, 0.99) * 1e3:.0f} -> {percentile(waits, 0.99) * 1e3:.0f} ms, {len(waits)} answers, {len(bad)} not 200, {rss >> 20} MiB")
+    assert not bad and len(waits) > N_HONEST
+    assert percentile(waits, 0.99) < 10 * percentile(quiet, 0.99) + 1
+
+
+def with_server(scenario):
+    harness.raise_descriptor_limit(2 * N_IDLE)
+    with Server(*FLAGS) as server:
+        asyncio.run(scenario(server))
+        assert server.alive()
+
+
+def check_idle_connections_cost_little():
+    with_server(idle_connections)
+
+
+def check_slow_attackers_beside_honest_clients():
+    with_server(slow_attackers)
+
+
+if __name__ == "__main__":
+    harness.main(globals())

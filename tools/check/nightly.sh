@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What takes too long for every change: ./check --nightly [--short]. Storms of connections, overload, kill -9 under load
+# (tests/chaos), and every fuzz target for two minutes. --short: the chaos tests at a fraction of their size, no fuzzing.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tools/setup/lib.sh
+model=models/SmolLM2-135M-Instruct.Q4_1.gguf
+python3 tools/setup/fetch_models.py
+failed=0
+for test in storm overload kill_restart; do
+  say "== $test"
+  python3 "tests/chaos/$test.py" build/release/millrace "$model" "$@" || failed=1
+done
+if [ $# -eq 0 ]; then
+  say "== fuzz"
+  tools/check/fuzz.sh 120 || failed=1
+fi
+exit $failed
