@@ -31,6 +31,12 @@ uint64_t random_word() {
   return uint64_t{device()} << 32 | device();
 }
 
+// gen_ai.operation.name of the traces.
+std::string_view operation_of(const instance::Job& job) {
+  if (job.params().sampling.pooling != flow::Pooling::kNone) return "embeddings";
+  return job.is_chat() ? "chat" : "text_completion";
+}
+
 // A request on its way: what both kinds of answer need.
 struct Call {
   Connection& connection;
@@ -46,7 +52,7 @@ struct Call {
       : connection(on),
         request(from),
         instance(with),
-        trace(on.context(), from, asked.job.is_chat() ? "chat" : "text_completion"),
+        trace(on.context(), from, operation_of(asked.job)),
         session(with, on.io(), std::move(asked.job), &trace),
         format(std::move(asked.format)) {
     connection.io().add_waiter(session.key(), connection.event());

@@ -1,5 +1,5 @@
-// /v1/chat/completions/render and /v1/completions/render (vLLM): what a request would be prefilled with, without running
-// it. Routers compare the ids with the blocks that servers hold.
+// /v1/chat/completions/render and /v1/completions/render (vLLM): what a request would be prefilled with, without
+// running it. Routers compare the ids with the blocks that servers hold.
 // Thread: text worker.
 #pragma once
 

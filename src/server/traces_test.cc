@@ -41,15 +41,15 @@ TEST(Traces, WritesTheJsonMapping) {
       .attributes = {{"a", std::string("x")}, {"b", int64_t{7}}, {"c", 0.5}, {"d", std::vector<std::string>{"s"}}},
       .failed = true};
   std::vector<Span> spans = {span};
-  EXPECT_EQ(
-      otlp_json(spans, "svc", "1"),
-      R"({"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"svc"}}]},)"
-      R"("scopeSpans":[{"scope":{"name":"millrace","version":"1"},"spans":[{"traceId":"5b8efff798038103d269b633813fc60c",)"
-      R"("spanId":"eee19b7ec3c1b174","name":"llm_request","kind":2,"startTimeUnixNano":"1544712660000000000",)"
-      R"("endTimeUnixNano":"1544712661000000000","attributes":[{"key":"a","value":{"stringValue":"x"}},)"
-      R"({"key":"b","value":{"intValue":"7"}},{"key":"c","value":{"doubleValue":0.5}},)"
-      R"({"key":"d","value":{"arrayValue":{"values":[{"stringValue":"s"}]}}}],"parentSpanId":"eee19b7ec3c1b173",)"
-      R"("status":{"code":2}}]}]}]})");
+  EXPECT_EQ(otlp_json(spans, "svc", "1"),
+            R"({"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"svc"}}]},)"
+            R"("scopeSpans":[{"scope":{"name":"millrace","version":"1"},"spans":[)"
+            R"({"traceId":"5b8efff798038103d269b633813fc60c",)"
+            R"("spanId":"eee19b7ec3c1b174","name":"llm_request","kind":2,"startTimeUnixNano":"1544712660000000000",)"
+            R"("endTimeUnixNano":"1544712661000000000","attributes":[{"key":"a","value":{"stringValue":"x"}},)"
+            R"({"key":"b","value":{"intValue":"7"}},{"key":"c","value":{"doubleValue":0.5}},)"
+            R"({"key":"d","value":{"arrayValue":{"values":[{"stringValue":"s"}]}}}],"parentSpanId":"eee19b7ec3c1b173",)"
+            R"("status":{"code":2}}]}]}]})");
 }
 
 TEST(Traces, IdsAreHexAndDiffer) {

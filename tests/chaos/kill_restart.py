@@ -11,8 +11,8 @@ import time
 import harness
 from harness import Server, ask, prompt, scaled
 
-ROUNDS = scaled(40, 4)
-N_PROMPTS = 24
+ROUNDS = scaled(40, 3)
+N_PROMPTS = scaled(24, 8)
 SEED = int(time.time())
 
 

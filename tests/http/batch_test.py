@@ -52,13 +52,15 @@ def check_answers_are_those_of_the_server(folder):
     bodies["text"] = ("/v1/completions", {"prompt": "The river", "temperature": 0, "max_tokens": 8, "logprobs": 1})
     bodies["two"] = ("/v1/chat/completions", chat("Hello", n=2, seed=3, temperature=1))
     bodies["response"] = ("/v1/responses", {"input": "Hello", "temperature": 0, "max_output_tokens": 8})
+    bodies["vector"] = ("/v1/embeddings", {"input": ["The river", "the sea"]})
+    bodies["rank"] = ("/v1/rerank", {"query": "river", "documents": ["water", "stone"]})
     out = run(folder, [row(name, url, body) for name, (url, body) in bodies.items()])
     assert {line["custom_id"] for line in out} == set(bodies) and len(out) == len(bodies)
     for line in out:
         assert line["error"] is None and line["response"]["status_code"] == 200, line
         _, want = post(*bodies[line["custom_id"]])
         got = line["response"]["body"]
-        for key in ("choices", "model", "object"):
+        for key in ("choices", "model", "object", "data", "results"):
             assert got.get(key) == want.get(key), (line["custom_id"], key, got, want)
         if "output" in want:
             assert got["output"][0]["content"] == want["output"][0]["content"]
