@@ -173,22 +173,12 @@ Result<instance::Answer> answer_row(instance::Instance& instance, const api::Dia
   }
 }
 
-// An encoder has nothing to generate with.
-Result<void> check_generates(const instance::Instance& instance, const api::DialectRequest& request) {
-  const auto& params =
-      std::visit([](const auto& body) -> const api::CommonParams& { return body.common; }, request.body);
-  if (instance.text_parts().pooling.generates || params.sampling.pooling != flow::Pooling::kNone) return {};
-  return Error{ErrorCode::kNotSupported,
-               "this model generates no text: it answers /v1/embeddings, /v1/score and /v1/rerank", "url"};
-}
-
 Result<std::string> run_row(instance::Instance& instance, const BatchRow& row, const std::string& id,
                             const Interrupt& interrupt, Totals& totals) {
   for (const Url& url : kUrls) {
     if (url.path != row.url) continue;
     api::DialectRequest request = TRY(url.parse(row.body, instance.parse_context(), {}));
     if (!request.instant.empty()) return request.instant;
-    TRY(check_generates(instance, request));
     instance::Answer answer = TRY(answer_row(instance, request, interrupt));
     const api::CommonParams& params = std::visit(
         [](const auto& body) -> const auto& { return body.common; }, request.body);
