@@ -223,7 +223,7 @@ TEST(PublicBugs, VllmAscend13501WindowBlocksOutliveTheStepsThatReadThem) {
 // vllm-ascend #14055, vLLM #45357: blocks that a step in flight writes were given back and filled by a transfer.
 // FakeWorker says so when a block is filled while a step is in flight, and any mix-up changes the text.
 TEST(PublicBugs, Vllm45357BlocksOfAStepInFlightAreNotFilledFromBelow) {
-  EngineOptions options = quiet_trace(24, 2).options;
+  EngineOptions options = quiet_trace(22, 2).options;
   support::FakeWorkerOptions model{.kv = options.kv, .tok_cap = 40, .n_vocab = 50, .delay = 1};
   support::FakeWorker worker(model);
   support::MemoryTier tier(worker, [](uint32_t) { return false; });
@@ -235,12 +235,12 @@ TEST(PublicBugs, Vllm45357BlocksOfAStepInFlightAreNotFilledFromBelow) {
   Trace asks;  // two conversations that push each other out of the pool, beside one that decodes all the time
   for (int turn = 0; turn < 6; ++turn) {
     submit(asks, 40, 8);
-    if (turn >= 2) asks.requests.back().prompt = asks.requests[asks.requests.size() - 3].prompt;
+    if (turn >= 2) asks.requests.back().prompt = asks.requests[asks.requests.size() - 5].prompt;
     submit(asks, 4, 30);
   }
   for (const flow::GenerateRequest& ask : asks.requests) {
     ASSERT_TRUE(engine.submit(flow::GenerateRequest(ask)).ok());
-    for (int turns = 0; turns < 40; ++turns) {
+    for (int turns = ask.prompt.size() > 4 ? 40 : 4; turns > 0; --turns) {
       clock.advance(kMillisecond);
       engine.step();
     }
