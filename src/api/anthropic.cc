@@ -173,7 +173,12 @@ Result<void> set_thinking(const Json& thinking, Json& out) {
   if (budget != nullptr && (!budget->is_int() || budget->as_int() < 1)) {
     return bad("thinking.budget_tokens", fmt::format("must be an integer >= {}", kLeastBudget));
   }
-  if (type != "adaptive") out.set("chat_template_kwargs", json_object({{"enable_thinking", type == "enabled"}}));
+  if (budget != nullptr && type == "enabled") out.set("thinking_token_budget", *budget);
+  if (type == "adaptive") return {};
+  const Json* given = out.find("chat_template_kwargs");
+  Json kwargs = given == nullptr ? Json::object() : *given;
+  if (kwargs.is_object()) kwargs.set("enable_thinking", type == "enabled");
+  out.set("chat_template_kwargs", std::move(kwargs));
   return {};
 }
 

@@ -172,6 +172,13 @@ void set_dates(Json& kwargs) {
   if (kwargs.find("datetime") == nullptr) kwargs.set("datetime", fmt::format("{:%b %d %Y}", fmt::gmtime(now)));
 }
 
+// No effort at all is no thinking, in the word that templates know.
+void no_effort(Json& kwargs) {
+  const Json* effort = kwargs.find("reasoning_effort");
+  if (effort == nullptr || *effort != Json("none") || kwargs.find("enable_thinking") != nullptr) return;
+  kwargs.set("enable_thinking", false);
+}
+
 // llama-server's habit: an answer that the client has begun is continued.
 Result<void> continue_final_message(ChatRequest& request) {
   const JsonArray& messages = request.messages.as_array();
@@ -211,6 +218,9 @@ Result<ChatRequest> parse_chat(const Json& body, const ParseContext& context, ui
   if (messages == nullptr) return Error{ErrorCode::kMissingField, "messages is required", "messages"};
   request.messages = TRY(check_messages(*messages, context.limits));
   if (context.profile->prefill && !target.add_generation_sent) TRY(continue_final_message(request));
+  request.tools = TRY(read_tools(body, context.limits, context.profile->empty_tools));
+  TRY(check_with_constraint(request.tools, request.common.constraint));
+  no_effort(request.chat_template_kwargs);
   request.common.model = TRY(resolve_model(body, context));
   request.common.clamp_max_tokens = context.profile->clamp;
   if (context.profile->template_dates) set_dates(request.chat_template_kwargs);

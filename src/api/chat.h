@@ -4,13 +4,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "api/common.h"
+#include "api/tools.h"
 #include "base/json.h"
 #include "base/result.h"
 
 namespace millrace::api {
+
+// What a request says of the reasoning before its answer.
+struct ReasoningParams {
+  std::optional<int64_t> budget;  // tokens before the end is forced; -1: none
+  bool include = true;            // false: it is not shown
+  std::optional<bool> as_text;    // true: it is not told apart from the answer
+};
 
 struct ChatRequest {
   CommonParams common;
@@ -18,6 +27,8 @@ struct ChatRequest {
   Json documents;             // null or array
   Json chat_template_kwargs;  // null or object; reasoning_effort and documents are added to it
   std::string chat_template;  // only with trust_request_chat_template
+  ToolParams tools;
+  ReasoningParams reasoning;
   bool add_generation_prompt = true;
   std::string echo_text;                // with echo: the text of a final assistant message, to stand before the answer
   bool continue_final_message = false;  // never together with add_generation_prompt

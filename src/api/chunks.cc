@@ -9,13 +9,15 @@
 
 namespace millrace::api {
 
-ChunkWriter::ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role)
+ChunkWriter::ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role,
+                         ReasoningField reasoning_field)
     : kind_(kind),
       with_token_ids_(params.output.return_token_ids),
       tokens_as_ids_(params.output.return_tokens_as_token_ids),
       with_prompt_text_(params.output.return_prompt_text),
       continuous_usage_(params.stream.continuous_usage_stats),
-      null_role_(null_role) {
+      null_role_(null_role),
+      reasoning_field_(reasoning_field) {
   prefix_ = kEventPrefix;
   prefix_ += R"({"id":)";
   append_json_string(prefix_, head.id);
@@ -98,9 +100,22 @@ void ChunkWriter::append_pending_prompt(std::string& out, uint32_t index) {
 void ChunkWriter::append_delta(std::string& out, uint32_t index, const Delta& delta) {
   bool chat = kind_ == ReplyKind::kChat;
   open(out, index);
-  out += chat ? R"(,"delta":{"content":)" : R"(,"text":)";
-  append_json_string(out, delta.text);
-  out += chat ? R"(},"logprobs":)" : R"(,"logprobs":)";
+  if (chat) {
+    out += R"(,"delta":{)";
+    if (delta.call != nullptr) {
+      append_call_piece(out, *delta.call);
+    } else if (!delta.reasoning.empty()) {
+      append_reasoning_keys(out, delta.reasoning, reasoning_field_);
+    } else {
+      out += R"("content":)";
+      append_json_string(out, delta.text);
+    }
+    out += '}';
+  } else {
+    out += R"(,"text":)";
+    append_json_string(out, delta.text);
+  }
+  out += R"(,"logprobs":)";
   if (delta.logprobs.empty()) {
     out += "null";
   } else if (chat) {

@@ -22,7 +22,9 @@ constexpr std::string_view kKeepAliveEvent = ": keep-alive\n\n";
 
 // What one or more tokens add to a choice.
 struct Delta {
-  std::string_view text;                        // valid UTF-8
+  std::string_view text;  // valid UTF-8; of text, reasoning and call one
+  std::string_view reasoning = {};
+  const CallPiece* call = nullptr;
   std::span<const PositionText> logprobs = {};  // when logprobs were asked for: one per token
   std::span<const TokenId> token_ids = {};      // when return_token_ids
   const Usage* running = nullptr;               // needed with continuous_usage_stats
@@ -32,7 +34,8 @@ struct Delta {
 class ChunkWriter {
  public:
   // null_role: the content of role chunks is null instead of "".
-  ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role = false);
+  ChunkWriter(ReplyKind kind, const ReplyHead& head, const CommonParams& params, bool null_role = false,
+              ReasoningField reasoning_field = ReasoningField::kBoth);
 
   // Chat: one role chunk for each of n choices (nothing for completions). `prompt` may be null; with return_token_ids
   // or return_prompt_text the first chunk of choice 0 carries its ids and text.
@@ -59,6 +62,7 @@ class ChunkWriter {
   bool with_prompt_text_;
   bool continuous_usage_;
   bool null_role_;
+  ReasoningField reasoning_field_;
   std::string prefix_;                                // data: {"id":...,"choices":[{"index":
   std::string usage_prefix_;                          // the same up to "choices":[]
   std::vector<uint64_t> text_offsets_;                // by choice: characters sent (completions logprobs)

@@ -23,6 +23,7 @@ constexpr CompatProfile kProfiles[] = {
      .prefill = true,
      .null_role = true,
      .clamp = true,
+     .empty_tools = true,
      .template_dates = true,
      .detokenize_content = true,
      .gated = true,

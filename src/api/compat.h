@@ -47,6 +47,7 @@ struct CompatProfile {
   bool prefill = false;                      // a final assistant message is continued
   bool null_role = false;                    // role chunks have content null
   bool clamp = false;                        // prompt + max_tokens beyond the context is cut on /v1 too
+  bool empty_tools = false;                  // an empty list of tools is none
   bool template_dates = false;               // chat templates see date_string and datetime
   bool detokenize_content = false;           // /detokenize answers {"content"}
   bool gated = false;                        // /metrics and /slots need --metrics and --slots; -c is for all slots

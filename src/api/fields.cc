@@ -235,10 +235,6 @@ Result<void> check_beams(FieldTarget& target) {
 
 Result<void> check_together(FieldTarget& target, const ParseContext& context) {
   CommonParams& common = target.common;
-  if (target.tools_sent) {
-    return Error{ErrorCode::kUnsupportedParameter, "tools: not supported by this server", "tools"};
-  }
-  if (target.tool_choice_sent) return conflict("tool_choice", "tool_choice: needs tools, the request has none");
   if (target.stream_options_set && !common.stream.stream) {
     return conflict("stream_options", "stream_options: only allowed with stream = true");
   }
@@ -297,7 +293,6 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
   if (is_constraint_field(field.name)) TRY(read_constraint_field(field.name, value, target.common));
   if (field.name == "stream_options") TRY(read_stream_options(value, context, target));
   if (field.name == "millrace") TRY(read_extensions(value, target.common.extensions));
-  if (field.name == "tools" && value.size() == 0) return conflict("tools", "tools: must not be empty");
   if (field.name == "allowed_token_ids" && value.size() == 0) {
     return Error{ErrorCode::kNoTokenAllowed, "allowed_token_ids: no token is allowed", "allowed_token_ids"};
   }

@@ -67,8 +67,6 @@ struct FieldTarget {
   bool stream_options_set = false;
   bool generation_prompt_sent = false;
   bool add_generation_sent = false;  // whatever its value
-  bool tools_sent = false;
-  bool tool_choice_sent = false;  // other than "none"
 };
 
 struct Field {

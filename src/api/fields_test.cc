@@ -385,7 +385,7 @@ TEST(FieldsTest, UnknownFieldsAreCountedOrRefused) {
 
 TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("tools":[])"), "invalid_value|tools");
-  EXPECT_EQ(chat_error(R"("tools":[{"type":"function"}])"), "unsupported_parameter|tools");
+  EXPECT_EQ(chat_error(R"("tools":[{"type":"function"}])"), "invalid_value|tools[0].function");
   EXPECT_EQ(chat_error(R"("tool_choice":"auto")"), "invalid_value|tool_choice");
   EXPECT_EQ(chat_error(R"("tool_choice":"none")"), "accepted");
   EXPECT_EQ(chat_error(R"("stream_options":{})"), "invalid_value|stream_options");

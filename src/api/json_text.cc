@@ -208,9 +208,9 @@ void append_usage_object(std::string& out, const Usage& usage) {
   fmt::format_to(
       std::back_inserter(out),
       R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{},)"
-      R"("created_cache_tokens":{},"multimodal_tokens":{{}}}},"completion_tokens_details":{{"reasoning_tokens":0}}}})",
+      R"("created_cache_tokens":{},"multimodal_tokens":{{}}}},"completion_tokens_details":{{"reasoning_tokens":{}}}}})",
       usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens + usage.completion_tokens, usage.cached_tokens,
-      usage.created_tokens);
+      usage.created_tokens, usage.reasoning_tokens);
 }
 
 // Rates are of the milliseconds as shown, so that a client's own division agrees.
@@ -235,9 +235,60 @@ void append_timings_object(std::string& out, const Timings& t) {
   out += '}';
 }
 
+bool is_object(std::string_view text) {
+  auto parsed = parse_json(text);
+  return parsed.ok() && parsed->is_object();
+}
+
+void append_call_piece(std::string& out, const CallPiece& call) {
+  fmt::format_to(std::back_inserter(out), R"("tool_calls":[{{"index":{})", call.index);
+  if (!call.name.empty()) {
+    out += R"(,"id":)";
+    append_json_string(out, call.id);
+    out += R"(,"type":"function","function":{"name":)";
+    append_json_string(out, call.name);
+    out += R"(,"arguments":)";
+  } else {
+    out += R"(,"function":{"arguments":)";
+  }
+  append_json_string(out, call.arguments);
+  out += "}}]";
+}
+
+void append_calls(std::string& out, std::span<const OutputPart> parts) {
+  out += R"("tool_calls":[)";
+  bool first = true;
+  for (const OutputPart& part : parts) {
+    if (part.kind != PartKind::kCall) continue;
+    out += first ? R"({"id":)" : R"(,{"id":)";
+    first = false;
+    append_json_string(out, part.call.id);
+    out += R"(,"type":"function","function":{"name":)";
+    append_json_string(out, part.call.name);
+    out += R"(,"arguments":)";
+    append_json_string(out, part.call.arguments);
+    out += "}}";
+  }
+  out += ']';
+}
+
+void append_reasoning_keys(std::string& out, std::string_view text, ReasoningField field) {
+  if (field != ReasoningField::kReasoningContent) {
+    out += R"("reasoning":)";
+    append_json_string(out, text);
+  }
+  if (field == ReasoningField::kBoth) out += ',';
+  if (field != ReasoningField::kReasoning) {
+    out += R"("reasoning_content":)";
+    append_json_string(out, text);
+  }
+}
+
 void append_finish_keys(std::string& out, const Finish& finish) {
-  out += finish.kind == FinishKind::kStop ? R"("finish_reason":"stop","stop_reason":)"
-                                          : R"("finish_reason":"length","stop_reason":)";
+  bool calls = finish.kind == FinishKind::kCalls && !finish.named;
+  out += finish.kind == FinishKind::kLength ? R"("finish_reason":"length","stop_reason":)"
+         : calls                            ? R"("finish_reason":"tool_calls","stop_reason":)"
+                                            : R"("finish_reason":"stop","stop_reason":)";
   if (const TokenId* id = std::get_if<TokenId>(&finish.reason)) {
     fmt::format_to(std::back_inserter(out), "{}", *id);
   } else if (const std::string* text = std::get_if<std::string>(&finish.reason)) {

@@ -32,6 +32,14 @@ void append_completion_logprobs(std::string& out, std::span<const PositionText> 
                                 uint64_t& offset);
 // [null,{"id":{"logprob","rank","decoded_token"}},...]
 void append_prompt_logprobs(std::string& out, std::span<const PositionText> positions);
+// The JSON text of an object: what the arguments of a call are unless the answer was cut off inside them.
+bool is_object(std::string_view text);
+// "tool_calls":[{"index","id","type","function"}]: one piece; id, type and name only in the first one of a call.
+void append_call_piece(std::string& out, const CallPiece& call);
+// "tool_calls":[...]: whole calls.
+void append_calls(std::string& out, std::span<const OutputPart> parts);
+// "reasoning":...,"reasoning_content":...
+void append_reasoning_keys(std::string& out, std::string_view text, ReasoningField field);
 // {"prompt_tokens",...}
 void append_usage_object(std::string& out, const Usage& usage);
 void append_timings_object(std::string& out, const Timings& timings);

@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <iterator>
+#include <span>
+#include <utility>
+#include <vector>
 
 #include "api/json_text.h"
 #include "api/ollama.h"
@@ -62,7 +65,11 @@ class OllamaFormat final : public ReplyFormat {
   std::string whole(const ReplyParts& parts) override {
     const ChoiceOutput& choice = parts.choices.front();
     std::string out;
-    append_text(out, parts.head, choice.text);
+    std::vector<const CallPiece*> calls;
+    for (const OutputPart& part : choice.parts) {
+      if (part.kind == PartKind::kCall) calls.push_back(&part.call);
+    }
+    append_text(out, parts.head, choice.text, choice.reasoning, calls);
     append_logprobs(out, choice.logprobs);
     append_end(out, choice.finish, choice.timings, parts.prompts.front());
     return out;
@@ -70,14 +77,16 @@ class OllamaFormat final : public ReplyFormat {
 
   void begin(std::string&, const StreamView&) override {}
   void piece(std::string& out, const StreamView& view, const Piece& piece) override {
-    if (!piece.text.empty() || !piece.logprobs.empty()) {
-      append_text(out, view.head, piece.text);
+    if (piece.call != nullptr) collect(piece);
+    if (piece.call == nullptr || piece.finish != nullptr) send_calls(out, view);
+    if (!piece.text.empty() || !piece.reasoning.empty() || !piece.logprobs.empty()) {
+      append_text(out, view.head, piece.text, piece.reasoning, {});
       append_logprobs(out, piece.logprobs);
       out += R"(,"done":false})";
       out += '\n';
     }
     if (piece.finish == nullptr) return;
-    append_text(out, view.head, "");
+    append_text(out, view.head, "", "", {});
     append_end(out, *piece.finish, *piece.timings, view.prompt_of(piece.choice));
     out += '\n';
   }
@@ -85,12 +94,50 @@ class OllamaFormat final : public ReplyFormat {
   void fail(std::string& out, const ApiError& error) override { out += error_event(error, ErrorStyle::kOllama); }
 
  private:
-  void append_text(std::string& out, const ReplyHead& head, std::string_view text) const {
+  // A call is sent whole: its arguments are an object here.
+  void collect(const Piece& piece) {
+    if (!piece.call->name.empty()) {
+      calls_.push_back(*piece.call);
+    } else if (!calls_.empty()) {
+      calls_.back().arguments += piece.call->arguments;
+    }
+  }
+
+  void send_calls(std::string& out, const StreamView& view) {
+    for (const CallPiece& call : std::exchange(calls_, {})) {
+      const CallPiece* one = &call;
+      append_text(out, view.head, "", "", std::span(&one, 1));
+      out += R"(,"done":false})";
+      out += '\n';
+    }
+  }
+
+  // Calls that were cut off are text.
+  void append_text(std::string& out, const ReplyHead& head, std::string_view content, std::string_view thinking,
+                   std::span<const CallPiece* const> calls) const {
+    std::string text(content);
+    std::string shown;
+    for (const CallPiece* call : calls) {
+      if (!is_object(call->arguments)) {
+        text += call->arguments;
+        continue;
+      }
+      shown += shown.empty() ? R"({"id":)" : R"(,{"id":)";
+      append_json_string(shown, call->id);
+      fmt::format_to(std::back_inserter(shown), R"(,"function":{{"index":{},"name":)", call->index);
+      append_json_string(shown, call->name);
+      shown += R"(,"arguments":)" + call->arguments + "}}";
+    }
     out += R"({"model":)";
     append_json_string(out, head.model);
     fmt::format_to(std::back_inserter(out), R"(,"created_at":"{}",)", rfc3339(now_ns()));
     out += reply_ == OllamaReply::kChat ? R"("message":{"role":"assistant","content":)" : R"("response":)";
     append_json_string(out, text);
+    if (!thinking.empty()) {
+      out += R"(,"thinking":)";
+      append_json_string(out, thinking);
+    }
+    if (!shown.empty()) out += R"(,"tool_calls":[)" + shown + ']';
     if (reply_ == OllamaReply::kChat) out += '}';
   }
 
@@ -106,6 +153,7 @@ class OllamaFormat final : public ReplyFormat {
 
   OllamaReply reply_;
   int64_t begin_ns_;
+  std::vector<CallPiece> calls_;  // not sent yet
 };
 
 }  // namespace

@@ -19,14 +19,14 @@ class OpenAiFormat final : public ReplyFormat {
   std::string_view id_prefix() const override { return kind_ == ReplyKind::kChat ? "chatcmpl-" : "cmpl-"; }
   ErrorStyle error_style() const override { return options_.error_style; }
   std::string whole(const ReplyParts& parts) override {
-    std::string out = kind_ == ReplyKind::kChat ? chat_reply(parts) : completion_reply(parts);
+    std::string out = kind_ == ReplyKind::kChat ? chat_reply(parts, options_.reasoning_field) : completion_reply(parts);
     if (parts.params.output.verbose && !parts.choices.empty()) add_verbose(out, parts);
     return out;
   }
 
   // Chat: the role chunks.
   void begin(std::string& out, const StreamView& view) override {
-    chunks_.emplace(kind_, view.head, view.params, options_.null_role);
+    chunks_.emplace(kind_, view.head, view.params, options_.null_role, options_.reasoning_field);
     begun_.assign(view.n_choices, false);
     if (kind_ == ReplyKind::kChat) {
       chunks_->append_roles(out, view.n_choices, view.prompts.empty() ? nullptr : &view.prompts.front(), &view.usage);
@@ -40,10 +40,15 @@ class OpenAiFormat final : public ReplyFormat {
     const Usage* running = &view.usage;
     if (!begun_[piece.choice]) begin_choice(out, view, piece.choice);
     // Tokens without text (the end token) matter only to those who asked for ids or logprobs.
-    bool shown = !piece.text.empty() || !piece.logprobs.empty() ||
+    bool shown = !piece.text.empty() || !piece.reasoning.empty() || piece.call != nullptr || !piece.logprobs.empty() ||
                  (!piece.token_ids.empty() && view.params.output.return_token_ids);
     if (shown) {
-      Delta delta{.text = piece.text, .logprobs = piece.logprobs, .token_ids = piece.token_ids, .running = running};
+      Delta delta{.text = piece.text,
+                  .reasoning = piece.reasoning,
+                  .call = piece.call,
+                  .logprobs = piece.logprobs,
+                  .token_ids = piece.token_ids,
+                  .running = running};
       if (view.params.output.timings_per_token && piece.finish == nullptr) delta.timings = piece.timings;
       chunks_->append_delta(out, piece.choice, delta);
     }

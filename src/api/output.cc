@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <span>
 
@@ -62,11 +63,31 @@ void append_choice_end(std::string& out, const CommonParams& params, const Choic
   }
 }
 
-void append_chat_choice(std::string& out, const ReplyParts& parts, const ChoiceOutput& choice) {
+// null beside calls, where nothing was said.
+void append_content(std::string& out, const ReplyParts& parts, const ChoiceOutput& choice, bool calls) {
+  bool echo = parts.params.output.echo;
+  if (calls && choice.text.empty() && !echo) {
+    out += "null";
+  } else {
+    append_json_string(out, echo ? parts.prompts[0].text + choice.text : choice.text);
+  }
+}
+
+void append_chat_choice(std::string& out, const ReplyParts& parts, const ChoiceOutput& choice, ReasoningField field) {
   const OutputParams& output = parts.params.output;
   fmt::format_to(std::back_inserter(out), R"({{"index":{},"message":{{"role":"assistant","content":)", choice.index);
-  append_json_string(out, output.echo ? parts.prompts[0].text + choice.text : choice.text);
-  out += R"(,"refusal":null,"annotations":[],"audio":null,"function_call":null},"logprobs":)";
+  bool calls = std::ranges::any_of(choice.parts, [](const OutputPart& part) { return part.kind == PartKind::kCall; });
+  append_content(out, parts, choice, calls);
+  out += R"(,"refusal":null,"annotations":[],"audio":null,"function_call":null)";
+  if (calls) {
+    out += ',';
+    append_calls(out, choice.parts);
+  }
+  if (!choice.reasoning.empty()) {
+    out += ',';
+    append_reasoning_keys(out, choice.reasoning, field);
+  }
+  out += R"(},"logprobs":)";
   if (parts.params.sampling.n_logprobs >= 0) {
     append_chat_logprobs(out, choice.logprobs, output.return_tokens_as_token_ids);
   } else {
@@ -146,13 +167,32 @@ Timings timings_of(const flow::TokenEvent& finish) {
           .predicted_ms = ms_between(first, times.finished)};
 }
 
-std::string chat_reply(const ReplyParts& parts) {
+void add_part(ChoiceOutput& choice, PartKind kind, std::string_view text, const CallPiece* call) {
+  if (kind == PartKind::kContent) choice.text += text;
+  if (kind == PartKind::kReasoning) choice.reasoning += text;
+  bool goes_on = !choice.parts.empty() && choice.parts.back().kind == kind && (call == nullptr || call->name.empty());
+  if (!goes_on) {
+    OutputPart part;
+    part.kind = kind;
+    choice.parts.push_back(std::move(part));
+  }
+  OutputPart& part = choice.parts.back();
+  part.text += text;
+  if (call == nullptr) return;
+  if (goes_on) {
+    part.call.arguments += call->arguments;
+  } else {
+    part.call = *call;
+  }
+}
+
+std::string chat_reply(const ReplyParts& parts, ReasoningField field) {
   std::string out;
   append_head(out, parts.head, "chat.completion");
   out += R"(,"service_tier":null,"choices":[)";
   for (const ChoiceOutput& choice : parts.choices) {
     if (&choice != parts.choices.data()) out += ',';
-    append_chat_choice(out, parts, choice);
+    append_chat_choice(out, parts, choice, field);
   }
   append_tail(out, parts);
   append_prompt_keys(out, parts.params, parts.prompts[0]);

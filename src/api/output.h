@@ -30,8 +30,9 @@ struct ReplyHead {
 struct Usage {
   uint64_t prompt_tokens = 0;
   uint64_t completion_tokens = 0;
-  uint64_t cached_tokens = 0;   // of the prompt, found in the prefix cache
-  uint64_t created_tokens = 0;  // of the prompt, put into the prefix cache: whole blocks only
+  uint64_t cached_tokens = 0;     // of the prompt, found in the prefix cache
+  uint64_t created_tokens = 0;    // of the prompt, put into the prefix cache: whole blocks only
+  uint64_t reasoning_tokens = 0;  // of the completion
 };
 
 // llama-server's timings object; rates exclude the first token.
@@ -60,12 +61,27 @@ struct PositionText {
   bool has_logprob = true;  // false: the first prompt token, which has none
 };
 
-enum class FinishKind : uint8_t { kStop, kLength };
+enum class FinishKind : uint8_t { kStop, kLength, kCalls };  // kCalls: stopped, with calls of tools
 // What ended the sequence: nothing to tell (EOS, length), a stop id, or a stop string.
 using StopReason = std::variant<std::monostate, TokenId, std::string>;
 struct Finish {
   FinishKind kind = FinishKind::kStop;
   StopReason reason;
+  bool named = false;  // kCalls: the tool was named by the request
+};
+
+// A piece of one call of a tool.
+struct CallPiece {
+  uint32_t index = 0;  // among the calls of the choice
+  std::string id;      // with the name, in the first piece of a call
+  std::string name;
+  std::string arguments;  // JSON text: joined, the pieces of a call are that of an object unless the answer was cut off
+};
+enum class PartKind : uint8_t { kContent, kReasoning, kCall };
+struct OutputPart {
+  PartKind kind = PartKind::kContent;
+  std::string text;
+  CallPiece call;  // kCall: the whole call
 };
 
 // The prompt side of a reply; unused parts stay empty.
@@ -79,7 +95,9 @@ struct PromptOutput {
 struct ChoiceOutput {
   uint32_t index = 0;
   uint32_t prompt_index = 0;  // completions: which PromptOutput it belongs to
-  std::string text;
+  std::string text;           // the content, without reasoning and calls
+  std::string reasoning;
+  std::vector<OutputPart> parts;  // all of it, in order
   Finish finish;
   std::vector<TokenId> token_ids;
   std::vector<PositionText> logprobs;  // one per output token, when asked for
@@ -95,8 +113,14 @@ struct ReplyParts {
   const Timings* timings = nullptr;       // null: no timings key
 };
 
+// Appends one more part, joined to the last one when it goes on with that.
+void add_part(ChoiceOutput& choice, PartKind kind, std::string_view text, const CallPiece* call);
+
+// The names that reasoning text goes under; both by default.
+enum class ReasoningField : uint8_t { kBoth, kReasoning, kReasoningContent };
+
 // {"id":"chatcmpl-...","object":"chat.completion",...}; OutputParams::echo puts PromptOutput::text before the text.
-std::string chat_reply(const ReplyParts& parts);
+std::string chat_reply(const ReplyParts& parts, ReasoningField field = ReasoningField::kBoth);
 // {"id":"cmpl-...","object":"text_completion",...}; with echo, text and logprobs begin with the prompt.
 std::string completion_reply(const ReplyParts& parts);
 

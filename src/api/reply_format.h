@@ -23,6 +23,7 @@ struct FormatOptions {
   bool timings = true;
   bool timings_on_usage = false;  // streams repeat them on the usage chunk
   bool null_role = false;         // role chunks have content null
+  ReasoningField reasoning_field = ReasoningField::kBoth;
 };
 
 // A stream as its writer sees it. References outlive the stream; usage is that of the tokens written so far.
@@ -40,7 +41,9 @@ struct StreamView {
 // What one or more tokens, or the end, add to a choice. Text is valid UTF-8 and may be empty.
 struct Piece {
   uint32_t choice = 0;
-  std::string_view text;
+  std::string_view text;  // content; of text, reasoning and call at most one is there
+  std::string_view reasoning;
+  const CallPiece* call = nullptr;
   std::span<const PositionText> logprobs;
   std::span<const TokenId> token_ids;
   uint32_t n_output = 0;             // output tokens of the choice so far

@@ -13,7 +13,6 @@ constexpr std::string_view kShift =
     "context shifting rewrites cached positions, so shared blocks and equal output would be lost";
 constexpr std::string_view kOneProcess = "one process serves the whole model";
 constexpr std::string_view kNoRope = "the model's own rope settings are used";
-constexpr std::string_view kNoTools = "tools and reasoning parsers are not supported yet";
 constexpr std::string_view kNoConstraint = "structured output is not supported yet";
 constexpr std::string_view kNoDrafts = "speculative decoding is not supported yet";
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
@@ -81,10 +80,6 @@ constexpr ForeignFlag kFlags[] = {
     refused("--headless", kOneProcess, Value::kNone),
     refused("--cluster-bind", kOneProcess),
     refused("--chat-template-content-format", "it is read from the template", Value::kOne, "auto"),
-    refused("--tool-call-parser,--reasoning-parser,--reasoning-field", kNoTools),
-    refused("--enable-auto-tool-choice", kNoTools, Value::kNone),
-    refused("--reasoning-format", kNoTools, Value::kOne, "auto|none"),
-    refused("--reasoning", kNoTools, Value::kOne, "auto"),
     refused("--structured-outputs-config,--grammar,--grammar-file,--json-schema,-j,--constraint-cache", kNoConstraint),
     refused("--speculative-config,--spec-model,--spec-tokens,--spec-method,-md,--model-draft", kNoDrafts),
     refused("--spec-draft-model,--spec-draft-n-max,--spec-draft-n-min,--spec-type", kNoDrafts),

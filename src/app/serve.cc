@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "app/answer_flags.h"
 #include "app/build_info.h"
 #include "app/commands.h"
 #include "app/compat_flags.h"
@@ -79,6 +80,7 @@ struct ServeFlags {
   bool strict_fields = false;
   bool trust_template = false;
   bool force_include_usage = false;
+  AnswerFlags answers;
   bool timings = true;
   bool ui = true;
   bool metrics = false;  // these three matter under llama-server's profile only
@@ -129,6 +131,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--metrics-auth", &f.metrics_auth, "/metrics and /load need a key");
   set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
+  add_answer_flags(set, f.answers);
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
   set.add("--timings", &f.timings, "timings in replies");
   set.add("--ui,--webui", &f.ui, "the web page at /");
@@ -237,6 +240,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.strict_fields = f.strict_fields;
   out.trust_request_chat_template = f.trust_template;
   out.force_include_usage = f.force_include_usage;
+  out.reasoning_field = TRY(reasoning_field(f.answers));
   out.ui = f.ui;
   out.timings = f.timings;
   size_t i = 0;
@@ -260,6 +264,7 @@ void follow_llama(const ServeFlags& f, instance::InstanceOptions& out) {
 Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limits& limits) {
   instance::InstanceOptions out = TRY(instance_options(f.model));
   if (f.profile->gated) follow_llama(f, out);
+  out.answers = TRY(answer_rules(f.answers, f.profile->template_dates));
   out.limits = limits;
   out.record_events = f.record_events;
   api::SamplingDefaults& defaults = out.override_defaults;

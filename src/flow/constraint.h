@@ -19,6 +19,7 @@ enum class ConstraintKind : uint8_t {
   kRegex,       // text: a regular expression, the whole answer matches it
   kGrammar,     // text: EBNF or GBNF with a rule `root`
   kChoice,      // text: a JSON array of strings, the answer is one of them
+  kCalls,       // text: JSON of what src/grammar/calls.h describes, made by src/api
   kTags,        // text: JSON of a structural tag: free text in which some tags begin constrained parts
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/macros.h"
+#include "grammar/calls.h"
 #include "grammar/compiler.h"
 #include "grammar/ebnf.h"
 #include "grammar/regex.h"
@@ -86,6 +87,13 @@ Result<void> read_source(const flow::ConstraintSpec& spec, const Limits& limits,
       return {};
     case flow::ConstraintKind::kChoice:
       return read_choice(spec, limits, rules);
+    case flow::ConstraintKind::kCalls: {
+      Json calls = TRY(read_json(spec.text, limits));
+      SchemaOptions options = schema_options(spec, limits);
+      options.count_aside = *calls.find("mode") == Json("must");  // else quotes of free text would be taken for strings
+      rules.root = TRY(add_calls(rules, calls, options));
+      return {};
+    }
     case flow::ConstraintKind::kTags: {
       Json tag = TRY(read_json(spec.text, limits));
       SchemaOptions options = schema_options(spec, limits);
@@ -99,7 +107,8 @@ Result<void> read_source(const flow::ConstraintSpec& spec, const Limits& limits,
 
 // Codes of a part that was wrong become those of the whole.
 ErrorCode code_of(flow::ConstraintKind kind, ErrorCode code) {
-  bool schema = kind == flow::ConstraintKind::kJsonSchema || kind == flow::ConstraintKind::kTags;
+  bool schema = kind == flow::ConstraintKind::kJsonSchema || kind == flow::ConstraintKind::kTags ||
+                kind == flow::ConstraintKind::kCalls;
   bool inside = code == ErrorCode::kInvalidGrammar || code == ErrorCode::kInvalidRegex ||
                 code == ErrorCode::kInvalidJson || code == ErrorCode::kDuplicateKey;
   if (schema && inside) return ErrorCode::kInvalidSchema;
@@ -113,6 +122,8 @@ Result<Rules> read_constraint(const flow::ConstraintSpec& spec, const Limits& li
   Rules rules;
   auto wrong = [&](Error error) {
     error.code = code_of(spec.kind, error.code);
+    bool names_path = spec.kind == flow::ConstraintKind::kCalls && !error.param.empty();
+    if (names_path) return error;
     error.message = spec.param.empty() ? error.message : fmt::format("{}: {}", spec.param, error.message);
     error.param = spec.param;
     return error;

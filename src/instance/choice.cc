@@ -1,6 +1,8 @@
 #include "instance/choice.h"
 
 #include <algorithm>
+#include <random>
+#include <string_view>
 #include <utility>
 
 #include "instance/token_text.h"
@@ -9,6 +11,17 @@ namespace millrace::instance {
 namespace {
 
 constexpr size_t kPrimeTokens = 16;  // enough of the prompt to know that the answer does not begin a text
+
+// As OpenAI's look, or Mistral's, whose template takes no other.
+std::string call_id(bool is_short) {
+  constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  constexpr size_t kShort = 9;
+  constexpr size_t kLong = 24;
+  std::random_device device;
+  std::string out = is_short ? "" : "call_";
+  for (size_t i = 0; i < (is_short ? kShort : kLong); ++i) out += kLetters[device() % kLetters.size()];
+  return out;
+}
 
 // A stop string began inside this token: it shows what was released of it.
 void cut_text(api::PositionText& position, uint64_t n_bytes) {
@@ -57,7 +70,71 @@ void Choice::release(std::string text, bool all_tokens, std::vector<ChoiceDelta>
     delta.logprobs.push_back(std::move(*token.logprobs));
   }
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(n_taken));
-  out.push_back(std::move(delta));
+  if (parser_ == nullptr) {
+    out.push_back(std::move(delta));
+  } else {
+    tell_apart(std::move(delta), false, out);
+  }
+}
+
+void Choice::parse(const text::AnswerOptions& options, std::span<const TokenId> kept, bool hide_reasoning,
+                   bool named_tool) {
+  parser_ = std::make_unique<text::AnswerParser>(options);
+  short_ids_ = options.tools != nullptr && options.tools->short_ids;
+  hide_reasoning_ = hide_reasoning;
+  named_tool_ = named_tool;
+  detokenizer_.keep(kept);
+}
+
+ChoiceDelta Choice::delta_of(text::AnswerPart& part) {
+  ChoiceDelta out;
+  out.choice = index_;
+  out.n_output = n_output_;
+  switch (part.kind) {
+    case text::AnswerPart::Kind::kContent:
+      out.text = std::move(part.text);
+      break;
+    case text::AnswerPart::Kind::kReasoning:
+      if (!hide_reasoning_) out.reasoning = std::move(part.text);
+      break;
+    case text::AnswerPart::Kind::kCall:
+      out.call = api::CallPiece{.index = n_calls_++,
+                                .id = call_id(short_ids_),
+                                .name = std::move(part.name),
+                                .arguments = std::move(part.arguments)};
+      break;
+    case text::AnswerPart::Kind::kArguments:
+      out.call = api::CallPiece{.index = n_calls_ - 1, .id = {}, .name = {}, .arguments = std::move(part.text)};
+      break;
+  }
+  return out;
+}
+
+void Choice::tell_apart(ChoiceDelta delta, bool at_end, std::vector<ChoiceDelta>& out) {
+  bool was_reasoning = parser_->in_reasoning();
+  if (was_reasoning) n_reasoning_ += static_cast<uint32_t>(delta.token_ids.size());
+  std::vector<text::AnswerPart> parts;
+  parser_->push(delta.text, parts);
+  if (at_end) parser_->finish(parts);
+  bool hidden = hide_reasoning_ && was_reasoning;
+  if (hidden) {
+    delta.token_ids.clear();
+    delta.logprobs.clear();
+  }
+  size_t n_before = out.size();
+  for (text::AnswerPart& part : parts) {
+    ChoiceDelta one = delta_of(part);
+    if (!one.text.empty() || !one.reasoning.empty() || one.call) out.push_back(std::move(one));
+  }
+  bool has_tokens = !delta.token_ids.empty() || !delta.logprobs.empty();
+  if (out.size() == n_before) {
+    if (!has_tokens) return;
+    delta.text.clear();
+    out.push_back(std::move(delta));
+    return;
+  }
+  out[n_before].token_ids = std::move(delta.token_ids);
+  out[n_before].logprobs = std::move(delta.logprobs);
 }
 
 bool Choice::push_token(flow::TokenEvent& event, bool hide_text, std::vector<ChoiceDelta>& out) {
@@ -115,12 +192,17 @@ void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out
     }
     release(std::move(text), true, out);
   }
+  if (parser_ != nullptr) tell_apart({.choice = index_, .n_output = n_output_}, true, out);
   if (stopped_) {
     finish.reason = params_->output.stop[static_cast<size_t>(stop_index_)];
   } else if (event.finish == flow::FinishReason::kLength) {
     finish.kind = api::FinishKind::kLength;
   } else if (event.finish == flow::FinishReason::kStopToken) {
     finish.reason = event.stop_token;
+  }
+  if (n_calls_ > 0 && finish.kind == api::FinishKind::kStop) {
+    finish.kind = api::FinishKind::kCalls;
+    finish.named = named_tool_;
   }
   ChoiceDelta last;
   last.choice = index_;

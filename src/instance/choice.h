@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 #include "api/common.h"
 #include "api/output.h"
 #include "flow/token_event.h"
+#include "text/answer_parser.h"
 #include "text/detokenizer.h"
 #include "text/stop_matcher.h"
 #include "text/tokenizer.h"
@@ -21,7 +23,9 @@ namespace millrace::instance {
 // What one token, or the end, adds to one choice. Text is valid UTF-8 and may be empty.
 struct ChoiceDelta {
   uint32_t choice = 0;
-  std::string text;
+  std::string text;  // content; of text, reasoning and call at most one is there
+  std::string reasoning;
+  std::optional<api::CallPiece> call;
   std::vector<api::PositionText> logprobs;  // when logprobs were asked for
   std::vector<TokenId> token_ids;           // the tokens this text comes from, held-back ones included
   uint32_t n_output = 0;                    // output tokens of the choice so far
@@ -33,6 +37,9 @@ class Choice {
  public:
   Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params, std::span<const TokenId> prompt,
          uint32_t index);
+  // The text says calls and reasoning: they are told apart from here on. `kept`: special tokens that belong to the
+  // text. hide_reasoning: it is not handed out.
+  void parse(const text::AnswerOptions& options, std::span<const TokenId> kept, bool hide_reasoning, bool named_tool);
 
   // Appends what may be shown now to `out`. True when a stop string has just been found: the caller cancels the fork.
   // An event with an error or an unexpected cancel must not be given.
@@ -41,6 +48,7 @@ class Choice {
   bool finished() const { return finished_; }
   bool stopped() const { return stopped_; }  // by a stop string
   uint32_t n_output() const { return n_output_; }
+  uint32_t n_reasoning() const { return n_reasoning_; }  // of them, tokens of reasoning
 
  private:
   struct PendingToken {
@@ -56,6 +64,9 @@ class Choice {
   void add_tail(const std::string& tail);
   void finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
   void release(std::string text, bool all_tokens, std::vector<ChoiceDelta>& out);
+  // What the parser says of a delta's text, one delta for each part; tokens go with the first.
+  void tell_apart(ChoiceDelta delta, bool at_end, std::vector<ChoiceDelta>& out);
+  ChoiceDelta delta_of(text::AnswerPart& part);
 
   const text::Tokenizer* tokenizer_;
   text::Detokenizer detokenizer_;
@@ -66,6 +77,12 @@ class Choice {
   uint64_t decoded_ = 0;   // bytes out of the detokenizer
   uint64_t released_ = 0;  // bytes handed out
   int stop_index_ = -1;
+  std::unique_ptr<text::AnswerParser> parser_;  // null: all text is content
+  uint32_t n_reasoning_ = 0;
+  uint32_t n_calls_ = 0;
+  bool hide_reasoning_ = false;
+  bool named_tool_ = false;
+  bool short_ids_ = false;
   bool stopped_ = false;
   bool finished_ = false;
   std::vector<PendingToken> pending_;

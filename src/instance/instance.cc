@@ -72,13 +72,17 @@ class Instance::Tap final : public engine::StepObserver {
 Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
   blocking_ = std::make_unique<BlockingNotifier>();
   tap_ = std::make_unique<Tap>(*this);
+  parts_.text.n_vocab = parts_.facts.n_vocab;
   text_ = std::make_unique<TextSide>(std::move(parts_.text));
   tenants_ = std::make_unique<TenantTable>(std::move(parts_.tenants));
   engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
   const text::Tokenizer& tokenizer = text_->tokenizer();
   size_t n_vocab = std::max(tokenizer.n_vocab(), static_cast<size_t>(parts_.facts.n_vocab));
-  constraints_ = std::make_unique<grammar::Compiler>(
-      grammar::vocabulary_of(tokenizer, text_->parts().eos_token_ids, n_vocab), text_->parts().limits);
+  grammar::Vocabulary vocabulary = grammar::vocabulary_of(tokenizer, text_->parts().eos_token_ids, n_vocab);
+  std::erase_if(vocabulary.specials, [&](TokenId token) {  // tags of calls are text of a constraint
+    return std::ranges::binary_search(text_->answers().tag_tokens(), token);
+  });
+  constraints_ = std::make_unique<grammar::Compiler>(std::move(vocabulary), text_->parts().limits);
   text_workers_ = std::make_unique<TaskPool>(parts_.n_text_threads, kTextQueue);
   bulk_worker_ = std::make_unique<TaskPool>(1, kTextQueue, kBulkNiceness);
 }

@@ -94,6 +94,7 @@ struct InstanceOptions {
   store::HubSettings hub;
   std::vector<std::string> served_names;  // empty: the last part of the reference
   std::string chat_template;              // Jinja text that replaces the model's
+  AnswerRules answers;
   uint32_t max_model_len = 0;
   uint32_t max_num_seqs = 256;
   uint32_t max_num_batched_tokens = 0;

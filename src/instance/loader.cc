@@ -317,6 +317,7 @@ TextParts make_text_parts(const InstanceOptions& options, const Sizes& sizes, co
                  .names_slots = !options.slot_save_path.empty(),
                  .limits = options.limits};
   text.eos_token_ids = end_tokens(file, text.tokenizer);
+  text.answers = options.answers;
   return text;
 }
 

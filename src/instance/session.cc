@@ -30,17 +30,31 @@ size_t job_bytes(const Job& job) {
   return std::max(bytes, job.body_bytes);
 }
 
+// The constraint, or only a budget, around the reasoning before the answer.
+void think_first(Instance& instance, PreparedPrompt& prompt) {
+  if (!prompt.answer.block) return;
+  auto& constraint = prompt.request.sampling.constraint;
+  constraint =
+      grammar::behind_reasoning(std::move(constraint), std::move(*prompt.answer.block), instance.text().tokenizer());
+}
+
 // Hands over what was prepared, once its constraint is compiled: on this thread when it is known, else on a thread of
 // the compiler, so that no text worker waits for one.
-void post_prepared(Instance& instance, SessionKey key, const flow::ConstraintSpec& constraint, Prepared&& prepared) {
+void post_prepared(Instance& instance, SessionKey key, Prepared&& prepared) {
+  flow::ConstraintSpec constraint;  // one for all prompts: only chats, which have one, make their own
+  if (!prepared.prompts.empty()) constraint = prepared.prompts.front().answer.constraint;
   if (prepared.error || constraint.kind == flow::ConstraintKind::kNone) {
+    for (PreparedPrompt& prompt : prepared.prompts) think_first(instance, prompt);
     instance.router().post_prepared(key, std::make_unique<Prepared>(std::move(prepared)));
     return;
   }
   auto waiting = std::make_shared<Prepared>(std::move(prepared));
   auto go_on = [&instance, key, waiting](Result<grammar::CompiledConstraint> compiled) {
     if (compiled.ok()) {
-      for (PreparedPrompt& prompt : waiting->prompts) prompt.request.sampling.constraint = *compiled;
+      for (PreparedPrompt& prompt : waiting->prompts) {
+        prompt.request.sampling.constraint = *compiled;
+        think_first(instance, prompt);
+      }
     } else {
       waiting->error = api::ApiError{compiled.take_error()};
     }
@@ -79,7 +93,7 @@ void Session::start() {
     return;
   }
   Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
-    post_prepared(*instance, key, job->params().constraint, instance->text().prepare(*job, key));
+    post_prepared(*instance, key, instance->text().prepare(*job, key));
   });
   if (!posted.ok()) fail({posted.take_error()});
 }
@@ -94,6 +108,12 @@ bool Session::submit_all(std::vector<PreparedPrompt>& prepared) {
   int64_t longest = *std::max_element(prompt_lengths_.begin(), prompt_lengths_.end());
   fail(api::with_lengths(submitted.take_error(), longest, instance_->facts().max_len));
   return false;
+}
+
+void Session::parse_answer(Choice& choice, const text::AnswerOptions& options) const {
+  const auto& chat = std::get<api::ChatRequest>(job_->body);
+  choice.parse(options, instance_->text().answers().tag_tokens(), !chat.reasoning.include,
+               chat.tools.choice == api::ToolChoice::kNamed);
 }
 
 void Session::accept(Prepared prepared) {
@@ -111,6 +131,7 @@ void Session::accept(Prepared prepared) {
     for (uint32_t k = 0; k < n_; ++k) {
       choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens,
                             static_cast<uint32_t>(choices_.size()));
+      if (prompt.answer.options != nullptr) parse_answer(choices_.back(), *prompt.answer.options);
     }
     prompts_.push_back(
         {.text = std::move(prompt.text), .token_ids = std::move(prompt.tokens), .logprobs = {}, .pooled = {}});
@@ -306,7 +327,10 @@ api::Usage Session::usage() const {
     usage.cached_tokens += cached_[i];
     if (instance_->prefix_cache() && whole_blocks > cached_[i]) usage.created_tokens += whole_blocks - cached_[i];
   }
-  for (const Choice& choice : choices_) usage.completion_tokens += choice.n_output();
+  for (const Choice& choice : choices_) {
+    usage.completion_tokens += choice.n_output();
+    usage.reasoning_tokens += choice.n_reasoning();
+  }
   return usage;
 }
 
@@ -317,7 +341,9 @@ void collect(const Session& session, std::vector<ChoiceDelta>& deltas, std::vect
       choices.push_back({.index = index, .prompt_index = session.prompt_of_choice(index)});
     }
     api::ChoiceOutput& choice = choices[delta.choice];
-    choice.text += delta.text;
+    if (!delta.text.empty()) api::add_part(choice, api::PartKind::kContent, delta.text, nullptr);
+    if (!delta.reasoning.empty()) api::add_part(choice, api::PartKind::kReasoning, delta.reasoning, nullptr);
+    if (delta.call) api::add_part(choice, api::PartKind::kCall, {}, &*delta.call);
     choice.token_ids.insert(choice.token_ids.end(), delta.token_ids.begin(), delta.token_ids.end());
     std::move(delta.logprobs.begin(), delta.logprobs.end(), std::back_inserter(choice.logprobs));
     if (!delta.finish) continue;

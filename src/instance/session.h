@@ -88,6 +88,7 @@ class Session {
 
  private:
   void accept(Prepared prepared);
+  void parse_answer(Choice& choice, const text::AnswerOptions& options) const;
   bool submit_all(std::vector<PreparedPrompt>& prepared);
   void on_event(flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
   void observe(const flow::TokenEvent& event, uint32_t choice, bool first);

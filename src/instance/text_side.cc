@@ -82,7 +82,10 @@ api::CommonParams& Job::params() {
   return std::get<api::CompletionRequest>(body).common;
 }
 
-TextSide::TextSide(TextParts parts) : parts_(std::move(parts)) {}
+TextSide::TextSide(TextParts parts)
+    : parts_(std::move(parts)),
+      answers_(parts_.answers, parts_.chat_template ? &*parts_.chat_template : nullptr, parts_.tokenizer,
+               parts_.eos_token_ids, std::max(parts_.tokenizer.n_vocab(), static_cast<size_t>(parts_.n_vocab))) {}
 
 uint32_t TextSide::scope_of(const api::CommonParams& params) {
   const api::ExtensionParams& own = params.extensions;
@@ -112,16 +115,18 @@ Result<text::RenderedPrompt> TextSide::render(const api::ChatRequest& chat) cons
   conversation.bos_token = piece_of(parts_.tokenizer, parts_.tokenizer.bos());
   conversation.eos_token = piece_of(parts_.tokenizer, parts_.tokenizer.eos());
   conversation.now_unix = static_cast<int64_t>(std::time(nullptr));
+  std::optional<text::ChatTemplate> own;
   if (!chat.chat_template.empty()) {
-    auto own = TRY(text::ChatTemplate::parse(chat.chat_template, parts_.limits));
-    if (!own.wants_content_parts()) conversation.messages = with_plain_content(chat.messages);
-    return own.render(conversation);
-  }
-  if (!parts_.chat_template) {
+    own = TRY(text::ChatTemplate::parse(chat.chat_template, parts_.limits));
+  } else if (!parts_.chat_template) {
     return Error{ErrorCode::kInvalidTemplate, "this model has no chat template; use /v1/completions", "messages"};
   }
-  if (!parts_.chat_template->wants_content_parts()) conversation.messages = with_plain_content(chat.messages);
-  return parts_.chat_template->render(conversation);
+  const text::ChatTemplate& by = own ? *own : *parts_.chat_template;
+  if (!by.wants_content_parts()) conversation.messages = with_plain_content(chat.messages);
+  answers_.tell(chat, by, conversation);
+  text::RenderedPrompt rendered = TRY(by.render(conversation));
+  answers_.end_reasoning(conversation, rendered.text);
+  return rendered;
 }
 
 Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) const {
@@ -131,6 +136,7 @@ Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) cons
   options.literal = rendered.literal;
   PreparedPrompt prepared;
   prepared.tokens = TRY(parts_.tokenizer.encode(rendered.text, options));
+  prepared.answer = answers_.plan(chat, rendered.text);
   if (chat.common.output.echo) prepared.text = last_assistant_text(chat.messages);
   if (chat.common.output.return_prompt_text) prepared.text = std::move(rendered.text);
   return prepared;
@@ -199,6 +205,7 @@ void TextSide::truncate_text(const api::PromptParams& params, std::vector<TokenI
 
 Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, const api::CommonParams& params) const {
   PreparedPrompt prepared;
+  prepared.answer.constraint = params.constraint;
   if (const auto* text = std::get_if<std::string>(&input)) {
     text::EncodeOptions options;
     options.add_special = params.prompt.add_special_tokens;
@@ -261,6 +268,9 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     uint32_t second_begin = prepared->request.second_begin;
     prepared->request = std::move(request).value();
     prepared->request.second_begin = second_begin;
+    if (prepared->answer.constraint.kind != flow::ConstraintKind::kNone) {
+      prepared->request.sampling.ignore_eos = false;  // a constraint ends with the end token, nothing can follow it
+    }
     prepared->request.weight = job.tenant_weight;
     if (parts_.names_slots && prepared->request.session.empty()) {
       prepared->request.session = slot_name(std::max(params.output.id_slot, 0));

@@ -18,6 +18,7 @@
 #include "base/limits.h"
 #include "base/result.h"
 #include "flow/generate_request.h"
+#include "instance/answer_side.h"
 #include "instance/router.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -41,6 +42,7 @@ struct PreparedPrompt {
   std::string text;  // echo: what comes before the answer (chat: the last assistant message)
   std::vector<TokenId> tokens;
   flow::GenerateRequest request;
+  AnswerPlan answer;
 };
 
 // What a text worker sends back.
@@ -58,6 +60,8 @@ struct TextParts {
   uint32_t block_tokens = 0;
   uint32_t n_blocks = 0;
   api::PoolingFacts pooling;
+  int64_t n_vocab = 0;  // of the model's logits; 0: the tokenizer's
+  AnswerRules answers;
   bool names_slots = false;  // a request without a session_id is known by its slot
   Limits limits;
 };
@@ -68,6 +72,7 @@ class TextSide {
 
   const text::Tokenizer& tokenizer() const { return parts_.tokenizer; }
   const TextParts& parts() const { return parts_; }
+  const AnswerSide& answers() const { return answers_; }
 
   // Of requests with this salt and without a window of their own.
   uint32_t scope_of_salt(const std::string& salt);
@@ -87,6 +92,7 @@ class TextSide {
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
 
   TextParts parts_;
+  AnswerSide answers_;
   std::mutex scopes_mutex_;
   std::map<std::string, uint32_t, std::less<>> scopes_;  // guarded by scopes_mutex_; salt to scope
   uint32_t next_scope_ = 1;                              // guarded by scopes_mutex_

@@ -7,6 +7,7 @@
 
 #include "api/compat.h"
 #include "api/errors.h"
+#include "api/output.h"
 #include "base/limits.h"
 #include "server/kv_publisher.h"
 #include "server/tls.h"
@@ -42,6 +43,7 @@ struct ServerOptions {
   bool strict_fields = false;
   bool trust_request_chat_template = false;
   bool force_include_usage = false;
+  api::ReasoningField reasoning_field = api::ReasoningField::kBoth;
   bool timings = true;
   bool ui = true;             // the web page at /
   bool metrics_route = true;  // these two: 501 when a profile gates them and no flag opened them

@@ -35,6 +35,8 @@ void StreamWriter::write(const std::vector<instance::ChoiceDelta>& deltas) {
     count(delta);
     api::Piece piece{.choice = delta.choice,
                      .text = delta.text,
+                     .reasoning = delta.reasoning,
+                     .call = delta.call ? &*delta.call : nullptr,
                      .logprobs = delta.logprobs,
                      .token_ids = delta.token_ids,
                      .n_output = delta.n_output,

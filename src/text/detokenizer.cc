@@ -1,6 +1,7 @@
 // Incremental decoding: bytes of tokens, cut at the last whole character.
 #include "text/detokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "text/utf8.h"
@@ -12,7 +13,8 @@ Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool skip_special)
 
 std::string Detokenizer::push(TokenId id) {
   std::string bytes = std::exchange(held_, {});
-  tokenizer_->append_bytes(id, skip_special_, cursor_, bytes);
+  bool skip = skip_special_ && !std::ranges::binary_search(kept_, id);
+  tokenizer_->append_bytes(id, skip, cursor_, bytes);
   const size_t n_held = unfinished_tail_bytes(bytes);
   held_.assign(bytes, bytes.size() - n_held, n_held);
   bytes.resize(bytes.size() - n_held);

@@ -18,6 +18,8 @@ namespace millrace::text {
 class Detokenizer {
  public:
   Detokenizer(const Tokenizer& tokenizer, bool skip_special);
+  // Special tokens that are text all the same: sorted, they outlive it.
+  void keep(std::span<const TokenId> ids) { kept_ = ids; }
 
   // The text that this token completes; may be empty. Ids outside the vocabulary add nothing.
   std::string push(TokenId id);
@@ -31,6 +33,7 @@ class Detokenizer {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
+  std::span<const TokenId> kept_;
   DecodeCursor cursor_;
   std::string held_;  // the last, unfinished character (<= 3 bytes)
 };

@@ -168,7 +168,7 @@ TEST(HostileRequestTest, J07J09J10Chat) {
               HasSubstr("messages[1].role must be"));
   EXPECT_THAT(chat(R"("messages":[{"role":"user","content":)" + repeat("[", 50) + repeat("]", 50) + "}]"),
               HasSubstr("messages[0].content[0] must be"));
-  EXPECT_THAT(chat(messages + R"("tools":[{"type":"function"}])"), HasSubstr("unsupported_parameter: tools"));
+  EXPECT_THAT(chat(messages + R"("tools":[{"type":"function"}])"), HasSubstr("tools[0].function"));
 }
 
 // The native routes of llama-server: the same door, wider ranges, prompts of more forms.

@@ -59,6 +59,7 @@ struct EchoOptions {
   uint32_t max_queued_requests = 512;
   uint32_t max_live = 64;
   bool chat = true;
+  std::string tags;  // texts that the chat template holds in a comment: what parsers are chosen by
   sched::OrderKind order = sched::OrderKind::kFcfs;
   uint32_t depth = 1;          // 2: steps are computed on a thread of their own
   std::string session_folder;  // for saved conversations; empty: none
@@ -102,8 +103,9 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
   std::optional<text::ChatTemplate> chat;
   if (options.chat) {
     auto parsed = text::ChatTemplate::parse(
-        "{% for m in messages %}{{ '<user>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}",
+        (options.tags.empty() ? "" : "{# tools " + options.tags + " #}") +
+            "{% for m in messages %}{{ '<user>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}",
         options.limits);
     CHECK(parsed.ok());
     chat = std::move(parsed).value();
