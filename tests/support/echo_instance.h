@@ -92,6 +92,17 @@ inline void fill_echo_facts(const EchoOptions& options, int64_t n_vocab, instanc
   facts.scratch_bytes = 3000;
 }
 
+inline std::optional<text::ChatTemplate> echo_template(const EchoOptions& options) {
+  if (!options.chat) return std::nullopt;
+  auto parsed = text::ChatTemplate::parse(
+      (options.tags.empty() ? "" : "{# tools " + options.tags + " #}") +
+          "{% for m in messages %}{{ '<user>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}",
+      options.limits);
+  CHECK(parsed.ok());
+  return std::move(parsed).value();
+}
+
 inline EchoInstance make_echo(EchoOptions options = {}) {
   EchoInstance out;
   out.switches = std::make_shared<EchoSwitches>();
@@ -100,20 +111,10 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
   const TokenId end_token = tokenizer->eos();
   const auto n_vocab = static_cast<int64_t>(tokenizer->n_vocab());
   auto backend = std::make_unique<EchoBackend>(end_token, out.switches);
-  std::optional<text::ChatTemplate> chat;
-  if (options.chat) {
-    auto parsed = text::ChatTemplate::parse(
-        (options.tags.empty() ? "" : "{# tools " + options.tags + " #}") +
-            "{% for m in messages %}{{ '<user>' if m['role'] == 'user' else '' }}{{ m['content'] }}{% endfor %}"
-            "{% if add_generation_prompt %}{{ '<bot>' }}{% endif %}",
-        options.limits);
-    CHECK(parsed.ok());
-    chat = std::move(parsed).value();
-  }
   instance::InstanceParts parts{
       .facts = {},
       .text = {.tokenizer = std::move(tokenizer).value(),
-               .chat_template = std::move(chat),
+               .chat_template = echo_template(options),
                .defaults = {},
                .eos_token_ids = {end_token},
                .max_len = options.max_len,
