@@ -33,6 +33,21 @@ def check_stream_equals_whole():
     assert final.stop_reason == whole.stop_reason and final.usage.output_tokens == whole.usage.output_tokens
 
 
+def check_tools():
+    schema = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"], "additionalProperties": False}
+    ask = {**ASK, "max_tokens": 100, "tools": [{"name": "weather", "description": "The weather", "input_schema": schema}],
+           "tool_choice": {"type": "any", "disable_parallel_tool_use": True}, **GREEDY}
+    whole = client.messages.create(**ask)
+    assert whole.stop_reason == "tool_use" and [block.type for block in whole.content] == ["tool_use"], whole
+    assert whole.content[0].name == "weather" and whole.content[0].input["unit"] in ("C", "F"), whole
+    with client.messages.stream(**ask) as stream:
+        final = stream.get_final_message()
+    assert final.content[0].input == whole.content[0].input and final.stop_reason == "tool_use", final
+    result = {"type": "tool_result", "tool_use_id": whole.content[0].id, "content": "12 degrees"}
+    history = ASK["messages"] + [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
+    assert client.messages.create(**{**ask, "messages": history, "tool_choice": {"type": "none"}}).content[0].type == "text"
+
+
 def check_stop_sequence():
     whole = client.messages.create(**ASK, **GREEDY).content[0].text
     word = whole.split()[2]

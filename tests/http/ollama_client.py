@@ -37,6 +37,18 @@ def check_chat_stream_equals_whole():
     assert "".join(piece.message.content for piece in pieces) == whole.message.content
 
 
+def check_tools_stream_equals_whole():
+    ask = [{"role": "user", "content": "What time is it?"},
+           {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "now", "arguments": {"zone": "UTC"}}}]},
+           {"role": "tool", "content": "12:00", "tool_name": "now"}]
+    tools = [{"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {"zone": {"type": "string"}}}}}]
+    whole = client.chat(MODEL, ask, tools=tools, options=GREEDY)
+    pieces = list(client.chat(MODEL, ask, tools=tools, options=GREEDY, stream=True))
+    assert "".join(piece.message.content or "" for piece in pieces) == (whole.message.content or "")
+    calls = [call.function for piece in pieces for call in piece.message.tool_calls or []]
+    assert calls == [call.function for call in whole.message.tool_calls or []]
+
+
 def check_stop_and_system():
     whole = client.generate(MODEL, "Count: one, two, three,", raw=True, options=GREEDY).response
     word = whole.split()[0]

@@ -250,6 +250,49 @@ def check_constraints_of_other_dialects():
     assert all(re.fullmatch("[0-9]{4}", choice.message.content) for choice in both.choices), both
 
 
+WEATHER = {"type": "object", "additionalProperties": False, "required": ["city", "days", "unit"],
+           "properties": {"city": {"type": "string", "minLength": 1, "maxLength": 20}, "days": {"type": "integer", "minimum": 1, "maximum": 9},
+                          "unit": {"enum": ["C", "F"]}}}
+TOOLS = [{"type": "function", "function": {"name": "weather", "description": "The weather of a city", "parameters": WEATHER}},
+         {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def is_weather(text):
+    value = json.loads(text)
+    return (value.keys() == {"city", "days", "unit"} and 1 <= len(value["city"]) <= 20 and 1 <= value["days"] <= 9
+            and value["unit"] in ("C", "F"))
+
+
+def check_required_tools_obey_their_schema():
+    named = {"type": "function", "function": {"name": "weather"}}
+    for choice, finish in (("required", "tool_calls"), (named, "stop")):
+        for seed in range(3):
+            ask = {"messages": ASK, "model": MODEL, "tools": TOOLS, "tool_choice": choice, "parallel_tool_calls": False,
+                   "temperature": 1, "seed": seed, "max_tokens": 120}
+            whole = client.chat.completions.create(**ask).choices[0]
+            assert whole.finish_reason == finish and len(whole.message.tool_calls) == 1, whole
+            call = whole.message.tool_calls[0]
+            assert call.id and call.function.name in ("weather", "now") and not whole.message.content, whole
+            assert is_weather(call.function.arguments) if call.function.name == "weather" else call.function.arguments == "{}"
+            names, arguments = [], []
+            for chunk in client.chat.completions.create(stream=True, **ask):
+                for piece in (chunk.choices[0].delta.tool_calls or []) if chunk.choices else []:
+                    names += [piece.function.name] if piece.function.name else []
+                    arguments.append(piece.function.arguments)
+            assert names == [call.function.name] and "".join(arguments) == call.function.arguments, (names, arguments)
+
+
+def check_tool_results_reach_the_model():
+    call = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    history = ASK + [{"role": "assistant", "content": None, "tool_calls": [call]},
+                     {"role": "tool", "tool_call_id": "call_1", "content": "12:00"}]
+    reply = client.chat.completions.create(messages=history, tools=TOOLS, **GREEDY)
+    plain = client.chat.completions.create(messages=ASK, **GREEDY)
+    assert reply.usage.prompt_tokens > plain.usage.prompt_tokens + 50, reply.usage
+    assert refused(openai.BadRequestError, lambda: client.chat.completions.create(
+        messages=ASK, tool_choice="required", **GREEDY)).param == "tool_choice"
+
+
 def check_bad_constraints_are_400():
     def error(**extra):
         return refused(openai.BadRequestError, lambda: client.chat.completions.create(messages=ASK, extra_body=extra, **GREEDY))
