@@ -59,18 +59,29 @@ struct Walk {
   bool stuck = false;
 };
 
-// Which tokens end something: the end, then what begins with a closing character of JSON, shortest first.
 class Walker {
  public:
-  Walker(const grammar::Vocabulary& vocabulary, size_t n_words) : vocabulary_(vocabulary), mask_(n_words) {}
+  Walker(const grammar::Vocabulary& vocabulary, size_t n_words) : vocabulary_(vocabulary), mask_(n_words) {
+    for (bool in_string : {false, true}) {
+      std::vector<std::pair<int, TokenId>> costs;
+      for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+        costs.emplace_back(cost_of(static_cast<TokenId>(i), in_string), static_cast<TokenId>(i));
+      }
+      std::ranges::sort(costs);
+      for (const auto& row : costs) by_cost_[in_string ? 1 : 0].push_back(row.second);
+    }
+  }
 
   // Allowed tokens with equal odds up to `n_free` tokens; from there on what ends the answer, or closes, is preferred
   // nine times of ten, else the shortest text that is allowed.
   Walk run(flow::TokenMatcher& matcher, size_t n_free, size_t n_most, Random& random) {
     Walk out;
+    bool in_string = false;  // of JSON
+    bool escaped = false;
     while (out.tokens.size() < n_most) {
       matcher.fill(mask_);
-      TokenId token = choose(out.tokens.size() >= n_free, open_string_of(out.text), random);
+      bool hurry = out.tokens.size() >= n_free && random.below(10) != 0;
+      TokenId token = hurry ? cheapest(in_string) : any(random);
       out.stuck = token == kNoToken || !matcher.accept(token);
       if (out.stuck) return out;
       out.tokens.push_back(token);
@@ -78,55 +89,58 @@ class Walker {
         out.ended = true;
         return out;
       }
-      out.text += vocabulary_.tokens[static_cast<size_t>(token)];
+      const std::string& text = vocabulary_.tokens[static_cast<size_t>(token)];
+      for (char c : text) {
+        if (!escaped && c == '"') in_string = !in_string;
+        escaped = in_string && !escaped && c == '\\';
+      }
+      out.text += text;
     }
     return out;
   }
 
  private:
-  // Of JSON: the text ends inside of a string.
-  static bool open_string_of(std::string_view text) {
-    bool open = false;
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (text[i] == '"') open = !open;
-      if (open && text[i] == '\\') ++i;
-    }
-    return open;
+  bool allowed(TokenId token) const {
+    auto bit = static_cast<size_t>(token);
+    return (mask_[bit / 32] >> (bit % 32) & 1) != 0;
   }
-
-  TokenId choose(bool hurry, bool in_string, Random& random) {
-    allowed_.clear();
-    TokenId best = kNoToken;
-    int best_cost = 1 << 30;
-    for (size_t word = 0; word < mask_.size(); ++word) {
-      for (uint32_t bits = mask_[word]; bits != 0; bits &= bits - 1) {
-        auto token = static_cast<TokenId>(word * 32 + static_cast<size_t>(std::countr_zero(bits)));
-        allowed_.push_back(token);
-        int cost = hurry ? cost_of(token, in_string) : 0;
-        if (cost < best_cost) {
-          best = token;
-          best_cost = cost;
-        }
+  TokenId cheapest(bool in_string) const {
+    for (TokenId token : by_cost_[in_string ? 1 : 0]) {
+      if (allowed(token)) return token;
+    }
+    return kNoToken;
+  }
+  TokenId any(Random& random) const {
+    uint32_t n = 0;
+    for (uint32_t word : mask_) n += static_cast<uint32_t>(std::popcount(word));
+    if (n == 0) return kNoToken;
+    uint32_t left = random.below(n);
+    for (size_t i = 0; i < mask_.size(); ++i) {
+      uint32_t bits = mask_[i];
+      auto here = static_cast<uint32_t>(std::popcount(bits));
+      if (left >= here) {
+        left -= here;
+        continue;
       }
+      for (; left > 0; --left) bits &= bits - 1;
+      return static_cast<TokenId>(i * 32 + static_cast<size_t>(std::countr_zero(bits)));
     }
-    if (allowed_.empty()) return kNoToken;
-    if (hurry && random.below(10) != 0) return best;
-    return allowed_[random.below(static_cast<uint32_t>(allowed_.size()))];
+    return kNoToken;
   }
+  // The end first, then what closes, then the shortest.
   int cost_of(TokenId token, bool in_string) const {
     if (std::ranges::find(vocabulary_.end_tokens, token) != vocabulary_.end_tokens.end()) return -1;
     const std::string& text = vocabulary_.tokens[static_cast<size_t>(token)];
-    auto n = static_cast<int>(text.size());
     if (text.empty()) return 1 << 29;
     char c = text[0];
     int first = in_string ? (c == '"' ? 0 : 200) : c == '}' || c == ']' ? 0 : c == '"' ? 100 : 200;
     if (c == ' ' || c == '\n' || c == '\t' || c == '.') first += 100;
-    return first + n;
+    return first + static_cast<int>(std::min<size_t>(text.size(), 50));
   }
 
   const grammar::Vocabulary& vocabulary_;
   std::vector<uint32_t> mask_;
-  std::vector<TokenId> allowed_;
+  std::vector<TokenId> by_cost_[2];  // outside of a string, inside of one
 };
 
 Json report_walk(const Walk& walk, bool biased) {
@@ -144,6 +158,7 @@ Json report_walk(const Walk& walk, bool biased) {
 Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler,
                          const grammar::Vocabulary& vocabulary) {
   std::string text = TRY(read_file(options.file, kCorpusBytes));
+  Walker walker(vocabulary, (vocabulary.tokens.size() + 31) / 32);
   size_t number = 0;
   for (size_t at = 0; at < text.size(); ++number) {
     size_t end = std::min(text.find('\n', at), text.size());
@@ -161,12 +176,11 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
       fmt::print("{}\n", out.dump());
       continue;
     }
-    Walker walker(vocabulary, (*made)->n_mask_words());
     Random random(options.seed + number);
     // the shortest answer that is found by hurrying from the beginning
     size_t shortest = 0;
     for (int i = 0; i < 4; ++i) {
-      Walk walk = walker.run(*(*made)->matcher(), 0, 4000, random);
+      Walk walk = walker.run(*(*made)->matcher(), 0, 1000, random);
       if (walk.ended && (shortest == 0 || walk.tokens.size() < shortest)) shortest = walk.tokens.size();
     }
     out.set("shortest", static_cast<int64_t>(shortest));

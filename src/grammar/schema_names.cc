@@ -11,7 +11,8 @@
 namespace millrace::grammar {
 namespace {
 
-constexpr size_t kMaxExcludedNames = 64;  // more: additional names begin with another character than all of them
+// Beginnings behind which an additional name may go another way: each costs a mask over the whole vocabulary, some ms.
+constexpr size_t kMostBeginnings = 12;
 
 struct Place {
   std::map<uint32_t, size_t> next;  // by character
@@ -54,19 +55,26 @@ ExprId SchemaBuilder::other_names(const std::vector<std::string>& names) {
   Trie all;
   for (const std::string& name : names) all.add(name, 0);
   const std::vector<Place>& trie = all.places();
-  if (names.size() > kMaxExcludedNames) {
-    std::vector<uint32_t> used;
-    for (const auto& row : trie[0].next) used.push_back(row.first);
-    return rules_.sequence({without(used), rest});
+  // Only the shorter beginnings: a name that shares a longer one with a listed name is not generated.
+  std::map<size_t, size_t> by_depth;
+  for (const Place& place : trie) ++by_depth[place.n_bytes];
+  size_t deepest = 0;
+  size_t n_built = 0;
+  for (auto [depth, n] : by_depth) {
+    n_built += n;
+    if (n_built > kMostBeginnings) break;
+    deepest = depth;
   }
   std::vector<ExprId> made(trie.size());
   for (size_t i = trie.size(); i-- > 0;) {
+    if (trie[i].n_bytes > deepest) continue;
     std::vector<ExprId> parts;
     std::vector<uint32_t> used;
     if (trie[i].end == SIZE_MAX) parts.push_back(rules_.text(""));
     for (auto [c, next] : trie[i].next) {
       if (!contains(plain, c)) continue;  // written as an escape only
       used.push_back(c);
+      if (trie[next].n_bytes > deepest) continue;
       parts.push_back(rules_.sequence({rules_.set({{c, c}}), made[next]}));
     }
     parts.push_back(rules_.sequence({without(used), rest}));
