@@ -83,9 +83,7 @@ void RequestTrace::on_choice(const instance::ChoiceStats& stats) {
   context_->metrics.on_choice(stats);
 }
 
-void RequestTrace::on_admitted(uint32_t n, double predicted_ttft_s) {
-  context_->metrics.on_admitted(n, predicted_ttft_s);
-}
+void RequestTrace::on_admitted(uint32_t n) { context_->metrics.on_admitted(n); }
 
 void RequestTrace::on_ttft_ratio(double predicted_over_actual) {
   context_->metrics.on_ttft_ratio(predicted_over_actual);

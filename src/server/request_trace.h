@@ -20,7 +20,7 @@ class RequestTrace final : public instance::SessionObserver {
   void on_first_token(Tick since_arrival) override;
   void on_token_gap(Tick gap) override;
   void on_choice(const instance::ChoiceStats& stats) override;
-  void on_admitted(uint32_t n, double predicted_ttft_s) override;
+  void on_admitted(uint32_t n) override;
   void on_ttft_ratio(double predicted_over_actual) override;
 
   // Once, when the answer has ended or its client has gone.
