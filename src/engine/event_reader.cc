@@ -122,7 +122,7 @@ Result<std::shared_ptr<SessionTask>> EventReader::session() {
   for (uint64_t i = 0; i < n_blocks; ++i) {
     task->copy.blocks.push_back({.kv_groups = static_cast<uint32_t>(TRY(number(UINT32_MAX))), .bytes = {}});
   }
-  task->done = [](Result<void>) {};
+  task->done = [](const Result<void>&) {};
   return task;
 }
 

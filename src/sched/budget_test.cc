@@ -51,8 +51,10 @@ TEST(Budget, SlackWithoutTargetGivesStreamsAThirdOfTheirSpeed) {
   CostModel cost = simple_model();
   // 8 decodes alone: 2.6 ms, so 10 ms count: (10 - 2.6) / 0.1 = 74 rows, 8 + 70 is a multiple of 6
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 8)), 70u);
-  // 100 decodes alone: 21 ms; 63 - 21 = 42 ms for prompts
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 100)), 416u);
+  // 32 decodes alone: 7.4 ms; 22.2 - 7.4 = 14.8 ms for prompts
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 32)), 148u);
+  // 100 are a crowd, of half their speed: 21 ms alone, 42 - 21 = 21 ms for prompts; 100 + 206 is a multiple of 6
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view_of(cost, 100)), 206u);
 }
 
 TEST(Budget, StreamsMakeRoomForThoseWhoWillJoinThem) {
