@@ -132,10 +132,11 @@ Result<bool> read_flag(const Json& body, std::string_view name) {
   return value->as_bool();
 }
 
-// A function's schema for the compiler; true: any object.
+// A function's schema for the compiler; true: any object. One without parameters, or with an empty list of them, takes
+// none.
 Json schema_of(const Json& function) {
   const Json* parameters = function.get("parameters");
-  if (parameters == nullptr) return json_object({{"type", "object"}, {"properties", Json::object()}});
+  if (parameters == nullptr) return json_object({{"type", "object"}, {"additionalProperties", false}});
   bool free = std::ranges::all_of(parameters->as_object().members, [](const auto& member) {
     return member.first == "type" || member.first == "description" || member.first == "title" ||
            member.first == "$schema";
@@ -143,6 +144,10 @@ Json schema_of(const Json& function) {
   if (free) return true;
   Json out = *parameters;
   out.set("type", "object");
+  const Json* listed = out.get("properties");
+  bool none = listed != nullptr && listed->is_object() && listed->as_object().members.empty();
+  if (none && out.get("additionalProperties") == nullptr && out.get("patternProperties") == nullptr)
+    out.set("additionalProperties", false);
   return out;
 }
 

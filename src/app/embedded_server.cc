@@ -17,6 +17,8 @@ Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::start(std::span<const st
   }
   std::optional<ServePlan> plan = TRY(plan_serve(args));
   CHECK(plan.has_value(), "only --help has no plan");
+  bool asked = std::ranges::find(args, "--access-log") != args.end();
+  plan->server.access_log = asked;  // a program's stderr is its own
   std::unique_ptr<EmbeddedServer> out(new EmbeddedServer(TRY(server::HttpServer::bind(std::move(plan->server)))));
   out->thread_ = std::thread([self = out.get(), model = std::move(plan->model)] {
     Result<int> status =

@@ -88,7 +88,7 @@ TEST(HostileRequestTest, S01ToS09AndS13ToS16) {
            {R"("n":true)", n_range},
            {R"("n":null)", "accepted"},
            {R"("n":1e400)", "invalid_json: "},
-           {R"("best_of":3,"stream":true)", "unsupported_parameter: best_of"},
+           {R"("best_of":3,"stream":true)", "invalid_value: best_of: 3 with n = 1 is not allowed with stream = true"},
            {R"("logprobs":21)", "logprobs must be an integer in 0..20"},
            {R"("logprobs":2147483648)", "logprobs must be an integer in 0..20"},
            {R"("logprobs":-1)", "logprobs must be an integer in 0..20"},
