@@ -160,7 +160,7 @@ AnswerSide::AnswerSide(AnswerRules rules, const text::ChatTemplate* chat_templat
     if (tokenizer.is_special((*ids)[i]) && !tokenizer.is_eog((*ids)[i])) tag_tokens_.push_back((*ids)[i]);
   }
   std::ranges::sort(tag_tokens_);
-    tag_tokens_.erase(std::unique(tag_tokens_.begin(), tag_tokens_.end()), tag_tokens_.end());
+  tag_tokens_.erase(std::unique(tag_tokens_.begin(), tag_tokens_.end()), tag_tokens_.end());
   if (!reasoning_.close.empty()) {
     auto close = tokenizer.encode(reasoning_.close, {.add_special = false});
     if (close.ok()) close_ids_ = std::move(close).value();
