@@ -21,7 +21,9 @@ void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
     size_t end = std::min(begin + kBits, logits.size());
     uint32_t word = begin / kBits < mask.size() ? mask[begin / kBits] : 0;
     if (word == ~0u) continue;
-    for (size_t i = begin; i < end; ++i) logits[i] = (word >> (i - begin) & 1) != 0 ? logits[i] : kMasked;
+    for (size_t i = begin; i < end; ++i) {
+      if ((word >> (i - begin) & 1) == 0) logits[i] = kMasked;
+    }
   }
 }
 
