@@ -149,7 +149,7 @@ void set_extreme_rows(FileMatrix& weights) {
 
 TEST_P(GemmTest, HoldsOnHardValues) {
   int64_t k = k_grid(format()).back();
-  constexpr int64_t kRows = 8;
+  constexpr int64_t kRows = 24;  // enough for panels made ready (generic/ready.inl.h); 8 kinds of row, three times
   std::vector<float> x = random_floats(kRows * k, 1.0f, 8);
   for (int64_t i = 0; i < k; ++i) {
     auto set = [&](int64_t row, float value) { x[static_cast<size_t>(row * k + i)] = value; };
@@ -162,6 +162,7 @@ TEST_P(GemmTest, HoldsOnHardValues) {
     set(6, i < k / 2 ? 0.0f : static_cast<float>(i));  // zero groups beside others
     set(7, 1e36f);
   }
+  for (int64_t i = 8 * k; i < kRows * k; ++i) x[static_cast<size_t>(i)] = x[static_cast<size_t>(i - 8 * k)];
   for (float scale : {1e-8f, 1.0f, 3000.0f}) {
     Problem problem{random_matrix(format(), 40, k, scale, 23), x};
     if (kFileGroups[at()].values > 1) set_extreme_rows(problem.weights);
@@ -196,6 +197,17 @@ TEST_P(GemmTest, RangesOfRowsAndPanelsGiveTheSameOutputs) {
       float sum = 0.25f + want[static_cast<size_t>(row * kMaxN + i)];
       ASSERT_TRUE(same_bits(out.floats()[row * 128 + i], sum)) << row << " " << i;
     }
+  }
+}
+
+// Rows enough for a ready panel, k at its bound and beyond (generic/ready.inl.h).
+TEST_P(GemmTest, LongRowsGiveTheSameOutputsInAnyBatch) {
+  constexpr int64_t kRows = 18;
+  if (kFileGroups[at()].values == 1) return;  // floats have no ready panels
+  for (int64_t k : {8192, 8192 + 256}) {
+    Problem problem{random_matrix(format(), 32, k, 0.02f, 3), random_floats(kRows * k, 2.0f, 4)};
+    std::vector<float> want = row_by_row(table(), problem, kRows, act_kind());
+    expect_equal(table(), problem, kRows, 32, want.data(), 32, act_kind());
   }
 }
 

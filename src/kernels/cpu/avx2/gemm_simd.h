@@ -16,6 +16,7 @@
 namespace millrace::kernels::avx2 {
 namespace {
 
+using generic::settled;
 using generic::unroll;
 
 struct GemmSimd {
@@ -25,8 +26,11 @@ struct GemmSimd {
   static constexpr int kLanes = 8;
   static constexpr int kVecs = 2;     // 16 of the 32 rows of a panel
   static constexpr int kMaxRows = 3;  // 6 int16 sums and their operands fit 16 registers; f32 sums spill to L1
+  static constexpr bool kUnpackOnce = true;
+  static constexpr bool kByteProducts = false;
 
   static U8 load_u8(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static void store_u8(uint8_t* p, U8 x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
   static U8 bits(U8 x, int shift, int mask) {
     return _mm256_and_si256(_mm256_srli_epi16(x, shift), _mm256_set1_epi8(static_cast<char>(mask)));
   }
@@ -55,6 +59,7 @@ struct GemmSimd {
   static I32 or_shifted_i32(I32 x, I32 y, int shift) { return _mm256_or_si256(x, _mm256_slli_epi32(y, shift)); }
   static I32 add(I32 x, I32 y) { return _mm256_add_epi32(x, y); }
   static I32 mul_i32(I32 x, I32 y) { return _mm256_mullo_epi32(x, y); }
+  static I32 add_pairs_i16(I32 sum, I32 x, I32 y) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y)); }
   static I32 max_i32(I32 x, I32 y) { return _mm256_max_epi32(x, y); }
   static __m128i half_of(__m128i x, __m128i y, bool largest) {
     return largest ? _mm_max_epi32(x, y) : _mm_add_epi32(x, y);
@@ -117,7 +122,7 @@ struct GemmSimd {
           int32_t quad = 0;
           __builtin_memcpy(&quad, a + row * a_stride + 4 * kDword, 4);
           __m256i products = _mm256_maddubs_epi16(weights, _mm256_set1_epi32(quad));
-          pairs[row][v] = decltype(i){} == 0 ? products : _mm256_add_epi16(pairs[row][v], products);
+          pairs[row][v] = settled(decltype(i){} == 0 ? products : _mm256_add_epi16(pairs[row][v], products));
         });
       });
     });

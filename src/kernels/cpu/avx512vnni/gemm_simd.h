@@ -22,8 +22,21 @@ struct GemmSimd {
   static constexpr int kLanes = 16;
   static constexpr int kVecs = 2;
   static constexpr int kMaxRows = 6;
+  static constexpr bool kUnpackOnce = false;
+  static constexpr bool kByteProducts = true;
 
   static U8 load_u8(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static void store_u8(uint8_t* p, U8 x) { _mm512_storeu_si512(p, x); }
+  static U8 set_u8(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+  static U8 add_u8(U8 x, U8 y) { return _mm512_add_epi8(x, y); }
+  static U8 mul_u8(U8 x, U8 y) {
+    __m512i odd = _mm512_mullo_epi16(_mm512_srli_epi16(x, 8), _mm512_srli_epi16(y, 8));
+    __m512i even = _mm512_and_si512(_mm512_mullo_epi16(x, y), _mm512_set1_epi16(0xFF));
+    return _mm512_or_si512(even, _mm512_slli_epi16(odd, 8));
+  }
+  static U8 repeat_byte(I32 x) {
+    return _mm512_mullo_epi32(_mm512_and_si512(x, _mm512_set1_epi32(0xFF)), _mm512_set1_epi32(0x01010101));
+  }
   static U8 bits(U8 x, int shift, int mask) {
     return _mm512_and_si512(_mm512_srli_epi16(x, static_cast<uint8_t>(shift)),
                             _mm512_set1_epi8(static_cast<char>(mask)));
@@ -56,6 +69,7 @@ struct GemmSimd {
   }
   static I32 add(I32 x, I32 y) { return _mm512_add_epi32(x, y); }
   static I32 mul_i32(I32 x, I32 y) { return _mm512_mullo_epi32(x, y); }
+  static I32 add_pairs_i16(I32 sum, I32 x, I32 y) { return _mm512_dpwssd_epi32(sum, x, y); }
   static I32 max_i32(I32 x, I32 y) { return _mm512_max_epi32(x, y); }
   static int32_t max_lane(I32 x) { return _mm512_reduce_max_epi32(x); }
   static int32_t sum_lanes(I32 x) { return _mm512_reduce_add_epi32(x); }

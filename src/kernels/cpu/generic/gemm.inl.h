@@ -8,6 +8,7 @@
 
 #include <cstddef>
 
+#include "kernels/cpu/generic/ready.inl.h"
 #include "kernels/cpu/generic/sources.inl.h"
 #include "kernels/ops.h"
 
@@ -23,9 +24,8 @@ struct GemmTile {
   const uint8_t* panel;
   int64_t row;
   int lane;
-  float* out;           // out[row, first output of the tile]
-  int n_lanes;          // valid outputs of the tile
-  const float* scales;  // Prescaled sources only: [k / 32][2][32 rows] dw, mw
+  float* out;   // out[row, first output of the tile]
+  int n_lanes;  // valid outputs of the tile
   // What to ask for from L2's point of view while a cell is worked on: n_fetch lines at fetch, then the same one cell
   // further. The tiles of a panel share the lines of the next one: hardware follows a panel only once it is read.
   const uint8_t* fetch;
@@ -132,13 +132,8 @@ struct TileG {
         LaneF<S> mw;
         unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
           const int lane = tile.lane + v * S::kLanes;
-          if constexpr (requires { W::kMaxValues; }) {
-            dw[v] = S::load(tile.scales + g * 64 + lane);
-            if constexpr (W::kMins) mw[v] = S::load(tile.scales + g * 64 + 32 + lane);
-          } else {
-            dw[v] = W::scale(cell, sub, lane);
-            if constexpr (W::kMins) mw[v] = W::min(cell, sub, lane);
-          }
+          dw[v] = W::scale(cell, sub, lane);
+          if constexpr (W::kMins) mw[v] = W::min(cell, sub, lane);
         });
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
           F32 da = S::set(act.d[first + row * n_groups + g]);
@@ -155,27 +150,10 @@ struct TileG {
   }
 };
 
-// A source of form G whose scales are made once per panel instead of once per tile: the same values, for formats that
-// keep sub-scales packed. kMaxValues bounds k, and with it the 64 KiB buffer on the stack.
-template <class S, class W>
-struct Prescaled : W {
-  static constexpr int64_t kMaxValues = 8192;
-  static constexpr size_t kScales = kMaxValues / 32 * 64;
-  static void fill(float* scales, const uint8_t* panel, int64_t k) {
-    for (int64_t g = 0; g < k / 32; ++g) {
-      const uint8_t* cell = panel + g / W::kCellGroups * W::kCellBytes;
-      for (int lane = 0; lane < kPanelRows; lane += S::kLanes) {
-        S::store(scales + g * 64 + lane, W::scale(cell, g % W::kCellGroups, lane));
-        if constexpr (W::kMins) S::store(scales + g * 64 + 32 + lane, W::min(cell, g % W::kCellGroups, lane));
-      }
-    }
-  }
-};
-
-// Form S, one cell of 256 values: isum = sum_j sc[j] * isum16[j], imin = sum_j mn[j] * sum16[j], both exact.
+// Form S, one cell of 256 values: isum = sum_j sc[j] * isum16[j], exact.
 template <class S, class W, int kRows>
-[[gnu::always_inline]] inline void sum_cell(GridI<S, kRows>& isum, GridI<S, kRows>& imin, const GemmTile& tile,
-                                            const uint8_t* cell, int64_t i_cell) {
+[[gnu::always_inline]] inline void sum_cell(GridI<S, kRows>& isum, const GemmTile& tile, const uint8_t* cell,
+                                            int64_t i_cell) {
   using I32 = typename S::I32;
   const int64_t k = tile.args->k;
   const int8_t* a = static_cast<const int8_t*>(tile.args->act.data) + tile.row * k + i_cell * 256;
@@ -196,14 +174,51 @@ template <class S, class W, int kRows>
       unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
         I32 sc = W::sub_scale(cell, j, tile.lane + v * S::kLanes);
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-          isum[row][v] = S::add(isum[row][v], S::mul_i32(part[row][v], sc));
+          isum[row][v] = settled(S::add(isum[row][v], S::mul_i32(part[row][v], sc)));
         });
-        if constexpr (W::kMins) {
-          I32 mn = W::sub_min(cell, j, tile.lane + v * S::kLanes);
-          unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-            imin[row][v] = S::add(imin[row][v], S::mul_i32(mn, S::set_i32(sum[row * (k / 16) + j])));
-          });
-        }
+      });
+    });
+  }
+}
+
+// The same from quants that are multiplied by their sub-scales already, plus kProductOffset.
+template <class S, class W, int kRows>
+[[gnu::always_inline]] inline void sum_scaled_cell(GridI<S, kRows>& isum, const GemmTile& tile, const uint8_t* cell,
+                                                   int64_t i_cell) {
+  const int64_t k = tile.args->k;
+  const int8_t* a = static_cast<const int8_t*>(tile.args->act.data) + tile.row * k + i_cell * 256;
+  const int32_t* sum = tile.args->act.sum + tile.row * (k / 16) + i_cell * 16;
+  if constexpr (W::kProductOffset > 0) {
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      int32_t total = 0;
+      unroll<16>([&](auto j) __attribute__((always_inline)) { total += sum[row * (k / 16) + j]; });
+      unroll<S::kVecs>([&](auto v)
+                           __attribute__((always_inline)) { isum[row][v] = S::set_i32(-W::kProductOffset * total); });
+    });
+  }
+  for (int64_t g = 0; g < 8; ++g) {
+    S::template dot<W::kBits, 8, kRows>(
+        isum, a + 32 * g, k, [&](int dword, int v) __attribute__((always_inline)) {
+          return W::quants(cell, g, dword, tile.lane + v * S::kLanes);
+        });
+  }
+}
+
+// imin = sum_j mn[j] * sum16[j], exact: two j at a time, both factors in 16 bits (|sum16| <= 16 * 127).
+template <class S, class W, int kRows>
+[[gnu::always_inline]] inline void sum_mins(GridI<S, kRows>& imin, const GemmTile& tile, const uint8_t* cell,
+                                            int64_t i_cell) {
+  const int64_t n_sums = tile.args->k / 16;
+  const int32_t* sum = tile.args->act.sum + tile.row * n_sums + i_cell * 16;
+  for (int64_t g = 0; g < 8; ++g) {
+    typename S::I32 mins[static_cast<size_t>(S::kVecs)];
+    unroll<S::kVecs>([&](auto v)
+                         __attribute__((always_inline)) { mins[v] = W::min_pair(cell, g, tile.lane + v * S::kLanes); });
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      const int32_t* two = sum + row * n_sums + 2 * g;
+      auto pair = S::set_i32((two[0] & 0xFFFF) | static_cast<int32_t>(static_cast<uint32_t>(two[1]) << 16));
+      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+        imin[row][v] = S::add_pairs_i16(imin[row][v], mins[v], pair);
       });
     });
   }
@@ -223,26 +238,29 @@ struct TileS {
       const uint8_t* cell = tile.panel + i * W::kCellBytes;
       fetch_lines(tile, i * W::kCellBytes);
       for (int g = 0; kRows > 1 && g < 8; ++g) fetch_ahead(tile.args->ahead);
-      GridI<S, kRows> isum;
-      GridI<S, kRows> imin;
-      unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      auto add_sums = [&](const GridI<S, kRows>& sums, auto scale) __attribute__((always_inline)) {
         unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-          isum[row][v] = S::zero_i32();
-          imin[row][v] = S::zero_i32();
+          F32 dw = scale(tile.lane + v * S::kLanes);
+          unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+            F32 da = S::set(tile.args->act.d[(tile.row + row) * n_cells + i]);
+            acc[row][v] = S::fma(S::to_f32(sums[row][v]), S::mul(dw, da), acc[row][v]);
+          });
         });
-      });
-      sum_cell<S, W, kRows>(isum, imin, tile, cell, i);
-      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
-        F32 dw = W::scale(cell, tile.lane + v * S::kLanes);
-        unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-          F32 da = S::set(tile.args->act.d[(tile.row + row) * n_cells + i]);
-          acc[row][v] = S::fma(S::to_f32(isum[row][v]), S::mul(dw, da), acc[row][v]);
-          if constexpr (W::kMins) {
-            F32 mw = W::min(cell, tile.lane + v * S::kLanes);
-            acc[row][v] = S::fma(S::to_f32(imin[row][v]), S::mul(mw, da), acc[row][v]);
-          }
-        });
-      });
+      };
+      GridI<S, kRows> sums = {};
+      if constexpr (W::kScaled) {
+        sum_scaled_cell<S, W, kRows>(sums, tile, cell, i);
+      } else {
+        sum_cell<S, W, kRows>(sums, tile, cell, i);
+      }
+      add_sums(
+          sums, [&](int lane) __attribute__((always_inline)) { return W::scale(cell, lane); });
+      if constexpr (W::kMins) {
+        GridI<S, kRows> mins = {};
+        sum_mins<S, W, kRows>(mins, tile, cell, i);
+        add_sums(
+            mins, [&](int lane) __attribute__((always_inline)) { return W::min(cell, lane); });
+      }
     }
     store_tile<S, kRows>(tile, acc);
   }
@@ -352,9 +370,10 @@ struct GemmOf {
         bool has_next = p + 1 < args.panel_end && end - begin > S::kMaxRows;  // one tile is a stream of its own
         tile.n_fetch = has_next ? static_cast<int>(kCellBytes / kLineBytes) : 0;
         if constexpr (requires { W::kMaxValues; }) {
-          alignas(64) float scales[W::kScales];
-          W::fill(scales, tile.panel, args.k);
-          tile.scales = scales;
+          alignas(64) uint8_t ready[size_t{W::kMaxBytes}];
+          W::fill(ready, tile.panel, args.k);
+          tile.panel = ready;
+          tile.n_fetch = 0;  // fill reads the next panel in one go
           run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
         } else {
           run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
@@ -364,23 +383,21 @@ struct GemmOf {
   }
 };
 
-template <class S, class W>
-using GemmG = GemmOf<S, W, TileG, 32 * W::kCellGroups, W::kCellBytes, 1>;
+template <class S, class W, template <class, class, int> class Tile>
+using GemmDirect = GemmOf<S, W, Tile, W::kCellValues, W::kCellBytes, 1>;
 
-// Form G with packed sub-scales: Prescaled from 3 full tiles on.
-template <class S, class W>
-struct GemmSubScaled {
+// Panels are made ready from 3 full tiles on: making one costs about what unpacking it in a tile costs.
+template <class S, class W, class R, template <class, class, int> class Tile>
+struct GemmReady {
   static void run(const GemmArgs& args) {
     bool many = args.row_end - args.row_begin >= 3 * S::kMaxRows;
-    if (many && args.k <= Prescaled<S, W>::kMaxValues) {
-      GemmG<S, Prescaled<S, W>>::run(args);
+    if (many && args.k <= R::kMaxValues) {
+      GemmOf<S, R, Tile, W::kCellValues, W::kCellBytes, 1>::run(args);
     } else {
-      GemmG<S, W>::run(args);
+      GemmDirect<S, W, Tile>::run(args);
     }
   }
 };
-template <class S, class W>
-using GemmS = GemmOf<S, W, TileS, 256, W::kCellBytes, 1>;
 template <class S, class W>
 using GemmF = GemmOf<S, W, TileF, W::kStep, 128, 4>;
 

@@ -22,26 +22,41 @@ void fill_float_gemms(KernelTable& table) {
   table.bf16_family = "f32";
 }
 
+// Sources of form G whose panels are worth making ready: all of them where unpacking costs (S::kUnpackOnce), else those
+// that keep sub-scales packed.
+template <class S, class W>
+void set_group_gemm(KernelTable& table, tensor::Format format) {
+  if constexpr (S::kUnpackOnce || W::kCellGroups > 1) {
+    set_gemm<GemmReady<S, W, ReadyG<S, W>, TileG>>(table, format, ActKind::kQ8A32);
+  } else {
+    set_gemm<GemmDirect<S, W, TileG>>(table, format, ActKind::kQ8A32);
+  }
+}
+
 template <class S>
 void fill_group_gemms(KernelTable& table) {
   using tensor::Format;
-  set_gemm<GemmG<S, Nibbles<S, false>>>(table, Format::kQ4_0, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Nibbles<S, true>>>(table, Format::kQ4_1, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Fives<S, false>>>(table, Format::kQ5_0, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Fives<S, true>>>(table, Format::kQ5_1, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Q8_0<S>>>(table, Format::kQ8_0, ActKind::kQ8A32);
-  set_gemm<GemmSubScaled<S, ScaleMins<S, false>>>(table, Format::kQ4_K, ActKind::kQ8A32);
-  set_gemm<GemmSubScaled<S, ScaleMins<S, true>>>(table, Format::kQ5_K, ActKind::kQ8A32);
-  set_gemm<GemmG<S, Iq4Nl<S>>>(table, Format::kIQ4_NL, ActKind::kQ8A32);
-  set_gemm<GemmSubScaled<S, Iq4Xs<S>>>(table, Format::kIQ4_XS, ActKind::kQ8A32);
+  set_group_gemm<S, Nibbles<S, false>>(table, Format::kQ4_0);
+  set_group_gemm<S, Nibbles<S, true>>(table, Format::kQ4_1);
+  set_group_gemm<S, Fives<S, false>>(table, Format::kQ5_0);
+  set_group_gemm<S, Fives<S, true>>(table, Format::kQ5_1);
+  set_gemm<GemmDirect<S, Q8_0<S>, TileG>>(table, Format::kQ8_0, ActKind::kQ8A32);
+  set_group_gemm<S, ScaleMins<S, false>>(table, Format::kQ4_K);
+  set_group_gemm<S, ScaleMins<S, true>>(table, Format::kQ5_K);
+  set_group_gemm<S, Iq4Nl<S>>(table, Format::kIQ4_NL);
+  set_group_gemm<S, Iq4Xs<S>>(table, Format::kIQ4_XS);
+}
+
+template <class S, class W>
+void set_super_gemm(KernelTable& table, tensor::Format format) {
+  set_gemm<GemmReady<S, W, ReadyS<S, W>, TileS>>(table, format, ActKind::kQ8A256);
 }
 
 template <class S>
 void fill_super_gemms(KernelTable& table) {
-  using tensor::Format;
-  set_gemm<GemmS<S, Q2K<S>>>(table, Format::kQ2_K, ActKind::kQ8A256);
-  set_gemm<GemmS<S, Q3K<S>>>(table, Format::kQ3_K, ActKind::kQ8A256);
-  set_gemm<GemmS<S, Q6K<S>>>(table, Format::kQ6_K, ActKind::kQ8A256);
+  set_super_gemm<S, Q2K<S>>(table, tensor::Format::kQ2_K);
+  set_super_gemm<S, Q3K<S>>(table, tensor::Format::kQ3_K);
+  set_super_gemm<S, Q6K<S>>(table, tensor::Format::kQ6_K);
 }
 
 }  // namespace millrace::kernels::generic

@@ -22,9 +22,28 @@ struct GemmSimd {
   static constexpr int kLanes = 4;
   static constexpr int kVecs = 2;     // vectors of lanes per tile
   static constexpr int kMaxRows = 2;  // activation rows per tile
+  // Panels of form G are worth making ready (ready.inl.h) even where only quants are packed.
+  static constexpr bool kUnpackOnce = false;
+  // dot() costs the same for weights of 8 bits as for any other.
+  static constexpr bool kByteProducts = true;
 
   // Bytes.
   static U8 load_u8(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static void store_u8(uint8_t* p, U8 x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
+  // Sums and products modulo 256; only where kByteProducts.
+  static U8 set_u8(int x) { return _mm_set1_epi8(static_cast<char>(x)); }
+  static U8 add_u8(U8 x, U8 y) { return _mm_add_epi8(x, y); }
+  static U8 mul_u8(U8 x, U8 y) {
+    __m128i odd = _mm_mullo_epi16(_mm_srli_epi16(x, 8), _mm_srli_epi16(y, 8));
+    __m128i even = _mm_and_si128(_mm_mullo_epi16(x, y), _mm_set1_epi16(0xFF));
+    return _mm_or_si128(even, _mm_slli_epi16(odd, 8));
+  }
+  // The low byte of each lane in all of its bytes.
+  static U8 repeat_byte(I32 x) {
+    __m128i low = _mm_and_si128(x, _mm_set1_epi32(0xFF));
+    __m128i two = _mm_or_si128(low, _mm_slli_epi32(low, 8));
+    return _mm_or_si128(two, _mm_slli_epi32(two, 16));
+  }
   // (x >> shift) & mask in every byte; mask < 1 << (8 - shift).
   static U8 bits(U8 x, int shift, int mask) {
     return _mm_and_si128(_mm_srli_epi16(x, shift), _mm_set1_epi8(static_cast<char>(mask)));
@@ -70,6 +89,8 @@ struct GemmSimd {
     __m128i odd = _mm_mul_epu32(_mm_srli_epi64(x, 32), _mm_srli_epi64(y, 32));
     return _mm_unpacklo_epi32(_mm_shuffle_epi32(even, 8), _mm_shuffle_epi32(odd, 8));
   }
+  // sum + x.low * y.low + x.high * y.high, the signed 16-bit halves of each lane.
+  static I32 add_pairs_i16(I32 sum, I32 x, I32 y) { return _mm_add_epi32(sum, _mm_madd_epi16(x, y)); }
   static I32 max_i32(I32 x, I32 y) {
     __m128i greater = _mm_cmpgt_epi32(x, y);
     return _mm_or_si128(_mm_and_si128(greater, x), _mm_andnot_si128(greater, y));

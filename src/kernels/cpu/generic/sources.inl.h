@@ -2,10 +2,12 @@
 // struct per format, written once over the vector type S and instantiated in each ISA folder:
 //  kBits          quants are below 1 << kBits
 //  kZeroShift     the offset z is 1 << kZeroShift; -1: z = 0
-//  kCellGroups    groups of 32 in a cell (1 or 8)
+//  kCellGroups    groups of 32 in a cell (1 or 8), kCellValues = 32 kCellGroups
 //  quants(cell, g, dword, lane)   dword 0..7 of group g, of the S::kLanes rows from `lane` on
-// and the scales of form G (scale, min: f32 per group of 32) or of form S (d, sub_scale: int per 16 values).
-// Layout: kernels/layout.h. Thread: any.
+// and the scales of form G (scale, min: f32 per group of 32) or of form S: scale, min: f32 per cell, sub_scale: int per
+// 16 values, min_pair: those of two times 16 in the halves of 32 bits. kScaled: quants are multiplied by their
+// sub-scale. kProductOffset: what makes those products bytes, where something does. Layout: kernels/layout.h. Thread:
+// any.
 #pragma once
 
 #include "kernels/cpu/generic/unroll.inl.h"
@@ -44,7 +46,7 @@ struct Parts {
 // Q4_0, Q4_1.
 template <class S, bool kHasMin>
 struct Nibbles {
-  static constexpr int kBits = 4, kZeroShift = kHasMin ? -1 : 3, kCellGroups = 1;
+  static constexpr int kBits = 4, kZeroShift = kHasMin ? -1 : 3, kCellGroups = 1, kCellValues = 32;
   static constexpr bool kMins = kHasMin;
   static constexpr int64_t kCellBytes = kHasMin ? 640 : 576;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t, int dword, int lane) {
@@ -61,7 +63,7 @@ struct Nibbles {
 // Q5_0, Q5_1.
 template <class S, bool kHasMin>
 struct Fives {
-  static constexpr int kBits = 5, kZeroShift = kHasMin ? -1 : 4, kCellGroups = 1;
+  static constexpr int kBits = 5, kZeroShift = kHasMin ? -1 : 4, kCellGroups = 1, kCellValues = 32;
   static constexpr bool kMins = kHasMin;
   static constexpr int64_t kCellBytes = kHasMin ? 768 : 704;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t, int dword, int lane) {
@@ -77,7 +79,7 @@ struct Fives {
 
 template <class S>
 struct Q8_0 {
-  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 1;
+  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 1, kCellValues = 32;
   static constexpr bool kMins = false;
   static constexpr int64_t kCellBytes = 1088;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t, int dword, int lane) {
@@ -90,7 +92,7 @@ struct Q8_0 {
 
 template <class S>
 struct Iq4Nl {
-  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 1;
+  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 1, kCellValues = 32;
   static constexpr bool kMins = false;
   static constexpr int64_t kCellBytes = 576;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t, int dword, int lane) {
@@ -104,7 +106,7 @@ struct Iq4Nl {
 // dw = d * (sc - 32), exact in f32.
 template <class S>
 struct Iq4Xs {
-  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 8;
+  static constexpr int kBits = 8, kZeroShift = 7, kCellGroups = 8, kCellValues = 256;
   static constexpr bool kMins = false;
   static constexpr int64_t kCellBytes = 4352;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
@@ -119,7 +121,7 @@ struct Iq4Xs {
 // Q4_K, Q5_K: dw = d * sc, mw = -dmin * mn, both exact in f32.
 template <class S, bool kHigh>
 struct ScaleMins {
-  static constexpr int kBits = kHigh ? 5 : 4, kZeroShift = -1, kCellGroups = 8;
+  static constexpr int kBits = kHigh ? 5 : 4, kZeroShift = -1, kCellGroups = 8, kCellValues = 256;
   static constexpr bool kMins = true;
   static constexpr int64_t kScales = kHigh ? 5120 : 4096, kCellBytes = kScales + 512;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
@@ -145,7 +147,8 @@ struct ScaleMins {
 // Form S. sub_scale(cell, j, lane): scale of values 16 j .. 16 j + 15 of the cell.
 template <class S>
 struct Q6K {
-  static constexpr int kBits = 6, kZeroShift = 5;
+  static constexpr int kBits = 6, kZeroShift = 5, kCellValues = 256;
+  static constexpr bool kScaled = false;
   static constexpr bool kMins = false;
   static constexpr int64_t kCellBytes = 6720;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
@@ -162,7 +165,9 @@ struct Q6K {
 
 template <class S>
 struct Q3K {
-  static constexpr int kBits = 3, kZeroShift = 2;
+  static constexpr int kBits = 3, kZeroShift = 2, kCellValues = 256;
+  static constexpr bool kScaled = false;
+  static constexpr int kProductOffset = 124;  // (u - 4) * sc is -124 .. 128
   static constexpr bool kMins = false;
   static constexpr int64_t kCellBytes = 3520;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
@@ -179,7 +184,9 @@ struct Q3K {
 
 template <class S>
 struct Q2K {
-  static constexpr int kBits = 2, kZeroShift = -1;
+  static constexpr int kBits = 2, kZeroShift = -1, kCellValues = 256;
+  static constexpr bool kScaled = false;
+  static constexpr int kProductOffset = 0;  // u * sc is 0 .. 45
   static constexpr bool kMins = true;
   static constexpr int64_t kCellBytes = 2688;
   [[gnu::always_inline]] static typename S::U8 quants(const uint8_t* cell, int64_t g, int dword, int lane) {
@@ -190,6 +197,9 @@ struct Q2K {
   }
   [[gnu::always_inline]] static typename S::I32 sub_min(const uint8_t* cell, int64_t j, int lane) {
     return S::bits_i32(S::widen_u8(cell + 2048 + j * 32 + lane), 4, 15);
+  }
+  [[gnu::always_inline]] static typename S::I32 min_pair(const uint8_t* cell, int64_t g, int lane) {
+    return S::or_shifted_i32(sub_min(cell, 2 * g, lane), sub_min(cell, 2 * g + 1, lane), 16);
   }
   [[gnu::always_inline]] static typename S::F32 scale(const uint8_t* cell, int lane) {
     return S::load_f16(cell + 2560 + lane * 2);
