@@ -23,25 +23,45 @@ uint32_t u32_at(const uint8_t* bytes) {
   return value;
 }
 
-// 2 n values: low nibbles of n bytes, then their high nibbles.
-void read_nibbles(uint8_t* q, const uint8_t* bytes, int n) {
-  for (int i = 0; i < n; ++i) {
-    q[i] = bytes[i] & 15;
-    q[i + n] = bytes[i] >> 4;
+constexpr uint64_t kEachByte = 0x0101010101010101u;
+
+// q[i] |= ((bytes[i] >> from) & mask) << to for n values, a multiple of 8. No field crosses the end of a byte.
+void add_fields(uint8_t* q, const uint8_t* bytes, int n, int from, uint64_t mask, int to) {
+  for (int i = 0; i < n; i += 8) {
+    uint64_t eight = 0;
+    uint64_t out = 0;
+    std::memcpy(&eight, bytes + i, 8);
+    std::memcpy(&out, q + i, 8);
+    out |= ((eight >> from) & (mask * kEachByte)) << to;
+    std::memcpy(q + i, &out, 8);
   }
 }
 
+// 2 n values: low nibbles of n bytes, then their high nibbles.
+void add_nibbles(uint8_t* q, const uint8_t* bytes, int n) {
+  add_fields(q, bytes, n, 0, 15, 0);
+  add_fields(q + n, bytes, n, 4, 15, 0);
+}
+
+// Bit i of `high` to bit 4 of q[i].
 void add_high_bits(uint8_t* q, uint32_t high) {
-  for (uint32_t i = 0; i < 32; ++i) q[i] = static_cast<uint8_t>(q[i] | ((high >> i) & 1u) << 4);
+  for (int i = 0; i < 32; i += 8) {
+    uint64_t out = 0;
+    std::memcpy(&out, q + i, 8);
+    uint64_t bits = (high >> i & 0xFF) * kEachByte & 0x8040201008040201u;  // byte j holds bit j, where it was
+    out |= (bits + 0x7F * kEachByte) >> 7 << 4 & 16 * kEachByte;
+    std::memcpy(q + i, &out, 8);
+  }
 }
 
 // 256 values of 2 bits in 64 bytes: per 128 values, 32 bytes hold bit pairs of values l, l + 32, l + 64, l + 96.
-void read_pairs(uint8_t* q, const uint8_t* bytes) {
-  for (int half = 0; half < 2; ++half) {
-    for (int i = 0; i < 128; ++i) {
-      q[half * 128 + i] = static_cast<uint8_t>((bytes[half * 32 + i % 32] >> (2 * (i / 32))) & 3);
-    }
-  }
+void add_pairs(uint8_t* q, const uint8_t* bytes, int to) {
+  for (int g = 0; g < 8; ++g) add_fields(q + 32 * g, bytes + g / 4 * 32, 32, g % 4 * 2, 3, to);
+}
+
+// 256 values of one bit in 32 bytes: value l + 32 g is bit g of byte l.
+void add_bits(uint8_t* q, const uint8_t* bytes, int to) {
+  for (int g = 0; g < 8; ++g) add_fields(q + 32 * g, bytes, 32, g, 1, to);
 }
 
 // The 8 (scale, min) pairs of 6 bits in 12 bytes of Q4_K and Q5_K.
@@ -80,7 +100,7 @@ void read_small(FileGroup& out, Format format, const uint8_t* b) {
     high = u32_at(b);
     b += 4;
   }
-  read_nibbles(out.q, b, 16);
+  add_nibbles(out.q, b, 16);
   if (has_high) add_high_bits(out.q, high);
 }
 
@@ -89,14 +109,14 @@ void read_q2_k(FileGroup& out, const uint8_t* b) {
     out.sc[j] = b[j] & 15;
     out.mn[j] = b[j] >> 4;
   }
-  read_pairs(out.q, b + 16);
+  add_pairs(out.q, b + 16, 0);
   out.d = u16_at(b + 80);
   out.m = u16_at(b + 82);
 }
 
 void read_q3_k(FileGroup& out, const uint8_t* b) {
-  read_pairs(out.q, b + 32);
-  for (int i = 0; i < 256; ++i) out.q[i] = static_cast<uint8_t>(out.q[i] | ((b[i % 32] >> (i / 32)) & 1) << 2);
+  add_pairs(out.q, b + 32, 0);
+  add_bits(out.q, b, 2);
   read_q3_scales(out, b + 96);
   out.d = u16_at(b + 108);
 }
@@ -108,20 +128,13 @@ void read_q45_k(FileGroup& out, Format format, const uint8_t* b) {
   bool has_high = format == Format::kQ5_K;
   const uint8_t* high = b + 16;
   const uint8_t* low = b + (has_high ? 48 : 16);
-  for (int c = 0; c < 4; ++c) read_nibbles(out.q + 64 * c, low + 32 * c, 32);
-  if (!has_high) return;
-  for (int i = 0; i < 256; ++i) out.q[i] = static_cast<uint8_t>(out.q[i] | ((high[i % 32] >> (i / 32)) & 1) << 4);
+  for (int c = 0; c < 4; ++c) add_nibbles(out.q + 64 * c, low + 32 * c, 32);
+  if (has_high) add_bits(out.q, high, 4);
 }
 
 void read_q6_k(FileGroup& out, const uint8_t* b) {
-  for (int half = 0; half < 2; ++half) {
-    read_nibbles(out.q + half * 128, b + half * 64, 64);
-    const uint8_t* high = b + 128 + half * 32;
-    for (int i = 0; i < 128; ++i) {
-      uint8_t& q = out.q[half * 128 + i];
-      q = static_cast<uint8_t>(q | ((high[i % 32] >> (2 * (i / 32))) & 3) << 4);
-    }
-  }
+  for (int half = 0; half < 2; ++half) add_nibbles(out.q + half * 128, b + half * 64, 64);
+  add_pairs(out.q, b + 128, 4);
   std::memcpy(out.sc, b + 192, 16);
   out.d = u16_at(b + 208);
 }
@@ -132,7 +145,7 @@ void read_iq4_xs(FileGroup& out, const uint8_t* b) {
   for (int j = 0; j < 8; ++j) {
     int low = (b[4 + j / 2] >> (4 * (j % 2))) & 15;
     out.sc[j] = static_cast<uint8_t>(low | ((high >> (2 * j)) & 3) << 4);
-    read_nibbles(out.q + 32 * j, b + 8 + 16 * j, 16);
+    add_nibbles(out.q + 32 * j, b + 8 + 16 * j, 16);
   }
 }
 
@@ -140,6 +153,7 @@ void read_iq4_xs(FileGroup& out, const uint8_t* b) {
 
 void read_file_group(FileGroup& out, Format format, const uint8_t* bytes) {
   out.m = 0;
+  std::memset(out.q, 0, sizeof(out.q));
   std::memset(out.mn, 0, sizeof(out.mn));
   switch (format) {
     case Format::kF32:

@@ -19,21 +19,34 @@ void put_f16(uint8_t* part, int row, uint16_t bits) { std::memcpy(part + 2 * row
 
 void or_byte(uint8_t* at, int bits) { *at = static_cast<uint8_t>(*at | bits); }
 
+// Dwords: 4 neighbouring values of a row, one a byte.
+uint32_t dword_at(const uint8_t* q) {
+  uint32_t four = 0;
+  std::memcpy(&four, q, 4);
+  return four;
+}
+void put_dword(uint8_t* part, int row, uint32_t four) { std::memcpy(part + row * 4, &four, 4); }
+
 // The writers below take the 32 values of one group of one row.
 void put_nibbles(uint8_t* part, int row, const uint8_t* q) {
-  for (int i = 0; i < 16; ++i)
-    part[(i / 4) * 128 + row * 4 + i % 4] = static_cast<uint8_t>((q[i] & 15) | q[i + 16] << 4);
+  for (int v = 0; v < 4; ++v) {
+    uint32_t low = dword_at(q + 4 * v) & 0x0F0F0F0Fu;
+    put_dword(part + v * 128, row, low | (dword_at(q + 16 + 4 * v) & 0x0F0F0F0Fu) << 4);
+  }
 }
 
 void put_pairs(uint8_t* part, int row, const uint8_t* q, int shift) {
-  for (int i = 0; i < 32; ++i) {
-    int k4 = i / 4;
-    or_byte(part + (k4 % 2) * 128 + row * 4 + i % 4, ((q[i] >> shift) & 3) << (2 * (k4 / 2)));
+  for (int v = 0; v < 2; ++v) {
+    uint32_t four = 0;
+    for (int i = 0; i < 4; ++i) four |= (dword_at(q + 4 * (v + 2 * i)) >> shift & 0x03030303u) << (2 * i);
+    put_dword(part + v * 128, row, four);
   }
 }
 
 void put_bits(uint8_t* part, int row, const uint8_t* q, int shift) {
-  for (int i = 0; i < 32; ++i) or_byte(part + row * 4 + i % 4, ((q[i] >> shift) & 1) << (i / 4));
+  uint32_t four = 0;
+  for (int i = 0; i < 8; ++i) four |= (dword_at(q + 4 * i) >> shift & 0x01010101u) << i;
+  put_dword(part, row, four);
 }
 
 // n raw 6-bit scales: low nibbles [n/2][32] (j in the low, j + n/2 in the high nibble), bit pairs [n/4][32].
