@@ -22,6 +22,7 @@
 #include "app/flags.h"
 #include "app/interrupt.h"
 #include "app/model_flags.h"
+#include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/macros.h"
 #include "instance/session.h"
@@ -93,9 +94,7 @@ class Output {
  private:
   void write(const std::string& line) {
     if (error_) return;
-    const auto* bytes = static_cast<const uint8_t*>(static_cast<const void*>(line.data()));
-    Result<void> done = write_all(fd_, {bytes, line.size()}, path_);
-    if (!done.ok()) error_ = done.error();
+    if (Result<void> done = write_all(fd_, as_bytes(line), path_); !done.ok()) error_ = done.error();
   }
 
   std::mutex mutex_;

@@ -22,16 +22,6 @@ using flow::ConstraintKind;
 
 constexpr size_t kCorpusBytes = size_t{256} << 20;
 
-class Random {
- public:
-  explicit Random(uint64_t seed) : seed_(seed) {}
-  uint32_t below(uint32_t n) { return philox4x32(seed_, {next_++, 0, 0, 0})[0] % n; }
-
- private:
-  uint64_t seed_;
-  uint32_t next_ = 0;
-};
-
 Result<flow::ConstraintSpec> spec_of(const Json& line) {
   constexpr std::pair<std::string_view, ConstraintKind> kKinds[] = {
       {"schema", ConstraintKind::kJsonSchema}, {"regex", ConstraintKind::kRegex},
@@ -74,7 +64,7 @@ class Walker {
 
   // Allowed tokens with equal odds up to `n_free` tokens; from there on what ends the answer, or closes, is preferred
   // nine times of ten, else the shortest text that is allowed.
-  Walk run(flow::TokenMatcher& matcher, size_t n_free, size_t n_most, Random& random) {
+  Walk run(flow::TokenMatcher& matcher, size_t n_free, size_t n_most, PhiloxSequence& random) {
     Walk out;
     bool in_string = false;  // of JSON
     bool escaped = false;
@@ -110,7 +100,7 @@ class Walker {
     }
     return kNoToken;
   }
-  TokenId any(Random& random) const {
+  TokenId any(PhiloxSequence& random) const {
     uint32_t n = 0;
     for (uint32_t word : mask_) n += static_cast<uint32_t>(std::popcount(word));
     if (n == 0) return kNoToken;
@@ -176,7 +166,7 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
       fmt::print("{}\n", out.dump());
       continue;
     }
-    Random random(options.seed + number);
+    PhiloxSequence random(options.seed + number);
     // the shortest answer that is found by hurrying from the beginning
     size_t shortest = 0;
     for (int i = 0; i < 4; ++i) {

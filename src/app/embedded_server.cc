@@ -1,6 +1,5 @@
 #include "app/embedded_server.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "app/serve_plan.h"
@@ -15,10 +14,8 @@ Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::start(std::span<const st
     if (arg == "--help" || arg == "-h")
       return Error{ErrorCode::kUsage, arg + " is no flag of a server inside a program", "--help"};
   }
-  std::optional<ServePlan> plan = TRY(plan_serve(args));
+  std::optional<ServePlan> plan = TRY(plan_serve(args, /*access_log=*/false));  // a program's stderr is its own
   CHECK(plan.has_value(), "only --help has no plan");
-  bool asked = std::ranges::find(args, "--access-log") != args.end();
-  plan->server.access_log = asked;  // a program's stderr is its own
   std::unique_ptr<EmbeddedServer> out(new EmbeddedServer(TRY(server::HttpServer::bind(std::move(plan->server)))));
   out->thread_ = std::thread([self = out.get(), model = std::move(plan->model)] {
     Result<int> status =

@@ -279,8 +279,9 @@ Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limit
 
 }  // namespace
 
-Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args) {
+Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, bool access_log) {
   ServeFlags f(*TRY(profile_of_args(args)));
+  f.access_log = access_log;
   FlagSet set("serve", "Serve a model over the OpenAI API.");
   declare(set, f);
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();

@@ -19,6 +19,7 @@ struct ServePlan {
 };
 
 // kUsage: flags, values, key and template files that serve would refuse before it starts. Nothing: --help was printed.
-Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args);
+// access_log: whether requests are logged when no flag says so.
+Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, bool access_log = true);
 
 }  // namespace millrace::app

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/byte_reader.h"
 #include "base/macros.h"
 
 namespace millrace {
@@ -18,18 +19,6 @@ namespace {
 int64_t modified_ns(const struct stat& info) {
   return static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
-
-// An open descriptor that closes itself.
-struct Descriptor {
-  int fd = -1;
-  Descriptor() = default;
-  explicit Descriptor(int value) : fd(value) {}
-  Descriptor(Descriptor&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 Result<Descriptor> open_regular(const std::string& path, struct stat& info) {
   // O_NONBLOCK: opening a FIFO must not wait for a writer.
@@ -45,6 +34,11 @@ Result<Descriptor> open_regular(const std::string& path, struct stat& info) {
 }
 
 }  // namespace
+
+Descriptor::Descriptor(Descriptor&& other) noexcept : fd(std::exchange(other.fd, -1)) {}
+Descriptor::~Descriptor() {
+  if (fd >= 0) ::close(fd);
+}
 
 Result<std::string> read_file(const std::string& path, uint64_t max_bytes) {
   struct stat info {};
@@ -75,6 +69,10 @@ Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string
 }
 
 Result<void> write_file_atomic(const std::string& path, std::string_view bytes) {
+  return write_file_atomic(path, 0644, [&](int fd) { return write_all(fd, as_bytes(bytes), path); });
+}
+
+Result<void> write_file_atomic(const std::string& path, mode_t mode, const std::function<Result<void>(int fd)>& write) {
   std::string aside = fmt::format("{}.tmp.{}", path, ::getpid());
   auto failed = [&](const char* what) {
     Error error{ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), path};
@@ -82,10 +80,12 @@ Result<void> write_file_atomic(const std::string& path, std::string_view bytes) 
     return error;
   };
   {
-    Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
     if (file.fd < 0) return failed("open");
-    if (!write_all(file.fd, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, path).ok())
-      return failed("write");
+    if (Result<void> written = write(file.fd); !written.ok()) {
+      ::unlink(aside.c_str());
+      return written;
+    }
     if (::fsync(file.fd) != 0) return failed("fsync");
   }
   if (::rename(aside.c_str(), path.c_str()) != 0) return failed("rename");

@@ -32,4 +32,16 @@ constexpr double philox_unit_f64(uint32_t high, uint32_t low) {
   return static_cast<double>(bits) * 0x1.0p-53;
 }
 
+// A sequence of draws for tests and walks over random inputs: the blocks of counters 0, 1, 2, .. under one key.
+class PhiloxSequence {
+ public:
+  explicit PhiloxSequence(uint64_t seed) : seed_(seed) {}
+  // 0 .. n - 1 (n > 0), even but for the remainder of 2^32.
+  uint32_t below(uint32_t n) { return philox4x32(seed_, {next_++, 0, 0, 0})[0] % n; }
+
+ private:
+  uint64_t seed_;
+  uint32_t next_ = 0;
+};
+
 }  // namespace millrace

@@ -1,8 +1,7 @@
 // Where the big bytes live: Buffer owns anonymous huge-page memory; Arena hands out pieces of memory it does not own.
 //  1. A Buffer starts at a multiple of 2 MiB and reads as zero until written (first touch places its pages).
 //  2. An Arena is a cheap value: threads that copy one cursor and make the same sequence of calls get the same
-//  addresses,
-//     so SPMD code shares scratch without talking.
+//     addresses, so SPMD code shares scratch without talking.
 //  3. Every piece is 64-byte aligned; running out is our own bug (the plan sized the arena), so it is a CHECK.
 // Thread: a Buffer has one owner; an Arena belongs to the thread that holds the copy.
 #pragma once
@@ -49,6 +48,8 @@ class Arena {
   Arena(uint8_t* memory, size_t n_bytes) : memory_(memory), capacity_bytes_(n_bytes) {
     CHECK(reinterpret_cast<uintptr_t>(memory) % kCacheLineBytes == 0, "arena memory must be 64-byte aligned");
   }
+  // One that is only measured (high_water_bytes), never written: any aligned address will do.
+  static Arena measuring() { return {reinterpret_cast<uint8_t*>(kHugePageBytes), size_t{1} << 46}; }
 
   // Room for n values of T, not initialised.
   template <class T>

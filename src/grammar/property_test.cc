@@ -102,19 +102,9 @@ struct Walk {
   bool stuck = false;
 };
 
-class Random {
- public:
-  explicit Random(uint64_t seed) : seed_(seed) {}
-  uint32_t below(uint32_t n) { return philox4x32(seed_, {next_++, 0, 0, 0})[0] % n; }
-
- private:
-  uint64_t seed_;
-  uint32_t next_ = 0;
-};
-
 // Draws allowed tokens evenly; late in the walk what closes something is preferred, so that most walks end. Every so
 // often the state is taken back and the same tokens are accepted again.
-Walk walk(flow::TokenMatcher& matcher, const std::vector<std::string>& tokens, Random& random) {
+Walk walk(flow::TokenMatcher& matcher, const std::vector<std::string>& tokens, PhiloxSequence& random) {
   Walk out;
   std::vector<uint32_t> mask((tokens.size() + 31) / 32);
   std::vector<TokenId> taken;
@@ -162,7 +152,7 @@ TEST(GrammarProperty, WhatIsGeneratedSatisfiesTheConstraint) {
   for (const Case& one : corpus()) {
     auto compiled = compiler.compile(one.spec);
     ASSERT_TRUE(compiled.ok()) << one.spec.text << ": " << compiled.error().message;
-    Random random(seed++);
+    PhiloxSequence random(seed++);
     for (int i = 0; i < kWalks; ++i) {
       auto matcher = (*compiled)->matcher();
       Walk done = walk(*matcher, tokens, random);
@@ -181,7 +171,7 @@ TEST(GrammarProperty, TheMaskIsWhatIsAccepted) {
   Compiler compiler(small_vocabulary(), Limits(), 1);
   std::vector<std::string> tokens = small_vocabulary().tokens;
   std::vector<uint32_t> mask((tokens.size() + 31) / 32);
-  Random random(99);
+  PhiloxSequence random(99);
   for (const char* schema : {R"({"type":"object","properties":{"a":{"type":"string","maxLength":3}},"required":["a"]})",
                              R"({"type":"array","items":{"type":"string","minLength":2},"minItems":1})"}) {
     auto compiled = compiler.compile({.kind = flow::ConstraintKind::kJsonSchema, .text = schema});

@@ -1,5 +1,6 @@
 // Attention of every table against f64 softmax, and its promises: the same bits in all tables, alone or in a tile,
 // whole or in chunks, whatever lies in free slots and in the rest of a block.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -213,6 +214,24 @@ double tolerance(const KernelTable& table, KvDType dtype, const Case& c, const r
   return (2 * std::expm1(ds) + dp) * most_v;
 }
 
+// Rows of `out` (all tokens of the case, queries noise(3)), every eighth or so, beside softmax in double precision.
+void expect_near_reference(const KernelTable& table, KvDType dtype, const Case& c, Cache& cache,
+                           const std::vector<float>& out) {
+  auto q = noise(3, c.n_tokens * c.n_group * c.head_dim);
+  Values values(dtype, c, cache);
+  std::vector<double> want(static_cast<size_t>(c.head_dim));
+  for (int r = 0; r < c.n_tokens * c.n_group; r += 1 + c.n_tokens / 8) {
+    ref::AttentionRow row = values.row(c, q.data(), r);
+    ref::attention(want.data(), row);
+    double bound = tolerance(table, dtype, c, row);
+    for (int64_t d = 0; d < c.head_dim; ++d) {
+      ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)],
+                  bound)
+          << table.name << " dtype " << static_cast<int>(dtype) << " row " << r << " d " << d;
+    }
+  }
+}
+
 // Encoders: every row sees every token, those behind it too and none of the garbage behind the last; alone or in a
 // tile.
 TEST(AttentionTest, WithoutOrderEveryRowSeesAllTokens) {
@@ -223,19 +242,7 @@ TEST(AttentionTest, WithoutOrderEveryRowSeesAllTokens) {
       for (KvDType dtype : kDTypes) {
         Cache cache(*table, dtype, c);
         auto out = attend(*table, dtype, c, cache, 0, c.n_tokens);
-        auto q = noise(3, c.n_tokens * c.n_group * c.head_dim);
-        Values values(dtype, c, cache);
-        std::vector<double> want(static_cast<size_t>(c.head_dim));
-        for (int r = 0; r < c.n_tokens * c.n_group; r += 1 + c.n_tokens / 8) {
-          ref::AttentionRow row = values.row(c, q.data(), r);
-          ref::attention(want.data(), row);
-          double bound = tolerance(*table, dtype, c, row);
-          for (int64_t d = 0; d < c.head_dim; ++d) {
-            ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)],
-                        bound)
-                << table->name << " row " << r;
-          }
-        }
+        expect_near_reference(*table, dtype, c, cache, out);
         int t = c.n_tokens / 3;
         auto one = attend(*table, dtype, c, cache, t, t + 1);
         auto n = static_cast<std::ptrdiff_t>(one.size());
@@ -252,20 +259,8 @@ TEST(AttentionTest, EveryTableAgreesWithSoftmaxInDoublePrecision) {
       for (const Case& c : kCases) {
         Cache cache(*table, dtype, c);
         auto out = attend(*table, dtype, c, cache, 0, c.n_tokens);
-        auto q = noise(3, c.n_tokens * c.n_group * c.head_dim);
-        Values values(dtype, c, cache);
-        std::vector<double> want(static_cast<size_t>(c.head_dim));
-        for (int r = 0; r < c.n_tokens * c.n_group; r += 1 + c.n_tokens / 8) {
-          ref::AttentionRow row = values.row(c, q.data(), r);
-          ref::attention(want.data(), row);
-          double bound = tolerance(*table, dtype, c, row);
-          for (int64_t d = 0; d < c.head_dim; ++d) {
-            ASSERT_NEAR(static_cast<double>(out[static_cast<size_t>(r * c.head_dim + d)]), want[static_cast<size_t>(d)],
-                        bound)
-                << table->name << " dtype " << static_cast<int>(dtype) << " case " << &c - kCases << " row " << r
-                << " d " << d;
-          }
-        }
+        SCOPED_TRACE(fmt::format("case {}", &c - kCases));
+        expect_near_reference(*table, dtype, c, cache, out);
       }
     }
   }

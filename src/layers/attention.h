@@ -33,6 +33,8 @@ struct Attention {
   float softcap = 0.0f;
   bool quantize_heads = false;  // the thread that merges a head quantises it at once
 
+  // Packed bytes of its matrices.
+  int64_t weight_bytes() const { return q.bytes() + k.bytes() + v.bytes() + out.bytes(); }
   ActMask input_mask() const { return q.act_mask() | k.act_mask() | v.act_mask(); }
   // True when one head group of the output is whole quantisation groups of `out`.
   bool can_quantize_heads() const;

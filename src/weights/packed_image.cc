@@ -38,20 +38,6 @@ struct Head {
 };
 static_assert(sizeof(Head) == 64);
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 size_t n_pieces(size_t n_bytes) { return (n_bytes + kPieceBytes - 1) / kPieceBytes; }
 
 std::span<const uint8_t> piece_of(std::span<const uint8_t> bytes, size_t i) {
@@ -105,7 +91,7 @@ std::string read_checked(int fd, const ImageKey& key, device::ThreadPool& pool, 
   return good.load() ? "" : "a checksum differs";
 }
 
-Result<void> write_all_of(int fd, const std::string& path, const ImageKey& key, std::span<const uint8_t> bytes) {
+Result<void> write_parts(int fd, const std::string& path, const ImageKey& key, std::span<const uint8_t> bytes) {
   std::vector<uint64_t> table(n_pieces(bytes.size()));
   for (size_t i = 0; i < table.size(); ++i) table[i] = checksum64(piece_of(bytes, i));
   Head head{.key = key, .n_bytes = bytes.size(), .table_sum = checksum64(bytes_of(table))};
@@ -114,9 +100,7 @@ Result<void> write_all_of(int fd, const std::string& path, const ImageKey& key, 
   std::memcpy(first.data(), &head, sizeof(head));
   TRY(write_all(fd, first, path));
   for (size_t i = 0; i < table.size(); ++i) TRY(write_all(fd, piece_of(bytes, i), path));
-  TRY(write_all(fd, bytes_of(table), path));
-  if (::fsync(fd) != 0) return Error{ErrorCode::kIo, fmt::format("{}: {}", path, std::strerror(errno)), ""};
-  return {};
+  return write_all(fd, bytes_of(table), path);
 }
 
 }  // namespace
@@ -154,9 +138,9 @@ void add_model_stamp(Sha256& digest, const std::string& model_path, const Tensor
 bool read_packed_image(const ImagePlace& place, const ImageKey& key, device::ThreadPool& pool, std::span<uint8_t> out) {
   std::string path = place.path();
   Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return false;
+  if (file.fd < 0) return false;
   bool found = false;
-  std::string wrong = read_checked(file.get(), key, pool, out, found);
+  std::string wrong = read_checked(file.fd, key, pool, out, found);
   if (wrong.empty()) return found;
   LOG(LogLevel::kWarning, "{}: {}; the weights are packed again", path, wrong);
   std::ranges::fill(out, uint8_t{0});
@@ -168,19 +152,7 @@ Result<void> write_packed_image(const ImagePlace& place, const ImageKey& key, st
   fs::create_directories(place.folder, error);
   if (error) return Error{ErrorCode::kIo, fmt::format("{}: {}", place.folder, error.message()), ""};
   std::string path = place.path();
-  std::string part = fmt::format("{}.{}.part", path, ::getpid());
-  Result<void> written;
-  {
-    Descriptor file(::open(part.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600));
-    if (file.get() < 0) return Error{ErrorCode::kIo, fmt::format("{}: {}", part, std::strerror(errno)), ""};
-    written = write_all_of(file.get(), part, key, bytes);
-  }
-  if (written.ok()) {
-    fs::rename(part, path, error);
-    if (error) written = Error{ErrorCode::kIo, fmt::format("{}: {}", path, error.message()), ""};
-  }
-  if (!written.ok()) fs::remove(part, error);
-  return written;
+  return write_file_atomic(path, 0600, [&](int fd) { return write_parts(fd, path, key, bytes); });
 }
 
 }  // namespace millrace::weights

@@ -8,8 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import checks  # noqa: E402
@@ -19,12 +17,7 @@ COMMAND = [PROGRAM, "batch", "-m", MODEL, "--served-model-name", "smollm2", "--m
 
 
 def post(path, body):
-    request = urllib.request.Request(URL + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return reply.status, json.load(reply)
-    except urllib.error.HTTPError as error:
-        return error.code, json.load(error)
+    return checks.post(URL + path, body)
 
 
 def chat(words, **fields):

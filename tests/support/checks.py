@@ -1,6 +1,19 @@
 """Runs named checks one after the other; a failed one does not hide the others. The last line it prints is
 "N passed, N failed", which ./check counts."""
+import json
 import traceback
+import urllib.error
+import urllib.request
+
+
+def post(url, body):
+    """Status and body of a JSON request, refused or not."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 def run(checks, call=lambda check: check(), failed=lambda check: None):
