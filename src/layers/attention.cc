@@ -157,32 +157,67 @@ void attend_sinks(const Ctx& ctx, const Attention& a, const AttentionStep& step,
   }
 }
 
-// One call of attend_span().
-struct SpanPlace {
-  ItemPlace item;
-  int64_t span_idx;  // of the tile
+// One call of the kernel: rows of an item against a span.
+struct SpanCall {
+  ItemPlace item;     // tile nullptr: no call
+  int64_t span_idx;   // of the tile
+  int64_t token = 0;  // query tokens [token, token + n_tokens) of the tile
+  int64_t n_tokens = 0;
 
   bool is_sinks() const { return item.tile->sinks > 0 && span_idx == 0; }
   int64_t span() const { return item.tile->first_span + span_idx - (item.tile->sinks > 0 ? 1 : 0); }
+  // Rows of several sequences, which see all of the span.
+  bool is_shared() const { return span_idx < item.tile->n_shared; }
+  int64_t seq() const { return item.tile->seq + (item.tile->n_shared > 0 ? token : 0); }
+
+  // Goes on to the next call of the item; false: there is none. Spans [.., span_end) of a tile of one sequence; of
+  // joined decodes first the spans they share, then those of each.
+  bool advance(const Batch& batch, int64_t span_end) {
+    const AttentionTile& tile = *item.tile;
+    ++span_idx;
+    if (tile.n_shared == 0) return span_idx < span_end;
+    if (is_shared()) return true;
+    if (span_idx == tile.n_shared && n_tokens > 1) {
+      n_tokens = 1;
+      return true;
+    }
+    if (span_idx < spans_of(tile, batch, token)) return true;
+    span_idx = tile.n_shared;
+    return ++token < tile.n_tokens;
+  }
 };
 
-// The (layer, KV head) pieces of a span, nullptr where no row of the tile looks.
+// What the rows of a call see of their sequence.
+struct Seen {
+  int64_t pos;      // of the first row
+  int64_t n_seen;   // > 0: all rows see so many tokens
+  int64_t n_whole;  // tokens that any row sees
+};
+
+Seen seen_by(const AttentionStep& step, const SpanCall& call) {
+  const AttentionTile& tile = *call.item.tile;
+  int64_t pos = tile.n_shared > 0 ? step.batch.seqs[call.seq()].ctx : tile.pos;
+  int64_t n_seen = call.is_shared() ? (call.span() + 1) * kernels::kSpanTokens : tile.n_seen;
+  return {pos, n_seen, n_seen > 0 ? n_seen : pos + call.n_tokens};
+}
+
+// The (layer, KV head) pieces of a span, nullptr where no row of the call looks.
 struct SpanBlocks {
   const uint8_t* piece[kernels::kSpanTokens / kernels::kKvBlockTokens] = {};
 };
 
-SpanBlocks blocks_of(const Attention& a, const AttentionStep& step, const SpanPlace& place) {
-  const AttentionTile& tile = *place.item.tile;
-  const uint32_t* table = step.batch.seqs[tile.seq].tables[step.kv.layers[a.layer].table];
+SpanBlocks blocks_of(const Attention& a, const AttentionStep& step, const SpanCall& call) {
+  const AttentionTile& tile = *call.item.tile;
+  const uint32_t* table = step.batch.seqs[call.seq()].tables[step.kv.layers[a.layer].table];
   int64_t first_seen = tile.window > 0 ? std::max<int64_t>(0, tile.pos - tile.window + 1) : 0;
-  int64_t last_seen = (tile.n_seen > 0 ? tile.n_seen : tile.pos + tile.n_tokens) - 1;
+  int64_t last_seen = seen_by(step, call).n_whole - 1;
   constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
   SpanBlocks blocks;
   for (int64_t i = 0; i < kSpanBlocks; ++i) {
-    int64_t block = place.span() * kSpanBlocks + i;
+    int64_t block = call.span() * kSpanBlocks + i;
     int64_t first = block * kernels::kKvBlockTokens;
     if (first > last_seen || first + kernels::kKvBlockTokens <= first_seen) continue;
-    blocks.piece[i] = step.kv.head(a.layer, table[block], place.item.head);
+    blocks.piece[i] = step.kv.head(a.layer, table[block], call.item.head);
   }
   return blocks;
 }
@@ -195,6 +230,11 @@ class ItemCursor {
     int64_t head = 0;                     // KV head
     int64_t span_begin = 0;               // of the tile
     int64_t span_end = 0;
+
+    // The first call; tile nullptr when there is no item.
+    SpanCall first(uint8_t* scratch) const {
+      return {{tile, head, scratch}, span_begin, 0, tile == nullptr ? 0 : int64_t{tile->n_tokens}};
+    }
   };
   ItemCursor(const AttentionPlan& plan, int thread)
       : plan_(plan), item_(plan.item_of_thread[thread]), end_(plan.item_of_thread[thread + 1]) {}
@@ -216,31 +256,35 @@ class ItemCursor {
 };
 
 // `next`: the call after this one, tile nullptr when there is none.
-void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const SpanPlace& place,
-                 const SpanPlace& next, const Partials& partials) {
-  const AttentionTile& tile = *place.item.tile;
-  if (place.is_sinks()) return attend_sinks(ctx, a, step, place.item, partials);
-  SpanBlocks blocks = blocks_of(a, step, place);
+void attend_span(const Ctx& ctx, const Attention& a, const AttentionStep& step, const SpanCall& call,
+                 const SpanCall& next, const Partials& partials) {
+  const AttentionTile& tile = *call.item.tile;
+  if (call.is_sinks()) return attend_sinks(ctx, a, step, call.item, partials);
+  SpanBlocks blocks = blocks_of(a, step, call);
   SpanBlocks next_blocks;
   if (next.item.tile != nullptr && !next.is_sinks()) next_blocks = blocks_of(a, step, next);
+  int64_t n_group = a.shape.n_group();
+  int64_t hd = a.shape.head_dim;
+  Seen seen = seen_by(step, call);
   kernels::AttnSpanArgs args;
-  args.q = step.q + tile.row_begin * step.q_stride + place.item.head * a.shape.n_group() * a.shape.head_dim;
+  args.q = step.q + (tile.row_begin + call.token) * step.q_stride + call.item.head * n_group * hd;
   args.q_token_stride = step.q_stride;
-  args.n_tokens = tile.n_tokens;
-  args.n_group = static_cast<int32_t>(a.shape.n_group());
-  args.head_dim = a.shape.head_dim;
-  args.pos = tile.pos;
+  args.n_tokens = static_cast<int32_t>(call.n_tokens);
+  args.n_group = static_cast<int32_t>(n_group);
+  args.head_dim = hd;
+  args.pos = seen.pos;
   args.window = tile.window;
-  args.n_seen = tile.n_seen;
+  args.n_seen = seen.n_seen;
   args.blocks = blocks.piece;
   args.next_blocks = next_blocks.piece;
-  args.span_begin = place.span() * kernels::kSpanTokens;
+  args.span_begin = call.span() * kernels::kSpanTokens;
   args.scale = a.scale;
   args.softcap = a.softcap;
-  args.max = partials.max + place.span_idx * partials.rows_pad;
-  args.sum = partials.sum + place.span_idx * partials.rows_pad;
-  args.o = partials.o + place.span_idx * partials.rows_pad * a.shape.head_dim;
-  args.scratch = place.item.scratch;
+  int64_t first = call.span_idx * partials.rows_pad + call.token * n_group;
+  args.max = partials.max + first;
+  args.sum = partials.sum + first;
+  args.o = partials.o + first * hd;
+  args.scratch = call.item.scratch;
   ctx.k.attn_span[static_cast<size_t>(step.kv.dtype)](args);
 }
 
@@ -251,12 +295,13 @@ void merge_unit(const Ctx& ctx, const Attention& a, const AttentionStep& step, c
   int64_t hd = a.shape.head_dim;
   for (int64_t t = 0; t < tile.n_tokens; ++t) {
     int64_t row = tile.row_begin + t;
+    int64_t n_spans = spans_of(tile, step.batch, t);
     int64_t col = place.head * n_group * hd;
     float* out = step.heads + row * step.q_stride + col;
     for (int64_t g = 0; g < n_group; ++g) {
       int64_t r = t * n_group + g;
       ctx.k.attn_merge(
-          {partials.max + r, partials.sum + r, partials.o + r * hd, partials.rows_pad, tile.n_spans, hd, out + g * hd});
+          {partials.max + r, partials.sum + r, partials.o + r * hd, partials.rows_pad, n_spans, hd, out + g * hd});
     }
     if (a.quantize_heads) quantize_window(ctx.k, acts, row, col, n_group * hd, out);
   }
@@ -313,14 +358,14 @@ void look_ahead(Ctx& ctx, const Attention& a, const AttentionStep& step, const A
   int64_t n = 0;
   ItemCursor cursor(plan, ctx.team.thread);
   for (ItemCursor::Item item = cursor.next(); item.tile != nullptr && n < kMaxAhead; item = cursor.next()) {
-    if (item.tile->n_tokens > 1) continue;  // prefill reads a block many times
-    for (int64_t s = item.span_begin; s < item.span_end; ++s) {
-      SpanPlace place{{item.tile, item.head, nullptr}, s};
-      if (place.is_sinks()) continue;
-      for (const uint8_t* piece : blocks_of(a, step, place).piece) {
+    if (item.tile->n_tokens > 1 && item.tile->n_shared == 0) continue;  // prefill reads a block many times
+    SpanCall call = item.first(nullptr);
+    do {
+      if (call.is_sinks()) continue;
+      for (const uint8_t* piece : blocks_of(a, step, call).piece) {
         if (piece != nullptr && n < kMaxAhead) pieces[n++] = piece;
       }
-    }
+    } while (call.advance(step.batch, item.span_end));
   }
   ctx.ahead = {pieces, n, static_cast<int64_t>(step.kv.head_bytes), 0};
 }
@@ -338,16 +383,17 @@ void attend(Ctx& ctx, const Attention& a, const AttentionStep& step, AttentionPl
   for (ItemCursor::Item item = cursor.next(); item.tile != nullptr; item = next) {
     next = cursor.next();
     const AttentionTile& tile = *item.tile;
-    ItemPlace place{&tile, item.head, scratch};
     int64_t unit_floats = partial_floats(tile.n_spans, tile.n_tokens * a.shape.n_group(), hd);
     float* memory = plan.split ? plan.partials + tile.partial_begin + item.head * unit_floats : own;
     Partials partials = partials_at(memory, tile, a.shape);
-    for (int64_t s = item.span_begin; s < item.span_end; ++s) {
-      bool last = s + 1 == item.span_end;
-      SpanPlace behind = last ? SpanPlace{{next.tile, next.head, scratch}, next.span_begin} : SpanPlace{place, s + 1};
-      attend_span(ctx, a, step, {place, s}, behind, partials);
+    SpanCall call = item.first(scratch);
+    for (bool more = true; more;) {
+      SpanCall behind = call;
+      more = behind.advance(step.batch, item.span_end);
+      attend_span(ctx, a, step, call, more ? behind : next.first(scratch), partials);
+      call = behind;
     }
-    if (!plan.split || finishes_unit(plan, place)) merge_unit(ctx, a, step, place, partials, acts);
+    if (!plan.split || finishes_unit(plan, call.item)) merge_unit(ctx, a, step, call.item, partials, acts);
   }
   ctx.own.rewind(mark);
 }

@@ -15,6 +15,7 @@ constexpr int64_t kOwnFloats = 1 << 20;        // 4 MiB of partials per thread a
 constexpr int64_t kSharedFloats = 1 << 22;     // 16 MiB of shared partials
 constexpr int64_t kCallCost = 64;              // tokens' worth of work in starting a span (estimate)
 constexpr int64_t kUnsplitItemsPerThread = 8;  // a whole unit must be at most this part of a thread's work
+constexpr int64_t kJoinedItemsPerThread = 6;   // at least, when decodes are joined
 
 int64_t tokens_per_tile(const AttentionShape& shape, const AttentionLimits& limits) {
   return std::max<int64_t>(1, limits.max_item_rows / shape.n_group());
@@ -33,10 +34,54 @@ int64_t span_cost(const AttentionTile& tile, int64_t span_idx) {
   return std::max<int64_t>(end - begin, 0) + kCallCost;
 }
 
-int64_t tile_cost(const AttentionTile& tile) {
+int64_t cost_of(const AttentionTile& tile) {
   int64_t cost = 0;
   for (int64_t i = 0; i < tile.n_spans; ++i) cost += span_cost(tile, i);
   return cost * tile.n_tokens;
+}
+
+// Whole spans, from the first on, of which two decodes have the same blocks. At most `most` are looked at.
+int64_t common_spans(const SeqRows& a, const SeqRows& b, int table, int64_t most) {
+  constexpr int64_t kSpanBlocks = kernels::kSpanTokens / kernels::kKvBlockTokens;
+  int64_t n_whole = std::min({a.ctx / kernels::kSpanTokens, b.ctx / kernels::kSpanTokens, most});
+  const uint32_t* left = a.tables[table];
+  const uint32_t* right = b.tables[table];
+  int64_t n = 0;
+  while (n < n_whole && std::equal(left + n * kSpanBlocks, left + (n + 1) * kSpanBlocks, right + n * kSpanBlocks)) ++n;
+  return n;
+}
+
+bool is_plain_decode(const AttentionTile& tile, const Batch& batch) {
+  return batch.seqs[tile.seq].n_rows == 1 && tile.window == 0 && tile.n_seen == 0;
+}
+
+// Decodes that one tile may hold so that enough items are left to share out evenly.
+int64_t most_joined(const AttentionPlan& plan, const Batch& batch, int64_t tile_tokens, int n_threads) {
+  int64_t n_decodes = 0;
+  for (int64_t i = 0; i < plan.n_tiles; ++i) n_decodes += is_plain_decode(plan.tiles[i], batch) ? 1 : 0;
+  return std::min(tile_tokens, n_decodes * plan.shape.n_kv_heads / (kJoinedItemsPerThread * n_threads));
+}
+
+// Rewrites the tiles of a plan that is not split.
+void join_decodes(AttentionPlan& plan, const Batch& batch, int table, int64_t most) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < plan.n_tiles; ++n) {
+    AttentionTile tile = plan.tiles[i++];
+    const SeqRows& first = batch.seqs[tile.seq];
+    for (; is_plain_decode(tile, batch) && tile.n_tokens < most && i < plan.n_tiles; ++i) {
+      const AttentionTile& next = plan.tiles[i];
+      if (!is_plain_decode(next, batch)) break;
+      int64_t wanted = tile.n_shared > 0 ? tile.n_shared : first.ctx / kernels::kSpanTokens;
+      int64_t common = common_spans(first, batch.seqs[next.seq], table, wanted);
+      if (common == 0 || common < tile.n_shared) break;
+      tile.n_shared = static_cast<int32_t>(common);
+      tile.n_spans = std::max(tile.n_spans, next.n_spans);
+      tile.cost += next.cost;
+      ++tile.n_tokens;
+    }
+    plan.tiles[n] = tile;
+  }
+  plan.n_tiles = n;
 }
 
 int64_t build_tiles(AttentionPlan& plan, const Batch& batch, int64_t tile_tokens) {
@@ -57,6 +102,8 @@ int64_t build_tiles(AttentionPlan& plan, const Batch& batch, int64_t tile_tokens
       tile.first_span = first_seen / kernels::kSpanTokens;
       tile.n_spans = static_cast<int32_t>(last_seen(tile) / kernels::kSpanTokens - tile.first_span + 1);
       if (tile.sinks > 0) ++tile.n_spans;
+      tile.n_shared = 0;
+      tile.cost = cost_of(tile);
     }
   }
   return n;
@@ -76,10 +123,9 @@ void deal(AttentionPlan& plan, int64_t total_cost, int n_threads) {
   };
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     const AttentionTile& tile = plan.tiles[i];
-    int64_t whole = tile_cost(tile);
     for (int64_t head = 0; head < plan.shape.n_kv_heads; ++head) {
       if (!plan.split) {
-        place(whole);
+        place(tile.cost);
         continue;
       }
       for (int64_t s = 0; s < tile.n_spans; ++s) {
@@ -124,7 +170,12 @@ AttentionPlanPieces carve_plan(device::Arena& arena, const AttentionShape& shape
   return pieces;
 }
 
-void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int n_threads) {
+int64_t spans_of(const AttentionTile& tile, const Batch& batch, int64_t t) {
+  return tile.n_shared > 0 ? batch.seqs[tile.seq + t].ctx / kernels::kSpanTokens + 1 : tile.n_spans;
+}
+
+void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int table,
+                int n_threads) {
   AttentionPlan& plan = *pieces.shared;
   plan = pieces.empty;
   const AttentionShape& shape = plan.shape;
@@ -134,14 +185,16 @@ void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const Att
   int64_t floats = 0;
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     AttentionTile& tile = plan.tiles[i];
-    int64_t cost = tile_cost(tile);
-    total_cost += cost * shape.n_kv_heads;
-    largest = std::max(largest, cost);
+    total_cost += tile.cost * shape.n_kv_heads;
+    largest = std::max(largest, tile.cost);
     tile.partial_begin = floats;
     floats += shape.n_kv_heads * partial_floats(tile.n_spans, tile.n_tokens * shape.n_group(), shape.head_dim);
   }
   plan.split =
       n_threads > 1 && floats <= limits.shared_floats && largest * n_threads * kUnsplitItemsPerThread > total_cost;
+  if (!plan.split && table != kNoTable) {
+    join_decodes(plan, batch, table, most_joined(plan, batch, tokens_per_tile(shape, limits), n_threads));
+  }
   plan.n_items = 0;
   for (int64_t i = 0; i < plan.n_tiles; ++i) {
     AttentionTile& tile = plan.tiles[i];

@@ -4,6 +4,9 @@
 //  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside. The
 //     first tokens that a sequence keeps seeing beside its window (sinks) are one more span, before the others.
 //  2. Items are dealt in order, by cost; the thread that finishes the last span of a (tile, KV head) merges it.
+//  3. Neighbouring decodes that begin with the same blocks (a shared prefix) make one tile: the spans they have in common
+//     are met by all their rows in one call, so that K and V are read once a tile and not once a sequence; behind them
+//     each row meets the spans of its own sequence.
 // Thread: built by one thread, read by all behind a barrier.
 #pragma once
 
@@ -25,15 +28,17 @@ struct AttentionShape {
 };
 
 struct AttentionTile {
-  int32_t seq = 0;
+  int32_t seq = 0;  // the first one
   int32_t row_begin = 0;
   int32_t n_tokens = 0;
-  int32_t n_spans = 0;  // with the one of the sinks
+  int32_t n_spans = 0;  // with the one of the sinks; of decodes joined, the most that one has
   int64_t pos = 0;      // of the first query token
   int64_t window = 0;   // tokens; 0 = none
   int64_t sinks = 0;    // > 0: span 0 of the tile is that of the sinks, for rows whose window begins behind token 0
   int64_t first_span = 0;
   int64_t n_seen = 0;         // > 0: every row sees so many tokens
+  int32_t n_shared = 0;       // > 0: row t is the decode of sequence seq + t, and all begin with so many spans in common
+  int64_t cost = 0;           // of one KV head
   int64_t item_begin = 0;     // items before this tile
   int64_t partial_begin = 0;  // split: floats before this tile's partials
 };
@@ -77,7 +82,12 @@ struct AttentionPlanPieces {
 // Carves the plan and its arrays (same calls on all threads; nothing is written).
 AttentionPlanPieces carve_plan(device::Arena& arena, const AttentionShape& shape, int64_t window,
                                const AttentionLimits& limits, int64_t n_rows, int n_threads);
-// Fills *pieces.shared for a batch. One thread; the others read it behind a barrier.
-void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int n_threads);
+constexpr int kNoTable = -1;
+// Fills *pieces.shared for a batch. One thread; the others read it behind a barrier. table: that of the plan's layers
+// (index into SeqRows::tables), by which shared prefixes are found; kNoTable joins no decodes.
+void build_plan(const AttentionPlanPieces& pieces, const Batch& batch, const AttentionLimits& limits, int table,
+                int n_threads);
+// Spans that row t of a tile meets.
+int64_t spans_of(const AttentionTile& tile, const Batch& batch, int64_t t);
 
 }  // namespace millrace::layers

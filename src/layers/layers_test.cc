@@ -17,7 +17,7 @@ struct Planned {
   AttentionPlan* plan = nullptr;
 };
 
-Planned plan_of(const std::vector<SeqRows>& seqs, int64_t window, int n_threads, int64_t max_len = 8192) {
+Planned plan_of(const std::vector<SeqRows>& seqs, int64_t window, int n_threads, int table = kNoTable) {
   Planned out;
   device::Arena arena(out.memory);
   Batch batch;
@@ -25,9 +25,9 @@ Planned plan_of(const std::vector<SeqRows>& seqs, int64_t window, int n_threads,
   batch.seqs = seqs.data();
   batch.n_seqs = static_cast<int64_t>(seqs.size());
   AttentionShape shape{9, 3, 64};
-  AttentionLimits limits = attention_limits(shape, 512, max_len);
+  AttentionLimits limits = attention_limits(shape, 512, 8192);
   AttentionPlanPieces pieces = carve_plan(arena, shape, window, limits, batch.n_rows, n_threads);
-  build_plan(pieces, batch, limits, n_threads);
+  build_plan(pieces, batch, limits, table, n_threads);
   out.plan = pieces.shared;
   return out;
 }
@@ -60,6 +60,43 @@ TEST(AttentionPlan, ManyStreamsAreNotSplit) {
   EXPECT_FALSE(planned.plan->split);
   EXPECT_EQ(planned.plan->n_items, 32 * 3);
   EXPECT_EQ(planned.plan->item_of_thread[1], 48);
+}
+
+// 40 decodes: the first 20 begin with the same 600 tokens, the others with their first 256 only, but for one between.
+TEST(AttentionPlan, DecodesBehindASharedPrefixAreJoined) {
+  std::vector<SeqRows> seqs;
+  std::vector<std::vector<uint32_t>> blocks;
+  for (int32_t i = 0; i < 40; ++i) {
+    seqs.push_back({i, 1, 700 + i});
+    std::vector<uint32_t>& of = blocks.emplace_back(32, 1000 + static_cast<uint32_t>(i));
+    std::iota(of.begin(), of.begin() + (i < 20 ? 18 : 10), 0u);
+    if (i == 30) of[0] = 999;
+  }
+  for (size_t i = 0; i < seqs.size(); ++i) seqs[i].tables[1] = blocks[i].data();
+  Planned planned = plan_of(seqs, 0, 2, 1);
+  const AttentionPlan& plan = *planned.plan;
+  EXPECT_FALSE(plan.split);
+  int64_t row = 0;
+  int64_t cost = 0;
+  for (int64_t i = 0; i < plan.n_tiles; ++i) {
+    const AttentionTile& tile = plan.tiles[i];
+    EXPECT_EQ(tile.seq, row);
+    EXPECT_EQ(tile.row_begin, row);
+    bool alone = tile.seq == 30;
+    EXPECT_EQ(tile.n_shared, alone ? 0 : tile.seq < 20 ? 2 : 1) << tile.seq;
+    EXPECT_LE(tile.n_tokens, alone ? 1 : 10);
+    EXPECT_EQ(spans_of(tile, Batch{.seqs = seqs.data()}, 0), 3);
+    row += tile.n_tokens;
+    cost += tile.cost;
+  }
+  EXPECT_EQ(row, 40);
+  EXPECT_EQ(plan.n_tiles, 5);
+  EXPECT_EQ(plan.n_items, 5 * 3);
+  Planned apart = plan_of(seqs, 0, 2);
+  EXPECT_EQ(apart.plan->n_tiles, 40);
+  EXPECT_EQ(plan_of(seqs, 300, 2, 1).plan->n_tiles, 40);  // a window of the layers
+  for (int64_t i = 0; i < 40; ++i) cost -= apart.plan->tiles[i].cost;
+  EXPECT_EQ(cost, 0);
 }
 
 TEST(AttentionPlan, SpansBeforeTheWindowAreLeftOut) {

@@ -29,8 +29,6 @@ struct BertBuffers {
 
 namespace {
 
-device::Arena measuring_arena() { return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46}; }
-
 // x = norm(x + delta + bias), quantised for what reads it next; rows are shared out.
 struct AddAndNorm {
   const float* bias;
@@ -69,9 +67,7 @@ std::vector<float> affine(const std::vector<float>& weight, const std::vector<fl
 int64_t Bert::weight_bytes() const {
   int64_t bytes = 0;
   for (const BertLayer& layer : layers_) {
-    const layers::Attention& a = layer.attention;
-    bytes += a.q.bytes() + a.k.bytes() + a.v.bytes() + a.out.bytes();
-    bytes += layer.ffn.up.bytes() + layer.ffn.down.bytes();
+    bytes += layer.attention.weight_bytes() + layer.ffn.up.bytes() + layer.ffn.down.bytes();
   }
   return bytes;
 }
@@ -106,8 +102,8 @@ BertBuffers Bert::carve(layers::StepArenas arenas, const StepLimits& limits, int
 }
 
 ScratchBytes Bert::scratch_bytes(const StepLimits& limits) const {
-  device::Arena shared = measuring_arena();
-  device::Arena own = measuring_arena();
+  device::Arena shared = device::Arena::measuring();
+  device::Arena own = device::Arena::measuring();
   carve({shared, own}, limits, limits.max_rows);
   int64_t phases = std::max(layers::attention_own_bytes(shape_, attention_limits(limits)),
                             layers::FeedForward::own_bytes(limits.max_rows) + 256);
@@ -133,7 +129,7 @@ void Bert::embed(Ctx& ctx, const Step& step, BertBuffers& b) const {
     layers::quantize_row(ctx.k, input, row, x);
   }
   if (ctx.team.thread == 0) {
-    layers::build_plan(b.plan, batch, attention_limits(step.limits), ctx.team.n_threads);
+    layers::build_plan(b.plan, batch, attention_limits(step.limits), layers::kNoTable, ctx.team.n_threads);
   }
   ctx.team.sync(layers::project_front(layers_.front().attention, ctx.team));
 }

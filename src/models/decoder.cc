@@ -15,9 +15,6 @@ namespace {
 // Panels of the output matrix taken at a time at its end: 80 KB at d_model 576, some 5 us of memory.
 constexpr int64_t kSharedLogitPanels = 4;
 
-// An arena that is only measured, never written: any aligned address will do.
-device::Arena measuring_arena() { return {reinterpret_cast<uint8_t*>(device::kHugePageBytes), size_t{1} << 46}; }
-
 layers::MatrixOut into(const layers::Residual& residual, float* delta) {
   if (delta != nullptr) return {delta, residual.stride, 0, false};
   return {residual.x, residual.stride, 0, true};
@@ -28,9 +25,7 @@ layers::MatrixOut into(const layers::Residual& residual, float* delta) {
 int64_t Decoder::weight_bytes() const {
   int64_t bytes = output_.bytes();
   for (const DecoderLayer& layer : layers_) {
-    const layers::Attention& a = layer.attention;
-    bytes += a.q.bytes() + a.k.bytes() + a.v.bytes() + a.out.bytes();
-    bytes += layer.mlp.gate.bytes() + layer.mlp.up.bytes() + layer.mlp.down.bytes();
+    bytes += layer.attention.weight_bytes() + layer.mlp.gate.bytes() + layer.mlp.up.bytes() + layer.mlp.down.bytes();
   }
   return bytes;
 }
@@ -82,20 +77,31 @@ ScratchBytes Decoder::scratch_bytes(const StepLimits& limits) const {
   int64_t phases = std::max(layers::attention_own_bytes(shape_, attention_limits(limits)),
                             layers::Mlp::own_bytes(limits.max_rows) + 256);
   for (int64_t n_rows : {limits.max_rows, std::min(limits.max_rows, layers::kRedundantRows)}) {
-    device::Arena shared = measuring_arena();
-    device::Arena own = measuring_arena();
+    device::Arena shared = device::Arena::measuring();
+    device::Arena own = device::Arena::measuring();
     carve({shared, own}, limits, n_rows);
     bytes.shared = std::max(bytes.shared, static_cast<int64_t>(shared.mark()));
     bytes.own = std::max(bytes.own, static_cast<int64_t>(own.mark()) + phases);
   }
   for (int64_t n_rows : {limits.max_logit_rows, std::min(limits.max_logit_rows, layers::kRedundantRows)}) {
-    device::Arena shared = measuring_arena();
-    device::Arena own = measuring_arena();
+    device::Arena shared = device::Arena::measuring();
+    device::Arena own = device::Arena::measuring();
     layers::carve_input({shared, own}, output_.act_mask(), n_rows, desc_.d_model);
     bytes.shared = std::max(bytes.shared, static_cast<int64_t>(shared.mark()));
     bytes.own = std::max(bytes.own, static_cast<int64_t>(own.mark()) + round_up(desc_.d_model, 16) * 4);
   }
   return bytes;
+}
+
+int Decoder::table_of_plan(const layers::KvView& kv, size_t plan_idx) const {
+  int table = layers::kNoTable;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (static_cast<size_t>(layers_[i].attention.plan_idx) != plan_idx) continue;
+    int of_layer = static_cast<int>(kv.layers[i].table);
+    if (table != layers::kNoTable && table != of_layer) return layers::kNoTable;
+    table = of_layer;
+  }
+  return table;
 }
 
 void Decoder::begin(Ctx& ctx, const Step& step, DecoderBuffers& b) const {
@@ -113,7 +119,7 @@ void Decoder::begin(Ctx& ctx, const Step& step, DecoderBuffers& b) const {
   auto n_threads = static_cast<size_t>(ctx.team.n_threads);
   for (size_t i = 0; i < windows_.size(); ++i) {
     if (i % n_threads != static_cast<size_t>(ctx.team.thread)) continue;
-    layers::build_plan(b.plans[i], batch, attention_limits(step.limits), ctx.team.n_threads);
+    layers::build_plan(b.plans[i], batch, attention_limits(step.limits), table_of_plan(step.kv, i), ctx.team.n_threads);
   }
 }
 

@@ -67,6 +67,8 @@ class Decoder final : public Model {
   Result<void> make_ropes(const weights::ModelFile& file);
   layers::AttentionLimits attention_limits(const StepLimits& limits) const;
   DecoderBuffers carve(layers::StepArenas arenas, const StepLimits& limits, int64_t n_rows) const;
+  // The one block table of all layers that follow an AttentionPlan; kNoTable when they have several.
+  int table_of_plan(const layers::KvView& kv, size_t plan_idx) const;
   void begin(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers) const;
   void run_layer(layers::Ctx& ctx, const Step& step, DecoderBuffers& buffers, uint32_t layer) const;
   layers::AttentionStep attention_step(const Step& step, const DecoderBuffers& buffers,

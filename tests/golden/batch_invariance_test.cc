@@ -251,6 +251,52 @@ TEST_P(BatchInvariance, PrefixHit) {
   EXPECT_TRUE(std::equal(hit.logprobs.begin(), hit.logprobs.end(), alone.logprobs.begin()));
 }
 
+// Decodes of many sequences behind the same blocks, whose common spans are computed in one go, but for one sequence
+// with blocks of its own among them.
+TEST_P(BatchInvariance, ManyBehindOnePrefix) {
+  constexpr uint32_t kShared = 256;
+  constexpr uint32_t kSeqs = 40;
+  Machine machine(GetParam());
+  std::vector<TokenId> prefix = prompt_of(21, kShared);
+  std::vector<std::vector<TokenId>> prompts;
+  std::vector<Trace> traces(kSeqs);
+  flow::StepPlan plan;
+  plan.new_slots.push_back({.slot = 63, .input_len = kShared, .sampling = &machine.params(), .tokens = prefix});
+  machine.grow(plan, 63, kShared);
+  plan.shares = {{.slot = 63, .ctx = 0, .q_len = kShared}};
+  machine.step(plan);
+  for (uint32_t i = 0; i < kSeqs; ++i) {
+    std::vector<TokenId>& prompt = prompts.emplace_back(prefix);
+    std::vector<TokenId> tail = prompt_of(200 + i, 1 + i * 5);
+    prompt.insert(prompt.end(), tail.begin(), tail.end());
+    auto len = static_cast<uint32_t>(prompt.size());
+    plan = {};
+    plan.new_slots.push_back({.slot = i, .input_len = len, .sampling = &machine.params(), .tokens = prompt});
+    bool hit = i != 11;
+    if (hit) machine.share(plan, 63, i, kShared / kBlockTokens);
+    machine.grow(plan, i, len);
+    uint32_t ctx = hit ? kShared : 0;
+    plan.shares = {{.slot = i, .ctx = ctx, .q_len = len - ctx, .sample = true}};
+    traces[i].add(machine.step(plan).shares[0]);
+  }
+  for (uint32_t n = 0; n + 1 < kOutputs; ++n) {
+    plan = {};
+    for (uint32_t i = 0; i < kSeqs; ++i) {
+      uint32_t ctx = static_cast<uint32_t>(prompts[i].size()) + n;
+      machine.grow(plan, i, ctx + 1);
+      plan.shares.push_back({.slot = i, .ctx = ctx, .q_len = 1, .sample = true});
+      if (n + 2 == kOutputs) plan.freed_slots.push_back(i);
+    }
+    flow::StepOutput out = machine.step(plan);
+    for (uint32_t i = 0; i < kSeqs; ++i) traces[i].add(out.shares[i]);
+  }
+  for (uint32_t i = 0; i < kSeqs; ++i) machine.free(i);
+  machine.reuse_blocks();
+  for (uint32_t i : {0u, 1u, 9u, 10u, 11u, 12u, 25u, 39u}) {
+    EXPECT_EQ(run_alone(machine, prompts[i], 512), traces[i]) << "sequence " << i;
+  }
+}
+
 TEST_P(BatchInvariance, OneOrTwoThreads) {
   Setting one = GetParam();
   one.n_threads = 1;
