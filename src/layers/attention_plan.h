@@ -4,9 +4,9 @@
 //  1. Spans are absolute: [256 i, 256 i + 256). Spans wholly before the window are left out; kernels select inside. The
 //     first tokens that a sequence keeps seeing beside its window (sinks) are one more span, before the others.
 //  2. Items are dealt in order, by cost; the thread that finishes the last span of a (tile, KV head) merges it.
-//  3. Neighbouring decodes that begin with the same blocks (a shared prefix) make one tile: the spans they have in common
-//     are met by all their rows in one call, so that K and V are read once a tile and not once a sequence; behind them
-//     each row meets the spans of its own sequence.
+//  3. Neighbouring decodes that begin with the same blocks (a shared prefix) make one tile: the spans they have in
+//     common are met by all their rows in one call, so that K and V are read once a tile and not once a sequence;
+//     behind them each row meets the spans of its own sequence.
 // Thread: built by one thread, read by all behind a barrier.
 #pragma once
 
@@ -37,7 +37,7 @@ struct AttentionTile {
   int64_t sinks = 0;    // > 0: span 0 of the tile is that of the sinks, for rows whose window begins behind token 0
   int64_t first_span = 0;
   int64_t n_seen = 0;         // > 0: every row sees so many tokens
-  int32_t n_shared = 0;       // > 0: row t is the decode of sequence seq + t, and all begin with so many spans in common
+  int32_t n_shared = 0;       // > 0: row t is the decode of sequence seq + t; they have so many first spans in common
   int64_t cost = 0;           // of one KV head
   int64_t item_begin = 0;     // items before this tile
   int64_t partial_begin = 0;  // split: floats before this tile's partials
