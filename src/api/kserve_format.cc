@@ -2,6 +2,7 @@
 
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "api/chunks.h"
 #include "api/json_text.h"
@@ -63,8 +64,65 @@ class KserveFormat final : public ReplyFormat {
   bool details_;
 };
 
+// A tensor of the answers' texts: in the JSON, or behind it as Triton's binary tensor data (each text behind its length
+// as a little-endian uint32).
+class KserveInferFormat final : public ReplyFormat {
+ public:
+  KserveInferFormat(std::string id, bool binary) : id_(std::move(id)), binary_(binary) {}
+
+  std::string_view id_prefix() const override { return "kserve-"; }
+  ErrorStyle error_style() const override { return ErrorStyle::kKserve; }
+
+  std::string whole(const ReplyParts& parts) override {
+    std::string out = "{";
+    if (!id_.empty()) {
+      out += R"("id":)";
+      append_json_string(out, id_);
+      out += ',';
+    }
+    out += R"("model_name":)";
+    append_json_string(out, parts.head.model);
+    fmt::format_to(std::back_inserter(out),
+                   R"(,"model_version":"1","outputs":[{{"name":"text_output","datatype":"BYTES","shape":[{}],)",
+                   parts.choices.size());
+    if (!binary_) {
+      out += R"("data":[)";
+      for (const ChoiceOutput& choice : parts.choices) {
+        if (&choice != parts.choices.data()) out += ',';
+        append_json_string(out, choice.text);
+      }
+      return out += "]}]}";
+    }
+    std::string tensor;
+    for (const ChoiceOutput& choice : parts.choices) {
+      auto length = static_cast<uint32_t>(choice.text.size());
+      for (int shift = 0; shift < 32; shift += 8) tensor += static_cast<char>(length >> shift & 0xff);
+      tensor += choice.text;
+    }
+    fmt::format_to(std::back_inserter(out), R"("parameters":{{"binary_data_size":{}}}}}]}})", tensor.size());
+    json_bytes_ = out.size();
+    return out += tensor;
+  }
+  size_t json_bytes() const override { return json_bytes_; }
+
+  // infer answers whole: `stream` is not among the fields that reach the request.
+  void begin(std::string&, const StreamView&) override {}
+  void piece(std::string&, const StreamView&, const Piece&) override {}
+  void end(std::string&, const StreamView&) override {}
+  void fail(std::string& out, const ApiError& error) override { out += error_body(error, ErrorStyle::kKserve); }
+
+ private:
+  std::string id_;
+  bool binary_;
+  size_t json_bytes_ = 0;
+};
+
 }  // namespace
 
 std::unique_ptr<ReplyFormat> make_kserve_format(bool details) { return std::make_unique<KserveFormat>(details); }
+
+std::unique_ptr<ReplyFormat> make_kserve_infer_format(std::string id, bool binary) {
+  return std::make_unique<KserveInferFormat>(std::move(id), binary);
+}
 
 }  // namespace millrace::api

@@ -62,6 +62,8 @@ class ReplyFormat {
   virtual ErrorStyle error_style() const = 0;
 
   virtual std::string whole(const ReplyParts& parts) = 0;
+  // Of what whole() wrote last: the bytes of the JSON when binary data stand behind it, else 0.
+  virtual size_t json_bytes() const { return 0; }
 
   virtual std::string_view stream_type() const { return kEventStreamType; }
   virtual void begin(std::string& out, const StreamView& view) = 0;

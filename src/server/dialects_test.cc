@@ -263,6 +263,41 @@ TEST(Kserve, ModelsAndGenerate) {
   EXPECT_EQ(client.post("/v2/models/echo/generate", "{}").json().get("error")->is_string(), true);
 }
 
+// Triton's clients send and want tensors as bytes behind the JSON; others send all of it as JSON.
+TEST(Kserve, Infer) {
+  TestServer server;
+  HttpClient client(server.port());
+  Json whole =
+      client
+          .post("/v2/models/echo/infer",
+                R"({"id":"7","inputs":[{"name":"text_input","datatype":"BYTES","shape":[2],"data":["hi","you"]}]})")
+          .json();
+  EXPECT_EQ(whole.get("id")->as_string(), "7");
+  EXPECT_EQ(whole.get("model_name")->as_string(), "echo");
+  EXPECT_EQ(whole.get("outputs")->dump(),
+            R"([{"name":"text_output","datatype":"BYTES","shape":[2],"data":["hi","you"]}])");
+  std::string json = R"({"inputs":[{"name":"text_input","datatype":"BYTES","shape":[1],)"
+                     R"("parameters":{"binary_data_size":6}}],"parameters":{"binary_data_output":true}})";
+  std::string bytes("\x02\0\0\0hi", 6);
+  auto ask = [&](std::string_view path, const std::string& n_json, std::string_view type) {
+    return client.request("POST " + std::string(path) + " HTTP/1.1\r\nHost: t\r\nContent-Type: " + std::string(type) +
+                          "\r\nInference-Header-Content-Length: " + n_json + "\r\nContent-Length: " +
+                          std::to_string(json.size() + bytes.size()) + "\r\n\r\n" + json + bytes);
+  };
+  constexpr std::string_view kInfer = "/v2/models/echo/versions/1/infer";
+  auto reply = ask(kInfer, std::to_string(json.size()), "application/octet-stream");
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.header("Content-Type"), "application/octet-stream");
+  ASSERT_GT(reply.body.size(), bytes.size());
+  EXPECT_EQ(reply.header("Inference-Header-Content-Length"), std::to_string(reply.body.size() - bytes.size()));
+  EXPECT_EQ(reply.body.substr(reply.body.size() - bytes.size()), bytes);  // the echo of the prompt
+  for (std::string n_json : {"9999", "-1", "x", ""}) {
+    EXPECT_EQ(ask(kInfer, n_json, "application/octet-stream").status, 422) << n_json;
+  }
+  EXPECT_EQ(ask("/v2/models/none/infer", std::to_string(json.size()), "application/json").status, 404);
+  EXPECT_EQ(ask("/v2/models/echo/generate", "9", "application/octet-stream").status, 415);
+}
+
 TEST(Responses, WholeAndEvents) {
   TestServer server;
   HttpClient client(server.port());

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <memory>
 #include <random>
+#include <string>
 #include <utility>
 
 #include "api/output.h"
@@ -145,6 +146,10 @@ asio::awaitable<void> reply_whole(Call& call, std::vector<api::ChoiceOutput>& ch
   }
   HttpReply reply = json_reply(std::move(body));
   reply.headers = call.headers;
+  if (size_t n = call.format->json_bytes(); n > 0) {
+    reply.content_type = kBinaryTensors;
+    reply.headers.emplace_back("Inference-Header-Content-Length", std::to_string(n));
+  }
   call.connection.send_reply(call.request, std::move(reply));
 }
 

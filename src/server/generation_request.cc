@@ -7,6 +7,7 @@
 
 #include "api/anthropic.h"
 #include "api/dialect.h"
+#include "api/kserve_infer.h"
 #include "api/llama.h"
 #include "api/native.h"
 #include "api/ollama.h"
@@ -65,6 +66,8 @@ api::DialectParser parser_of(RouteId route) {
       return api::parse_kserve;
     case RouteId::kKserveStream:
       return api::parse_kserve_stream;
+    case RouteId::kKserveInfer:
+      return api::parse_kserve_infer;
     case RouteId::kMessages:
       return api::parse_anthropic;
     case RouteId::kOllamaGenerate:
@@ -104,6 +107,26 @@ std::string_view model_of_path(std::string_view path, std::string_view root) {
   return path.substr(0, path.find("/versions/"));
 }
 
+// The body of KServe's infer: JSON of Inference-Header-Content-Length bytes, and tensors behind it.
+Result<Json> parse_tensors(const ServerContext& context, const HttpRequest& request, std::string bytes) {
+  const Limits& limits = context.options.limits;
+  const std::string* text = request.header("inference-header-content-length");
+  if (text == nullptr) return parse_body(bytes, limits);
+  size_t n_json = 0;
+  auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), n_json);
+  if (error != std::errc() || end != text->data() + text->size() || n_json > bytes.size()) {
+    return Error{
+        ErrorCode::kInvalidValue,
+        fmt::format("Inference-Header-Content-Length must be an integer in 0..{}, the length of the body, got {}",
+                    bytes.size(), quote_for_message(*text)),
+        ""};
+  }
+  std::string tensors = bytes.substr(n_json);
+  bytes.resize(n_json);
+  Json body = TRY(parse_body(bytes, limits));
+  return api::with_tensor_bytes(body, tensors, limits);
+}
+
 // Takes the body out of the request. Thread: IO or a text worker.
 Result<GenerationRequest> read_now(const ServerContext& context, const instance::Instance& instance,
                                    HttpRequest& request, RouteId route) {
@@ -111,7 +134,9 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   instance::Job& job = out.job;
   job.arrival = instance.clock().now();
   job.body_bytes = request.body.size();
-  Json body = TRY(parse_body(std::exchange(request.body, {}), context.options.limits));
+  std::string bytes = std::exchange(request.body, {});
+  Json body = TRY(route == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
+                                                 : parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
   if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
     body.set("model", model);

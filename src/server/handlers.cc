@@ -177,7 +177,8 @@ std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRe
   if (type != nullptr) {
     std::string media = to_lower(std::string_view(*type).substr(0, type->find(';')));
     while (!media.empty() && media.back() == ' ') media.pop_back();
-    if (media != "application/json") {
+    bool tensors = route.id == RouteId::kKserveInfer && media == kBinaryTensors;
+    if (media != "application/json" && !tensors) {
       return context.error_reply({Error{ErrorCode::kUnsupportedMediaType,
                                         "Content-Type must be application/json, got " + quote_for_message(media), ""}},
                                  route.errors);
@@ -268,6 +269,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kTgiStream:
     case RouteId::kKserveGenerate:
     case RouteId::kKserveStream:
+    case RouteId::kKserveInfer:
     case RouteId::kOllamaGenerate:
     case RouteId::kOllamaChat:
     case RouteId::kOllamaShow:

@@ -46,6 +46,8 @@ void append_chunk(std::string& out, std::string_view bytes, bool last, bool http
 // Headers of a stream of events.
 void add_stream_headers(Headers& headers);
 
+// Type of a body whose JSON is followed by binary tensors (KServe's infer).
+constexpr std::string_view kBinaryTensors = "application/octet-stream";
 HttpReply json_reply(std::string body);
 HttpReply text_reply(int status, std::string body);
 // ASCII only.

@@ -86,8 +86,9 @@ Result<std::string> kserve_model(const ServerContext& context, const Instance& i
 
 Result<std::string> info_body(ServerContext& context, const HttpRequest& request, const Route& route) {
   if (route.id == RouteId::kKserveServer) {
-    return json_object(
-               {{"name", "millrace"}, {"version", context.options.version}, {"extensions", json_array({"generate"})}})
+    return json_object({{"name", "millrace"},
+                        {"version", context.options.version},
+                        {"extensions", json_array({"generate", "binary_tensor_data"})}})
         .dump();
   }
   Instance* instance = TRY(context.usable_instance());

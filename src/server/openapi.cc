@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/json_object.h"
+#include "server/http_message.h"
 #include "server/routes.h"
 
 namespace millrace::server {
@@ -85,6 +86,7 @@ constexpr Operation kOperations[] = {
     {RouteId::kKserveModelReady, "KServe: whether the model is ready", "KserveReady"},
     {RouteId::kKserveGenerate, "KServe: generate", "KserveGenerate", "KserveGenerateRequest", kEvents},
     {RouteId::kKserveStream, "KServe: stream", "KserveGenerate", "KserveGenerateRequest", kEvents},
+    {RouteId::kKserveInfer, "KServe: infer", "KserveInfer", "KserveInferRequest", kBinaryTensors},
 };
 constexpr Operation kUnnamed{RouteId::kRoot, "", "Any", "AnyRequest", kEvents};  // a route without a row: anything
 

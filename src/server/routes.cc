@@ -117,6 +117,7 @@ constexpr Route kRoutes[] = {
     {.path = "/v2/health/ready", .id = RouteId::kReady, .auth = kOpen},
     on_model("/generate", RouteId::kKserveGenerate),
     on_model("/generate_stream", RouteId::kKserveStream),
+    on_model("/infer", RouteId::kKserveInfer),
     {.path = "/v2/models/", .id = RouteId::kKserveModelReady, .prefix = true, .suffix = "/ready", .errors = kKserve},
     {.path = "/v2/models/", .id = RouteId::kKserveModel, .prefix = true, .errors = kKserve},
     {.path = "/", .id = RouteId::kRoot, .auth = kOpen},

@@ -77,6 +77,7 @@ enum class RouteId : uint8_t {
   kKserveModelReady,
   kKserveGenerate,
   kKserveStream,
+  kKserveInfer,
 };
 
 // Who answers it.
