@@ -1,6 +1,7 @@
 """The unmodified `anthropic` package against a running server: anthropic_client.py BASE_URL [API_KEY].
 
 Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import json
 import pathlib
 import sys
 
@@ -46,6 +47,25 @@ def check_tools():
     result = {"type": "tool_result", "tool_use_id": whole.content[0].id, "content": "12 degrees"}
     history = ASK["messages"] + [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [result]}]
     assert client.messages.create(**{**ask, "messages": history, "tool_choice": {"type": "none"}}).content[0].type == "text"
+
+
+def check_tool_stream_events():
+    schema = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"], "additionalProperties": False}
+    ask = {**ASK, "max_tokens": 100, "tools": [{"name": "weather", "input_schema": schema}], "tool_choice": {"type": "tool", "name": "weather"}}
+    events = list(client.messages.create(stream=True, **ask, **GREEDY))
+    kinds = [event.type for event in events]
+    assert kinds[0] == "message_start" and kinds[-2:] == ["message_delta", "message_stop"], kinds
+    [start] = [event for event in events if event.type == "content_block_start"]
+    assert start.content_block.type == "tool_use" and start.content_block.name == "weather" and start.content_block.id, start
+    pieces = [event.delta.partial_json for event in events if event.type == "content_block_delta" and event.delta.type == "input_json_delta"]
+    assert json.loads("".join(pieces))["unit"] in ("C", "F") and kinds.count("content_block_stop") == 1, pieces
+    assert events[-2].delta.stop_reason == "tool_use", events[-2]
+
+
+def check_output_format():
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"], "additionalProperties": False}
+    reply = client.messages.create(**{**ASK, "max_tokens": 60}, output_config={"format": {"type": "json_schema", "schema": schema}}, **GREEDY)
+    assert json.loads(reply.content[0].text)["colour"] in ("red", "green"), reply
 
 
 def check_stop_sequence():

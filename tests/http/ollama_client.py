@@ -1,6 +1,7 @@
 """The unmodified `ollama` package against a running server: ollama_client.py BASE_URL.
 
 Each check_* function is one case; the last line is "N passed, N failed" and the exit status says the same."""
+import json
 import pathlib
 import sys
 
@@ -47,6 +48,12 @@ def check_tools_stream_equals_whole():
     assert "".join(piece.message.content or "" for piece in pieces) == (whole.message.content or "")
     calls = [call.function for piece in pieces for call in piece.message.tool_calls or []]
     assert calls == [call.function for call in whole.message.tool_calls or []]
+
+
+def check_format():
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"], "additionalProperties": False}
+    reply = client.chat(MODEL, [{"role": "user", "content": "Which colour?"}], format=schema, options={**GREEDY, "num_predict": 60})
+    assert json.loads(reply.message.content)["colour"] in ("red", "green"), reply
 
 
 def check_stop_and_system():

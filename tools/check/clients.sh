@@ -1,27 +1,58 @@
 #!/usr/bin/env bash
-# Foreign benchmark clients, unmodified, and the web page in Chromium, against a running server: ./check --clients.
-# Each must run to its end.
-# Needs the network once for the packages; nothing else.
+# Foreign clients and suites, unmodified, and the web page in Chromium, against a running server: ./check --clients.
+# clients.sh [NAME...]: only those. Each package has a venv of its own under .venv, installed once from the network;
+# guidellm brings torch, some gigabytes. docs/howto/clients.md says which check covers what.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+millrace=build/release/millrace
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
-python3 tools/setup/fetch_models.py
-[ -x .venv/clients/bin/llama-benchy ] || { python3 -m venv .venv/clients && .venv/clients/bin/pip install -q llama-benchy==0.4.0; }
-build/release/millrace convert "$model" build/check/tokenizer --tokenizer-only
-HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
-  python3 tools/check/run_benchy.py .venv/clients/bin/llama-benchy build/check/tokenizer
+failed=""
 
-[ -x .venv/page/bin/python ] || { python3 -m venv .venv/page && .venv/page/bin/pip install -q selenium==4.51.0; }
-python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --api-key page-key -- \
-  .venv/page/bin/python tests/web/page_test.py
-[ -x .venv/dialects/bin/python ] || { python3 -m venv .venv/dialects && .venv/dialects/bin/pip install -q anthropic==2.12.0 ollama==0.6.3; }
-for client in anthropic ollama; do
-  python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 -- \
-    .venv/dialects/bin/python "tests/http/${client}_client.py"
+# venv NAME PACKAGE...
+venv() {
+  local python=.venv/$1/bin/python
+  [ -x "$python" ] || { python3 -m venv ".venv/$1" && "$python" -m pip install -q "${@:2}" || { rm -rf ".venv/$1"; return 1; }; }
+}
+# served FLAG... -- COMMAND...: with the URL of a server of the default model as the last argument.
+served() { python3 tools/check/with_server.py "$millrace" "$model" --served-model-name smollm2 "$@"; }
+python_of() { echo ".venv/$1/bin/python"; }
+
+run_openai() { venv openai openai==3.54.0 && served -- "$(python_of openai)" tests/http/openai_structured_client.py; }
+run_instructor() { venv instructor instructor==1.17.0 && served -- "$(python_of instructor)" tests/http/instructor_client.py; }
+run_langchain() {
+  venv langchain langchain==1.4.7 langchain-openai==1.7.3 && served -- "$(python_of langchain)" tests/http/langchain_client.py
+}
+run_litellm() { venv litellm litellm==1.106.2 mcp==2.3.0 && served -- "$(python_of litellm)" tests/http/litellm_client.py; }
+run_anthropic() { venv anthropic anthropic==2.12.0 && served -- "$(python_of anthropic)" tests/http/anthropic_client.py; }
+run_ollama() { venv ollama ollama==0.6.3 && served -- "$(python_of ollama)" tests/http/ollama_client.py; }
+run_triton() { venv triton 'tritonclient[http]==2.73.0' && served -- "$(python_of triton)" tests/http/triton_client.py; }
+run_lm_eval() { venv lm_eval 'lm-eval[api]==0.4.13' && served -- "$(python_of lm_eval)" tests/http/lm_eval_client.py; }
+tokenizer() { [ -d build/check/tokenizer ] || "$millrace" convert "$model" build/check/tokenizer --tokenizer-only; }
+run_aiperf() {
+  venv aiperf aiperf==0.13.0 && tokenizer && served -- "$(python_of aiperf)" tests/http/aiperf_client.py build/check/tokenizer
+}
+run_guidellm() {
+  venv guidellm guidellm==0.8.1 && tokenizer && served -- "$(python_of guidellm)" tests/http/guidellm_client.py build/check/tokenizer
+}
+run_benchy() {
+  venv benchy llama-benchy==0.4.0 && tokenizer &&
+    served -- python3 tools/check/run_benchy.py .venv/benchy/bin/llama-benchy build/check/tokenizer
+}
+run_page() { venv page selenium==4.51.0 && served --api-key page-key -- "$(python_of page)" tests/web/page_test.py; }
+run_schemathesis() { served --max-model-len 512 -- tools/check/schemathesis.sh; }
+run_embedding() {
+  python3 tools/setup/fetch_models.py all-minilm-l6-v2 &&
+    python3 tools/check/with_server.py "$millrace" models/all-minilm-l6-v2 --served-model-name minilm -- \
+      python3 tests/http/embedding_client.py
+}
+run_llama_suite() { tools/check/llama_suite.sh; }
+
+all=(openai instructor langchain litellm anthropic ollama triton lm_eval aiperf guidellm benchy page schemathesis embedding llama_suite)
+mkdir -p build/check
+python3 tools/setup/fetch_models.py
+export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+for name in "${@:-${all[@]}}"; do
+  echo "== $name"
+  "run_$name" || failed+=" $name"
 done
-python3 tools/check/with_server.py build/release/millrace "$model" --served-model-name smollm2 --max-model-len 512 -- \
-  tools/check/schemathesis.sh
-python3 tools/setup/fetch_models.py all-minilm-l6-v2
-python3 tools/check/with_server.py build/release/millrace models/all-minilm-l6-v2 --served-model-name minilm -- \
-  python3 tests/http/embedding_client.py
-tools/check/llama_suite.sh
+[ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
