@@ -23,12 +23,12 @@ def few_shot(backend):
 
 
 def trees(backend):
-    rows = [{"question": tree_of_thought.QUESTION, "branches": 3, "seed": 1000 * i} for i in range(8)]
+    rows = [{"question": question, "seed": 10000 * i} for i, question in enumerate(tree_of_thought.QUESTIONS)]
     return [s["leaves"] for s in tree_of_thought.think.run_batch(rows, backend=backend)]
 
 
 # (name, what runs the batch and returns what must be equal, programs in it)
-WORKLOADS = [("few-shot QA, 64 questions", few_shot, 64), ("tree of thought, 8 trees of 9 leaves", trees, 8)]
+WORKLOADS = [("few-shot QA, 64 questions", few_shot, 64), ("tree of thought, 8 trees of 8 leaves, 8 worked examples", trees, 8)]
 
 
 def once(engine, work):
