@@ -187,6 +187,16 @@ void KvCache::extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_
   seq.last_step = step;
 }
 
+void KvCache::truncate(SeqBlocks& seq, uint32_t n_tokens) {
+  uint32_t end = ceil_div(n_tokens, kv_.block_tokens);
+  CHECK(seq.n_published <= end, "{} published blocks, {} are left", seq.n_published, end);
+  for (std::vector<BlockId>& table : seq.table) {
+    for (; table.size() > end; table.pop_back()) {
+      if (table.back() != kNullBlock) pool_.release(table.back(), seq.last_step);
+    }
+  }
+}
+
 BlockId KvCache::take_block(uint32_t kv_group, uint64_t step) {
   BlockId id = pool_.take(kv_group, step);
   if (id != kNullBlock) return id;

@@ -73,11 +73,14 @@ class KvCache {
 
   // Releases blocks below the windows of a query at position `computed`.
   void slide(SeqBlocks& seq, uint32_t computed, std::vector<flow::BlockDelta>& out);
+  uint32_t n_groups() const { return static_cast<uint32_t>(kv_.groups.size()); }
   // Blocks that extend() would take.
   uint32_t blocks_needed(const SeqBlocks& seq, uint32_t computed, uint32_t n_rows) const;
   // Makes the rows computed .. computed + n_rows - 1 writable for `step`: new blocks, copies of a shared last block.
   // available() >= blocks_needed() must hold.
   void extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits);
+  // Gives back the blocks beyond the first n_tokens, which are neither published nor shared.
+  void truncate(SeqBlocks& seq, uint32_t n_tokens);
   // Publishes full blocks among the first n_ready tokens, which are known and computed or planned. Blocks equal to ones
   // that others hold are exchanged for those by settle().
   void publish(SeqBlocks& seq, const TokenView& tokens, uint32_t n_ready);

@@ -161,6 +161,8 @@ void Engine::State::publish_stats() {
   stats.n_steps = totals.n_steps;
   stats.n_rows = totals.n_rows;
   stats.n_failed_steps = totals.n_failed_steps;
+  stats.draft_tokens = totals.n_drafted;
+  stats.draft_tokens_accepted = totals.n_accepted;
   auto finished = [&](flow::FinishReason reason) { return totals.n_finished[static_cast<size_t>(reason)]; };
   stats.n_finished_eos = finished(flow::FinishReason::kEos);
   stats.n_finished_stop_token = finished(flow::FinishReason::kStopToken);

@@ -331,7 +331,7 @@ std::string Engine::check_integrity() const {
         return fmt::format("sequence {}: {} blocks of KvGroup {}, at most {} are visible", id, live, g, most);
       }
     }
-    if (seq.progress.computed > seq.n_known() + seq.progress.placeholders) {
+    if (seq.progress.computed > seq.n_known() + seq.progress.placeholders + seq.progress.n_drafted) {
       return fmt::format("sequence {}: {} tokens computed, {} known", id, seq.progress.computed, seq.n_known());
     }
   }

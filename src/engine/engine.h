@@ -90,7 +90,9 @@ struct EngineStats {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;  // tokens through the model
   uint64_t n_failed_steps = 0;
-  uint64_t n_finished_eos = 0;  // finished forks by reason
+  uint64_t draft_tokens = 0;           // proposals that went through a step
+  uint64_t draft_tokens_accepted = 0;  // of those, what was sampled
+  uint64_t n_finished_eos = 0;         // finished forks by reason
   uint64_t n_finished_stop_token = 0;
   uint64_t n_finished_length = 0;
   uint64_t n_finished_cancelled = 0;

@@ -62,6 +62,8 @@ struct Totals {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;
   uint64_t n_failed_steps = 0;
+  uint64_t n_drafted = 0;   // rows of proposals computed
+  uint64_t n_accepted = 0;  // of them right
   uint64_t n_requests_ended = 0;
   uint64_t n_finished[6] = {};  // by FinishReason
 };
@@ -129,6 +131,7 @@ struct Engine::State {
 
   // retire.cc
   void retire_share(sched::PlanRecord& record, size_t index, flow::ShareResult& result, Tick now);
+  void take_back_drafts(sched::Seq& seq, const flow::Share& share, const flow::ShareResult& result);
   void collect_prompt_logprobs(Request& request, sched::Seq& seq, const flow::Share& share, flow::ShareResult& result);
   void accept_token(Request& request, sched::Seq& seq, flow::ShareResult& result, Tick now);
   flow::FinishReason reason_to_stop(const sched::Seq& seq, TokenId token) const;

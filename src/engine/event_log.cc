@@ -195,12 +195,17 @@ void EventLog::add_output(const flow::StepOutput& output, std::span<const uint8_
     const flow::ShareResult& share = output.shares[i];
     bool has_token = share.token != kNoToken;
     bool candidates = share.logprobs != nullptr && i < of_beams.size() && of_beams[i] != 0;
-    put(outputs_,
-        (has_token ? kShareHasToken : 0) | (share.failed ? kShareFailed : 0) | (candidates ? kShareHasCandidates : 0));
+    bool drafts = !share.further.empty() || share.n_proposed > 0;
+    put(outputs_, (has_token ? kShareHasToken : 0) | (share.failed ? kShareFailed : 0) |
+                      (candidates ? kShareHasCandidates : 0) | (drafts ? kShareDrafts : 0));
     if (has_token) put_signed(outputs_, share.token);
     if (share.failed) put(outputs_, static_cast<uint64_t>(share.error.code));
     put(outputs_, share.prompt_logprobs.size());
     if (candidates) put_candidates(outputs_, share.logprobs->top);
+    if (!drafts) continue;
+    put(outputs_, share.further.size());
+    for (const flow::FurtherToken& next : share.further) put_signed(outputs_, next.token);
+    put(outputs_, share.n_proposed);
   }
 }
 

@@ -37,6 +37,7 @@ enum class EventRecord : uint8_t { kStep = 1, kEnd = 2, kCut = 3 };
 constexpr uint64_t kShareHasToken = 1;  // flags of a share
 constexpr uint64_t kShareFailed = 2;
 constexpr uint64_t kShareHasCandidates = 4;
+constexpr uint64_t kShareDrafts = 8;  // further tokens, or proposals
 
 // What a TierStore returned: the events of a poll, or a number.
 enum class TierAnswer : uint8_t { kEvents = 1, kNumber = 2 };

@@ -182,13 +182,17 @@ Result<RecordedOutput> EventReader::output() {
   uint64_t n_shares = TRY(number(kMaxShares));
   for (uint64_t i = 0; i < n_shares; ++i) {
     flow::ShareResult& share = out.output.shares.emplace_back();
-    uint64_t flags = TRY(number(kShareHasToken | kShareFailed | kShareHasCandidates));
+    uint64_t flags = TRY(number(kShareHasToken | kShareFailed | kShareHasCandidates | kShareDrafts));
     share.failed = (flags & kShareFailed) != 0;
     if ((flags & kShareHasToken) != 0) share.token = static_cast<TokenId>(TRY(signed_number()));
     if (share.failed) share.error.code = static_cast<ErrorCode>(TRY(number(kLastErrorCode)));
     uint64_t n_logprobs = TRY(number(kMaxLogprobs));
     if (n_logprobs > 0) share.prompt_logprobs.resize(n_logprobs);
     if ((flags & kShareHasCandidates) != 0) share.logprobs = TRY(candidates());
+    if ((flags & kShareDrafts) == 0) continue;
+    share.further.resize(TRY(number(UINT16_MAX)));
+    for (flow::FurtherToken& next : share.further) next.token = static_cast<TokenId>(TRY(signed_number()));
+    share.n_proposed = static_cast<uint16_t>(TRY(number(UINT16_MAX)));
   }
   return out;
 }

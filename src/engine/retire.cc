@@ -42,6 +42,7 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
   const flow::Share& share = record.plan.shares[index];
   --seq.progress.in_flight;
   if (share.sample) --seq.progress.placeholders;
+  if (share.n_draft > 0 && share.epoch == seq.epoch) take_back_drafts(seq, share, result);
   if (seq.state == sched::SeqState::kDraining) {
     destroy_if_idle(seq);
     return;
@@ -61,7 +62,16 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
   if (share.sample && request.beams != nullptr) {
     take_beam_answer(request, seq, share.ctx + share.q_len, result, now);
   } else if (share.sample) {
+    uint32_t fork = seq.fork;  // an ended sequence may be gone
     accept_token(request, seq, result, now);
+    for (flow::FurtherToken& next : result.further) {
+      if (request.forks[fork].ended) break;
+      result.token = next.token;
+      result.logprobs = std::move(next.logprobs);
+      accept_token(request, seq, result, now);
+    }
+    bool goes_on = seq.state == sched::SeqState::kLive && share.epoch == seq.epoch;
+    seq.progress.n_proposed = goes_on ? result.n_proposed : 0;
   } else if (seq.request->sampling.max_tokens == 0 && share.ctx + share.q_len == seq.n_prompt()) {
     request.pooled = std::move(result.pooled);
     end_request(request, flow::FinishReason::kLength, {}, now);
@@ -73,6 +83,19 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
   seq.lagged = true;  // who is waited for may need the slot
   sched::preempt(seqs, cache, seq, now);
   ++totals.n_preemptions;
+}
+
+// KV of proposals that were wrong is given back. A sequence whose step failed was rolled back altogether.
+void Engine::State::take_back_drafts(sched::Seq& seq, const flow::Share& share, const flow::ShareResult& result) {
+  auto n_right = static_cast<uint32_t>(result.further.size());
+  CHECK(n_right <= share.n_draft, "{} of {} proposals are right", n_right, share.n_draft);
+  seq.progress.n_drafted = 0;
+  totals.n_drafted += share.n_draft;
+  totals.n_accepted += n_right;
+  seqs.tenants().charge(seq.tenant, uint64_t{n_right} * sched::kOutputUnits);
+  if (seq.state != sched::SeqState::kLive) return;
+  seq.progress.computed = share.ctx + share.q_len - share.n_draft + n_right;
+  cache.truncate(seq.kv, seq.progress.computed);
 }
 
 // Entry i of the result belongs to prompt token share.ctx + i + 1; rows computed again were collected before.

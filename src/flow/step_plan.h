@@ -4,7 +4,10 @@
 //     tokens at admission, fork or resume) plus every token sampled for it since.
 //  2. Within a step, each layer writes K/V of all rows before any row attends; `cow` copies run first, in order.
 //  3. BlockDelta only appends to or swaps entries of a slot's table; entries below a live window are kNullBlock.
-//  4. A slot named in freed_slots has no share and is forgotten after the step. SlotInit of an open slot replaces it.
+//  4. The last n_draft rows of a share are tokens that the backend proposed for the slot (ShareResult.n_proposed) and
+//     holds itself. The row before them and each of them is sampled, up to the first whose token is not the proposed
+//     one; what follows it is void.
+//  5. A slot named in freed_slots has no share and is forgotten after the step. SlotInit of an open slot replaces it.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +41,8 @@ struct Share {
   uint32_t ctx = 0;              // tokens of this slot already in KV
   uint32_t q_len = 0;            // rows of this share, >= 1
   uint16_t epoch = 0;            // echoed in ShareResult
-  bool sample = false;           // the last row is sampled
+  uint16_t n_draft = 0;          // rows at the end that are proposals; with `sample` only
+  bool sample = false;           // the last row is sampled, with n_draft those before it, too
   bool prompt_logprobs = false;  // logprobs of the rows' next prompt tokens are wanted
 };
 
@@ -74,6 +78,12 @@ struct StepPlan {
   }
 };
 
+// One sampled behind another in the same step.
+struct FurtherToken {
+  TokenId token = kNoToken;
+  std::unique_ptr<PositionLogprobs> logprobs;
+};
+
 struct ShareResult {
   SlotId slot = 0;
   uint16_t epoch = 0;
@@ -82,7 +92,9 @@ struct ShareResult {
   Error error;
   std::unique_ptr<PositionLogprobs> logprobs;
   std::vector<PositionLogprobs> prompt_logprobs;
-  std::vector<float> pooled;  // on the share that ends the prompt of a pooling request; else empty
+  std::vector<float> pooled;          // on the share that ends the prompt of a pooling request; else empty
+  std::vector<FurtherToken> further;  // behind `token`: as many as proposals were right, at most n_draft
+  uint16_t n_proposed = 0;            // tokens that the slot's next share may have as its draft
 };
 
 struct StepOutput {

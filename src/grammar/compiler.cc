@@ -232,6 +232,10 @@ Vocabulary vocabulary_of(const text::Tokenizer& tokenizer, std::span<const Token
     bool no_text = type == text::TokenType::kUnknown || type == text::TokenType::kUnused;
     if (tokenizer.is_special(id) || no_text || type == text::TokenType::kControl) out.specials.push_back(id);
   }
+  out.encode = [&tokenizer](std::string_view text) {
+    auto ids = tokenizer.encode(text, {.add_special = false, .parse_special = false});
+    return ids.ok() ? std::move(ids).value() : std::vector<TokenId>();
+  };
   return out;
 }
 

@@ -26,12 +26,14 @@ class Tokenizer;
 namespace millrace::grammar {
 
 // What the core needs of a tokenizer.
+// `encode`, when set, writes a text as the tokenizer would in the middle of another; used on several threads at once.
 struct Vocabulary {
   std::vector<std::string> tokens;  // [n_vocab of the model] the bytes each adds to a text; empty: none
   std::vector<TokenId> specials;    // never inside constrained text, though they have bytes
   std::vector<TokenId> end_tokens;
+  std::function<std::vector<TokenId>(std::string_view text)> encode = {};
 };
-// n_vocab: rows of the model's logits, at least the tokenizer's.
+// n_vocab: rows of the model's logits, at least the tokenizer's. The tokenizer outlives what comes of it.
 Vocabulary vocabulary_of(const text::Tokenizer& tokenizer, std::span<const TokenId> end_tokens, size_t n_vocab);
 
 // The rules of a constraint. kInvalidSchema, kInvalidRegex, kInvalidGrammar, kInvalidValue; messages begin with

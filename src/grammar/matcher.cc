@@ -117,6 +117,22 @@ class Matcher final : public flow::TokenMatcher {
     return n == 1 && (scratch_[bit / 32] >> (bit % 32) & 1) != 0 ? only : kNoToken;
   }
 
+  size_t draft(std::span<TokenId> out) override {
+    return without_throwing([&] { return draft_tokens(out); }, size_t{0});
+  }
+
+  // The text that must come next, of which each beginning is a legal token, too: a guess, which is checked by sampling.
+  size_t draft_tokens(std::span<TokenId> out) {
+    constexpr size_t kWorthIt = 2;  // bytes
+    if (ended_ || !inside_ || core_.IsCompleted()) return 0;
+    std::string text = core_.FindJumpForwardString();
+    if (text.size() < kWorthIt) return 0;
+    std::vector<TokenId> tokens = tokens_->write(text);
+    size_t n = std::min(out.size(), tokens.size());
+    std::copy_n(tokens.begin(), n, out.begin());
+    return n;
+  }
+
   bool ended() const override { return ended_; }
 
  private:
@@ -296,6 +312,30 @@ TokenId TokenTable::only_token_into(std::string_view bytes) const {
     }
   }
   return only;
+}
+
+// A tokenizer that puts a space before every text is not asked: then the longest token that fits, and so on.
+std::vector<TokenId> TokenTable::write(std::string_view text) const {
+  std::vector<TokenId> out;
+  if (vocabulary_.encode) out = vocabulary_.encode(text);
+  std::string written;
+  for (TokenId token : out) written += this->text(token);
+  if (written == text) return out;
+  out.clear();
+  while (!text.empty()) {
+    TokenId best = kNoToken;
+    size_t n = std::min(text.size(), longest_);
+    for (; n > 0; --n) {
+      auto at = std::ranges::lower_bound(sorted_, text.substr(0, n), {}, &std::pair<std::string_view, TokenId>::first);
+      if (at == sorted_.end() || at->first != text.substr(0, n)) continue;
+      best = at->second;
+      break;
+    }
+    if (best == kNoToken) return {};
+    out.push_back(best);
+    text.remove_prefix(n);
+  }
+  return out;
 }
 
 const TokenLengths& TokenTable::lengths() const {

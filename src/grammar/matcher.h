@@ -34,6 +34,8 @@ class TokenTable {
   const std::vector<TokenId>& with_byte(char c) const { return holders_[static_cast<unsigned char>(c)]; }
   // What the tokens do to strings of bounded length; made when first asked for.
   const TokenLengths& lengths() const;
+  // The tokens that a text is written in, most likely; empty when that is not known.
+  std::vector<TokenId> write(std::string_view text) const;
   // The one token that can come next when the text must go on with `bytes`, or kNoToken when there are several.
   TokenId only_token_into(std::string_view bytes) const;
 

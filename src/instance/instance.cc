@@ -34,6 +34,8 @@ void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
   stats.n_steps -= base.n_steps;
   stats.n_rows -= base.n_rows;
   stats.n_failed_steps -= base.n_failed_steps;
+  stats.draft_tokens -= base.draft_tokens;
+  stats.draft_tokens_accepted -= base.draft_tokens_accepted;
   stats.n_finished_eos -= base.n_finished_eos;
   stats.n_finished_stop_token -= base.n_finished_stop_token;
   stats.n_finished_length -= base.n_finished_length;

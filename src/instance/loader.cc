@@ -392,7 +392,6 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   if (options.check_tensors) TRY(weights::check_tensors(file.source(), path));
   Sizes sizes = TRY(plan_sizes(options, file, dtype));
   auto loaded = std::make_shared<Loaded>(std::move(file));
-
   if (!report(progress, "tokenizer", 0.0)) return given_up();
   text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file, options.limits));
   auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
@@ -414,7 +413,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                              .geometry = sizes.geometry,
                              .kv_dtype = dtype,
                              .max_rows = sizes.max_rows,
-                             .max_logit_rows = kMaxLogitRows};
+                             .max_logit_rows = kMaxLogitRows,
+                             .max_draft = options.constraint_draft_tokens};
   auto workers = TRY(runtime::WorkerGroup::create(setup, options.max_num_seqs, loaded->clock));
   if (options.warm_up) workers->warm_up();
 

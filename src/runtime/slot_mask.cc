@@ -36,6 +36,11 @@ std::span<const uint32_t> SlotMask::wait() {
   return bits_;
 }
 
+std::span<const uint32_t> SlotMask::fill_now() {
+  matcher_->fill(bits_);
+  return bits_;
+}
+
 bool SlotMask::accept(TokenId token) { return matcher_->accept(token); }
 
 }  // namespace millrace::runtime

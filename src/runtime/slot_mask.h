@@ -28,6 +28,10 @@ class SlotMask {
   std::span<const uint32_t> wait();
   // After wait(): the token that was sampled. False when the constraint does not take it.
   bool accept(TokenId token);
+  // After accept(): the mask of the token behind it, at once.
+  std::span<const uint32_t> fill_now();
+  // After wait() and accept(): proposals for what follows; how many.
+  size_t draft(std::span<TokenId> out) { return matcher_->draft(out); }
   bool ended() const { return matcher_->ended(); }
 
  private:

@@ -38,6 +38,7 @@ void Slots::init(const flow::SlotInit& init) {
   slot.sampler.reset(*init.sampling, init.fork, init.input_len, slot.tokens);
   slot.pool.reset(init.sampling->pooling);
   slot.mask.reset();
+  slot.draft.clear();
   if (init.sampling->constraint == nullptr) return;
   auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));
   slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs);

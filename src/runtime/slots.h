@@ -24,6 +24,7 @@ struct Slot {
   std::vector<std::vector<flow::BlockId>> tables;  // [n_kv_groups][tokens / 32]
   sample::SlotSampler sampler;
   PoolState pool;
+  std::vector<TokenId> draft;      // proposals behind `tokens`
   std::shared_ptr<SlotMask> mask;  // with sampling.constraint; a helper thread may hold it, too
 };
 

@@ -29,6 +29,7 @@ struct RunnerSetup {
   kernels::KvDType kv_dtype = kernels::KvDType::kBF16;
   int64_t max_rows = 512;
   int64_t max_logit_rows = 64;
+  uint32_t max_draft = 0;  // rows per sequence and step that check what a constraint says must come next; 0: none
 };
 
 struct RunnerCounters {

@@ -1,6 +1,7 @@
 // Plans to batches, logits to tokens.
 #include "runtime/worker_group.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/macros.h"
@@ -20,7 +21,8 @@ WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t m
       geometry_(setup.geometry),
       clock_(clock),
       slots_(max_num_seqs, setup.geometry.groups.size(), setup.geometry.max_len, setup.geometry.block_tokens),
-      scratch_(static_cast<size_t>(setup.pool.n_threads())) {
+      scratch_(static_cast<size_t>(setup.pool.n_threads())),
+      max_draft_(setup.max_draft) {
   auto max_rows = static_cast<size_t>(setup.max_rows);
   tokens_.reserve(max_rows);
   row_seq_.reserve(max_rows);
@@ -38,8 +40,10 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   const flow::Share& share = plan.shares[share_idx];
   const Slot& slot = slots_.at(share.slot);
   size_t end = size_t{share.ctx} + share.q_len;
-  CHECK(share.q_len > 0 && end <= slot.tokens.size(), "slot {}: rows {}..{} of {} known tokens", share.slot, share.ctx,
-        end, slot.tokens.size());
+  size_t n_known = end - share.n_draft;
+  CHECK(share.q_len > share.n_draft && n_known <= slot.tokens.size() && share.n_draft <= slot.draft.size(),
+        "slot {}: rows {}..{} of {} known tokens and {} proposals", share.slot, share.ctx, end, slot.tokens.size(),
+        slot.draft.size());
   auto row_begin = static_cast<int32_t>(tokens_.size());
   auto q_len = static_cast<int32_t>(share.q_len);
   layers::SeqRows seq{.row_begin = row_begin, .n_rows = q_len, .ctx = share.ctx};
@@ -51,7 +55,8 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
           slot.tables[g].size(), end);
     seq.tables[g] = slot.tables[g].data();
   }
-  tokens_.insert(tokens_.end(), slot.tokens.begin() + share.ctx, slot.tokens.begin() + static_cast<ptrdiff_t>(end));
+  tokens_.insert(tokens_.end(), slot.tokens.begin() + share.ctx, slot.tokens.begin() + static_cast<ptrdiff_t>(n_known));
+  tokens_.insert(tokens_.end(), slot.draft.begin(), slot.draft.begin() + share.n_draft);
   row_seq_.insert(row_seq_.end(), share.q_len, static_cast<int32_t>(seqs_.size()));
   seqs_.push_back(seq);
   flow::ShareResult& result = output_.shares[share_idx];
@@ -65,8 +70,10 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
     result.prompt_logprobs.emplace_back();
   }
   if (!share.sample) return;
-  wanted_rows_.push_back(row_begin + q_len - 1);
-  wanted_.push_back({share_idx, kNoToken, 0});
+  for (int32_t i = q_len - 1 - share.n_draft; i < q_len; ++i) {
+    wanted_rows_.push_back(row_begin + i);
+    wanted_.push_back({.share = share_idx, .drafted = share.n_draft > 0});
+  }
 }
 
 void WorkerGroup::add_pool_job(const flow::Share& share, uint32_t share_idx) {
@@ -112,6 +119,8 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   for (uint32_t i = 0; i < plan.shares.size(); ++i) {
     if (slots_.at(plan.shares[i].slot).pool.pooling() != flow::Pooling::kNone) add_pool_job(plan.shares[i], i);
   }
+  bool drafts = std::ranges::any_of(wanted_, &Wanted::drafted);
+  if (drafts && drafted_logits_.size() < wanted_.size()) drafted_logits_.resize(wanted_.size());
   batch_ = {.n_rows = static_cast<int64_t>(tokens_.size()),
             .tokens = tokens_.data(),
             .row_seq = row_seq_.data(),
@@ -126,21 +135,24 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
 void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> logits) {
   Wanted& wanted = wanted_[static_cast<size_t>(wanted_idx)];
   flow::ShareResult& result = output_.shares[wanted.share];
-  const Slot& slot = slots_.at(plan_->shares[wanted.share].slot);
+  Slot& slot = slots_.at(plan_->shares[wanted.share].slot);
   auto fail = [&](Error error) {
     wanted.failed = true;
     wanted.error = std::move(error);
   };
+  if (wanted.drafted) {
+    drafted_logits_[static_cast<size_t>(wanted_idx)].assign(logits.begin(), logits.end());
+    return;
+  }
   if (wanted.target == kNoToken) {
     std::span<const uint32_t> mask;
     if (slot.mask != nullptr) mask = slot.mask->wait();
-    auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[static_cast<size_t>(thread)], mask);
-    if (!sampled.ok()) return fail(sampled.take_error());
-    if (slot.mask != nullptr && !slot.mask->accept(sampled->token)) {
-      return fail({ErrorCode::kInternal, "a token of the mask was not accepted", {}});
-    }
-    result.token = sampled->token;
-    result.logprobs = std::move(sampled->logprobs);
+    flow::FurtherToken sampled;
+    wanted.failed = !sample_row(slot, logits, mask, static_cast<size_t>(thread), sampled, wanted.error);
+    if (wanted.failed) return;
+    result.token = sampled.token;
+    result.logprobs = std::move(sampled.logprobs);
+    propose(slot, result);
     return;
   }
   kernels::ArgMax best = runner_.table().argmax(logits.data(), static_cast<int64_t>(logits.size()));
@@ -151,7 +163,75 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
       sample::position_logprobs(runner_.table(), logits, wanted.target, slot.sampler.params().n_prompt_logprobs);
 }
 
+bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<const uint32_t> mask, size_t thread,
+                             flow::FurtherToken& out, Error& error) {
+  auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
+  if (!sampled.ok()) {
+    error = sampled.take_error();
+    return false;
+  }
+  if (slot.mask != nullptr && !slot.mask->accept(sampled->token)) {
+    error = {ErrorCode::kInternal, "a token of the mask was not accepted", {}};
+    return false;
+  }
+  out.token = sampled->token;
+  out.logprobs = std::move(sampled->logprobs);
+  return true;
+}
+
+// Behind the last token that was sampled: what must come next, as the tokenizer would write it.
+void WorkerGroup::propose(Slot& slot, flow::ShareResult& result) const {
+  slot.draft.clear();
+  if (max_draft_ == 0 || slot.mask == nullptr || slot.mask->ended()) return;
+  slot.draft.resize(max_draft_);
+  slot.draft.resize(slot.mask->draft(slot.draft));
+  result.n_proposed = static_cast<uint16_t>(slot.draft.size());
+}
+
+void WorkerGroup::check_drafts(const flow::StepPlan& plan) {
+  for (size_t i = 0; i < wanted_.size(); ++i) {
+    if (!wanted_[i].drafted) continue;
+    const flow::Share& share = plan.shares[wanted_[i].share];
+    check_draft(share, wanted_[i].share, i);
+    i += share.n_draft;
+  }
+}
+
+// Each row is sampled as if it were alone: from its logits, the mask behind the tokens before it, and the draw of its
+// place. So the tokens are those of a step each, up to the first that is not the proposed one.
+void WorkerGroup::check_draft(const flow::Share& share, uint32_t share_idx, size_t first_wanted) {
+  flow::ShareResult& result = output_.shares[share_idx];
+  Slot& slot = slots_.at(share.slot);
+  std::vector<TokenId> draft = std::move(slot.draft);
+  draft.resize(share.n_draft);
+  for (size_t i = 0; i <= draft.size(); ++i) {
+    std::span<const uint32_t> mask;
+    if (slot.mask != nullptr) mask = i == 0 ? slot.mask->wait() : slot.mask->fill_now();
+    flow::FurtherToken next;
+    Error error;
+    if (!sample_row(slot, drafted_logits_[first_wanted + i], mask, 0, next, error)) {
+      if (i > 0) break;  // what was sampled counts; the next step meets the error again
+      result.failed = true;
+      result.error = std::move(error);
+      return;
+    }
+    TokenId token = next.token;
+    slot.tokens.push_back(token);
+    slot.sampler.append(token);
+    if (i == 0) {
+      result.token = token;
+      result.logprobs = std::move(next.logprobs);
+    } else {
+      result.further.push_back(std::move(next));
+    }
+    bool right = i < draft.size() && token == draft[i];
+    if (!right || (slot.mask != nullptr && slot.mask->ended())) break;
+  }
+  propose(slot, result);
+}
+
 void WorkerGroup::finish_step(const flow::StepPlan& plan) {
+  check_drafts(plan);
   for (Wanted& wanted : wanted_) {
     flow::ShareResult& result = output_.shares[wanted.share];
     if (wanted.failed && !result.failed) {
@@ -159,11 +239,14 @@ void WorkerGroup::finish_step(const flow::StepPlan& plan) {
       result.error = std::move(wanted.error);
     }
   }
-  for (const flow::ShareResult& result : output_.shares) {
+  for (size_t i = 0; i < output_.shares.size(); ++i) {
+    const flow::ShareResult& result = output_.shares[i];
     if (result.failed || result.token == kNoToken) continue;
     Slot& slot = slots_.at(result.slot);
-    slot.tokens.push_back(result.token);
-    slot.sampler.append(result.token);
+    if (plan.shares[i].n_draft == 0) {
+      slot.tokens.push_back(result.token);
+      slot.sampler.append(result.token);
+    }
     if (slot.mask != nullptr && !slot.mask->ended()) post_fill(slot);
   }
   slots_.release(plan.freed_slots);

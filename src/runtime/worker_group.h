@@ -3,7 +3,8 @@
 //  1. Copies of the plan run before any row; each layer writes K/V of all rows before any row attends.
 //  2. A share's token is a function of its tokens, parameters, seed and fork only.
 //  3. Non-finite logits, or no allowed token, fail that share alone.
-//  4. Sampling and logprobs are spread over the compute threads, rows taken as they come.
+//  4. Sampling and logprobs are spread over the compute threads, rows taken as they come; those of a share with
+//     proposals are taken in order behind the step, since each depends on the one before.
 // Thread: the engine.
 #pragma once
 
@@ -45,6 +46,7 @@ class WorkerGroup final : public flow::Backend {
     uint32_t share = 0;
     TokenId target = kNoToken;  // prompt logprobs: the token that follows; kNoToken: sample
     uint32_t prompt_idx = 0;    // place in ShareResult::prompt_logprobs
+    bool drafted = false;       // sampled behind the step, in order, as one of a share with proposals
     bool failed = false;
     Error error;
   };
@@ -64,6 +66,11 @@ class WorkerGroup final : public flow::Backend {
   void run_pool_job(int64_t job_idx);
   void finish_row(int thread, int64_t wanted_idx, std::span<float> logits);
   void finish_step(const flow::StepPlan& plan);
+  void check_drafts(const flow::StepPlan& plan);
+  void check_draft(const flow::Share& share, uint32_t share_idx, size_t first_wanted);
+  bool sample_row(Slot& slot, std::span<float> logits, std::span<const uint32_t> mask, size_t thread,
+                  flow::FurtherToken& out, Error& error);
+  void propose(Slot& slot, flow::ShareResult& result) const;
   void post_fill(const Slot& slot);
 
   StepRunner runner_;
@@ -79,7 +86,9 @@ class WorkerGroup final : public flow::Backend {
   std::vector<Wanted> wanted_;  // of the rows whose logits are wanted
   std::vector<PoolJob> pools_;
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
-  const flow::StepPlan* plan_ = nullptr;        // while a step runs
+  uint32_t max_draft_;
+  std::vector<std::vector<float>> drafted_logits_;  // by place in wanted_, of rows that are drafted; [n_vocab] each
+  const flow::StepPlan* plan_ = nullptr;            // while a step runs
   flow::StepOutput output_;
   std::unique_ptr<TaskPool> mask_workers_;  // made for the first constraint
 };

@@ -32,7 +32,8 @@ uint64_t hash_plan(const flow::StepPlan& plan) {
   }
   for (const flow::Share& share : plan.shares) {
     hasher.add(share.slot, share.ctx);
-    hasher.add(share.q_len, uint64_t{share.epoch} << 2 | (share.sample ? 2u : 0u) | (share.prompt_logprobs ? 1u : 0u));
+    hasher.add(share.q_len, uint64_t{share.n_draft} << 32 | uint64_t{share.epoch} << 2 | (share.sample ? 2u : 0u) |
+                                (share.prompt_logprobs ? 1u : 0u));
   }
   for (const flow::BlockDelta& delta : plan.blocks) {
     hasher.add(delta.slot, delta.index);

@@ -14,6 +14,9 @@ namespace {
 // every live sequence.
 constexpr uint32_t kMostRefusals = 8;
 
+// Rows of one step that check proposals: the backend keeps the logits of each, 600 kB for a vocabulary of 150,000.
+constexpr uint32_t kMostDraftRows = 64;
+
 }  // namespace
 
 void PlanRecord::clear() {
@@ -32,6 +35,7 @@ void PlanRecord::clear() {
 }
 
 uint32_t wanted_rows(const Seq& seq, uint32_t max_len, uint32_t max_ahead) {
+  if (seq.progress.n_drafted > 0) return 0;  // how many of them are right is not known
   uint32_t ahead = seq.progress.placeholders;
   uint32_t target = seq.n_known() + ahead;
   if (ahead > max_ahead || (ahead > 0 && seq.request->beam_width > 1)) return 0;
@@ -78,12 +82,14 @@ class Scheduler::Run {
         view.n_pending += seq.n_known() - seq.progress.computed;
       }
     }
+    draft_left_ = std::min(options_.tok_cap - view.decodes.n_decode, kMostDraftRows);
     if (view.n_prompts == 0) return;
     view.most_rows = options_.tok_cap - view.decodes.n_decode;
     StepBudget budget = sched_.budget_->compute(view);
     side_ = any ? Side::kBoth : budget.side;
     if (any && budget.side == Side::kDecode) budget.prefill_rows = options_.c_min;
     prefill_left_ = std::min(budget.prefill_rows, view.most_rows);
+    draft_left_ = std::min(draft_left_, view.most_rows - prefill_left_);
   }
 
   void walk() {
@@ -122,8 +128,22 @@ class Scheduler::Run {
     bool head = std::exchange(head_, false);
     if (!find_memory(seq, place, seq.progress.computed, n, head)) return;
     if (seq.reopen) open_slot(seq);
-    commit(seq, seq.progress.computed, n);
+    commit(seq, seq.progress.computed, n, decoding ? draft_rows(seq) : 0);
     if (!decoding) prefill_left_ -= std::min(n, prefill_left_);
+  }
+
+  // Proposals that are checked beside the next row: as far as rows are left over, and blocks that nobody else needs in
+  // this plan.
+  uint32_t draft_rows(const Seq& seq) {
+    const SeqProgress& progress = seq.progress;
+    uint32_t n_outputs = static_cast<uint32_t>(seq.outputs.size());
+    if (progress.n_proposed == 0 || progress.in_flight > 0 || seq.request->beam_width > 1) return 0;
+    uint32_t most = std::min(seq.request->sampling.max_tokens - n_outputs, sched_.max_len_ - seq.n_known());
+    uint32_t n = std::min({progress.n_proposed, draft_left_, most - std::min(most, 1u)});
+    auto reserve = static_cast<uint32_t>(seqs_.live().size()) * cache_.n_groups();
+    if (cache_.blocks_needed(seq.kv, progress.computed, 1 + n) + reserve > cache_.available()) return 0;
+    draft_left_ -= n;
+    return n;
   }
 
   void consider_waiting(Seq& seq, size_t place) {
@@ -268,6 +288,7 @@ class Scheduler::Run {
   // The slot, with all known tokens and blocks; what the plan said of it before is void.
   void open_slot(Seq& seq) {
     seq.reopen = false;
+    seq.progress.n_proposed = 0;  // the backend forgets them
     std::erase_if(out_.plan.blocks, [&](const flow::BlockDelta& delta) { return delta.slot == seq.kv.slot; });
     cache_.announce(seq.kv, out_.plan.blocks);
     flow::SlotInit init{.slot = seq.kv.slot,
@@ -282,8 +303,9 @@ class Scheduler::Run {
     out_.plan.new_slots.push_back(std::move(init));
   }
 
-  void commit(Seq& seq, uint32_t computed, uint32_t n) {
-    cache_.extend(seq.kv, computed, n, out_.plan.step, edits_);
+  // n rows of known tokens, behind them n_draft proposals.
+  void commit(Seq& seq, uint32_t computed, uint32_t n, uint32_t n_draft = 0) {
+    cache_.extend(seq.kv, computed, n + n_draft, out_.plan.step, edits_);
     uint32_t end = computed + n;
     SeqProgress& progress = seq.progress;
     uint32_t n_prompt = seq.n_prompt();
@@ -291,8 +313,9 @@ class Scheduler::Run {
     bool logprobs = seq.wants_prompt_logprobs() && computed + 1 < n_prompt && end > progress.n_prompt_logprobs;
     out_.plan.shares.push_back({.slot = seq.kv.slot,
                                 .ctx = computed,
-                                .q_len = n,
+                                .q_len = n + n_draft,
                                 .epoch = seq.epoch,
+                                .n_draft = static_cast<uint16_t>(n_draft),
                                 .sample = sample,
                                 .prompt_logprobs = logprobs});
     out_.seqs.push_back(seq.id);
@@ -300,6 +323,8 @@ class Scheduler::Run {
       ++out_.n_decode_seqs;
       ++out_.shape.n_decode;
       out_.shape.ctx_decode += computed;
+      out_.shape.n_prefill += n_draft;
+      out_.shape.ctx_prefill += n_draft > 0 ? row_context(computed + 1, n_draft) : 0;
     } else {
       out_.shape.n_prefill += n;
       out_.shape.ctx_prefill += row_context(computed, n);
@@ -310,7 +335,9 @@ class Scheduler::Run {
     out_.n_prompt_rows += std::min(end, n_prompt) - std::min(computed, n_prompt);
     out_.n_recomputed_rows += std::min(end, progress.high_water) - std::min(computed, progress.high_water);
     progress.last_ctx = computed;
-    progress.computed = end;
+    progress.computed = end + n_draft;
+    progress.n_drafted = n_draft;
+    progress.n_proposed = 0;
     progress.high_water = std::max(progress.high_water, end);
     ++progress.in_flight;
     if (sample) ++progress.placeholders;
@@ -327,6 +354,7 @@ class Scheduler::Run {
   size_t n_candidates_;  // places from here on hold no victims any more
   cache::PlanEdits edits_;
   uint32_t prefill_left_ = 0;  // prefill rows still to give
+  uint32_t draft_left_ = 0;    // rows for proposals still to give
   Side side_ = Side::kBoth;
   bool admit_open_ = true;
   bool head_ = true;  // nobody asked yet
@@ -352,7 +380,7 @@ PrefillOutlook Scheduler::outlook(const SeqTable& seqs) const {
   BudgetView view{.cost = cost_, .now = 0};
   for (SeqId id : seqs.live()) {
     const Seq& seq = seqs.at(id);
-    uint32_t left = seq.n_known() + seq.progress.placeholders - seq.progress.computed;
+    uint32_t left = seq.n_known() + seq.progress.placeholders + seq.progress.n_drafted - seq.progress.computed;
     if (left > 1) outlook.n_pending += left;
     if (left > 1 || seq.parked) continue;
     ++view.decodes.n_decode;

@@ -84,7 +84,7 @@ void SeqTable::preempt(Seq& seq, Tick now) {
   CHECK(seq.state == SeqState::kLive, "sequence {} is not live", seq.id);
   leave_slot(seq);
   seq.state = SeqState::kWaiting;
-  seq.progress.computed = 0;
+  seq.progress.computed = seq.progress.n_proposed = seq.progress.n_drafted = 0;
   ++seq.epoch;
   ++seq.rank.n_preempted;
   seq.may_load = true;

@@ -40,6 +40,8 @@ struct SeqProgress {
   uint32_t last_ctx = 0;  // `computed` before the latest share
   uint32_t placeholders = 0;
   uint32_t in_flight = 0;          // shares planned and not retired
+  uint32_t n_proposed = 0;         // tokens that the backend proposes behind the known ones
+  uint32_t n_drafted = 0;          // of `computed`: rows of proposals in flight
   uint32_t high_water = 0;         // most tokens ever computed: rows below it are recomputation
   uint32_t n_prompt_logprobs = 0;  // prompt logprobs collected so far
 };

@@ -67,6 +67,8 @@ enum class MetricId : uint8_t {
   kKvDiskTokens,
   kKvSwappedOut,
   kKvSwapLoads,
+  kGrammarDraftTokens,
+  kGrammarJumpTokens,
   kHungSteps,
   kDisconnects,
   kSlowReaderCancels,

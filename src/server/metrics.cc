@@ -210,6 +210,8 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kKvDiskTokens, number(stats.tier_loaded_tokens));
   raise_to(MetricId::kKvSwappedOut, number(stats.swapped_out_blocks));
   raise_to(MetricId::kKvSwapLoads, number(stats.swap_loads));
+  raise_to(MetricId::kGrammarDraftTokens, number(stats.draft_tokens));
+  raise_to(MetricId::kGrammarJumpTokens, number(stats.draft_tokens_accepted));
   for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
     set(MetricId::kPredictedTtft, estimate.ttft_s(stats, kPredictedPrompts[i]), i);
   }

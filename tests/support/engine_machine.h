@@ -83,10 +83,12 @@ class Machine {
     while (cache::longest_sequence(geometry(n_blocks), chunk) < n_tokens) ++n_blocks;
     return n_blocks;
   }
-  std::unique_ptr<runtime::WorkerGroup> workers(const engine::EngineOptions& options, const Clock& clock) {
+  std::unique_ptr<runtime::WorkerGroup> workers(const engine::EngineOptions& options, const Clock& clock,
+                                                uint32_t max_draft = 0) {
     runtime::RunnerSetup setup{.model = *model_, .table = *setting_.table, .pool = pool_, .geometry = options.kv};
     setup.kv_dtype = setting_.kv;
     setup.max_rows = options.sched.tok_cap;
+    setup.max_draft = max_draft;
     return runtime::WorkerGroup::create(setup, options.sched.max_live, clock).value();
   }
 
@@ -130,6 +132,7 @@ struct RigOptions {
   uint32_t steps_between = 2;  // of arrivals
   uint32_t depth = 1;          // 2: the workers compute on a thread of their own
   std::string disk_folder;     // of a disk tier that keeps everything; empty = none
+  uint32_t max_draft = 0;      // rows that check what a constraint proposes
   bool keep_windows = false;   // KV below the windows is kept: every KvGroup is treated as Full
 };
 
@@ -155,7 +158,7 @@ class EngineRig {
   EngineRig(Machine& machine, const RigOptions& options)
       : options_(options),
         engine_options_(engine_options(machine, options)),
-        group_(machine.workers(engine_options_, clock_)),
+        group_(machine.workers(engine_options_, clock_, options.max_draft)),
         backend_(*group_, options.failing_step),
         disk_(make_disk()),
         aside_(options.depth > 1 ? std::make_unique<runtime::OwnThread>(backend_) : nullptr),
