@@ -42,8 +42,6 @@ class TokenMatcher {
   // mask: [ceil(n_vocab / 32)], bit t % 32 of word t / 32 is set when token t may come next; ids past the vocabulary
   // are not allowed.
   virtual void fill(std::span<uint32_t> mask) = 0;
-  // The only token that may come next, or kNoToken when there are several or when finding out costs a whole mask.
-  virtual TokenId forced() = 0;
   // A guess at the next tokens: those in which the tokenizer writes the text that must come next. At most out.size();
   // returns how many. The state is as before. None by default.
   virtual size_t draft(std::span<TokenId> out) {

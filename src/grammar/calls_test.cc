@@ -166,9 +166,11 @@ TEST(Reasoning, ABudgetForcesTheEnd) {
   block.budget = 3;
   auto free = behind_reasoning(nullptr, block, tokenizer);
   auto matcher = free->matcher();
-  EXPECT_EQ(matcher->forced(), kNoToken);
+  std::vector<TokenId> draft(4);
+  EXPECT_EQ(matcher->draft(draft), 0u);
   EXPECT_TRUE(takes(*matcher, "abc"));
-  EXPECT_EQ(matcher->forced(), kClose);
+  EXPECT_EQ(matcher->draft(draft), 1u);
+  EXPECT_EQ(draft[0], kClose);
   EXPECT_FALSE(takes(*matcher, "d"));
   EXPECT_TRUE(takes(*matcher, kClose));
   EXPECT_TRUE(takes(*matcher, "anything"));

@@ -14,6 +14,7 @@
 #include "base/macros.h"
 #include "base/task_pool.h"
 #include "grammar/compile_budget.h"
+#include "grammar/forced_text.h"
 #include "grammar/matcher.h"
 #include "text/tokenizer.h"
 
@@ -151,8 +152,9 @@ Result<CompiledConstraint> Compiler::State::run(const flow::ConstraintSpec& spec
     table->lengths();
   }
   xgrammar::GrammarCompiler compiler(table->info(), 1, false);
-  auto compiled =
-      std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), spec.after, std::move(rules.lengths));
+  bool proposes = forced_text_is_short(rules);
+  auto compiled = std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), spec.after,
+                                                    std::move(rules.lengths), proposes);
   cost.n_bytes = compiled->n_bytes();
   int64_t most = limits[LimitId::kCompileBytes];
   if (cost.n_bytes <= static_cast<size_t>(most)) return CompiledConstraint(std::move(compiled));

@@ -1,4 +1,5 @@
-// Front ends and their refusals, the compiler's cache and limits, forced tokens, and constraints behind reasoning.
+// Front ends and their refusals, the compiler's cache and limits, drafts, and constraints behind reasoning.
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "grammar/compiler.h"
 #include "grammar/ebnf.h"
+#include "grammar/forced_text.h"
 #include "grammar/numbers.h"
 #include "grammar/regex.h"
 #include "grammar/regex_match.h"
@@ -262,19 +264,57 @@ TEST(Compiler, CacheStaysBounded) {
   EXPECT_LE(compiler.counts().cached_bytes, size_t{64} << 20);
 }
 
-// One token is legal only where no other begins the same way.
-TEST(Matcher, ForcedIsTheOnlyTokenOfTheMask) {
-  Compiler compiler(letters({"hel"}), Limits(), 1);
-  auto compiled = compiler.compile({.kind = ConstraintKind::kRegex, .text = "hello[ab]"});
+// As the longest pieces write it, wherever a sampled token ends; what follows a choice is not known.
+TEST(Matcher, DraftIsTheTextThatMustComeNext) {
+  Compiler compiler(letters({"hel", "lo ", "wor"}), Limits(), 1);
+  auto compiled = compiler.compile({.kind = ConstraintKind::kRegex, .text = "hello world[ab]"});
   ASSERT_TRUE(compiled.ok());
   auto matcher = (*compiled)->matcher();
-  EXPECT_EQ(matcher->forced(), kNoToken);  // "h" or "hel"
+  auto draft = [&](size_t most) {
+    std::vector<TokenId> out(most);
+    out.resize(matcher->draft(out));
+    return out;
+  };
+  TokenId hel = byte_token(127) + 1;
+  std::vector<TokenId> whole = {hel, hel + 1, hel + 2, byte_token('l'), byte_token('d')};
+  EXPECT_EQ(draft(9), whole);
+  EXPECT_EQ(draft(2), std::vector<TokenId>(whole.begin(), whole.begin() + 2));
   ASSERT_TRUE(matcher->accept(byte_token('h')));
-  for (char c : std::string("ello")) {
-    EXPECT_EQ(matcher->forced(), byte_token(c));
-    ASSERT_TRUE(matcher->accept(byte_token(c)));
+  EXPECT_EQ(draft(2), (std::vector<TokenId>{byte_token('e'), byte_token('l')}));
+  matcher->rollback(1);
+  EXPECT_EQ(draft(9), whole);
+  for (char c : std::string("hello worl")) ASSERT_TRUE(matcher->accept(byte_token(c)));
+  EXPECT_EQ(draft(9), std::vector<TokenId>());  // one byte is not worth a row
+  for (char c : std::string("db")) ASSERT_TRUE(matcher->accept(byte_token(c)));
+  EXPECT_EQ(draft(9), std::vector<TokenId>());
+  ASSERT_TRUE(matcher->accept(kEnd));
+  EXPECT_EQ(draft(9), std::vector<TokenId>());
+}
+
+// The core follows fixed text to its end, so none that could be long is asked for.
+TEST(Matcher, LongFixedTextIsNotFollowed) {
+  std::string doubling = "root ::= r0 [ab]\n";
+  for (int i = 0; i < 40; ++i) doubling += fmt::format("r{} ::= r{} r{}\n", i, i + 1, i + 1);
+  doubling += "r40 ::= \"xy\"\n";
+  struct Row {
+    std::string text;
+    bool short_enough;
+  };
+  for (const Row& row :
+       {Row{doubling, false}, Row{"root ::= \"" + std::string(40'000, 'x') + "\" [ab]", false},
+        Row{"root ::= (\"xy\"){30000} [ab]", false},
+        Row{"root ::= \"xy\" e\ne ::= \"(\" e \"" + std::string(99, 'x') + "\" | [ab]", false},
+        Row{"root ::= \"xy\" e\ne ::= \"(\" e \")\" | [ab]", true}, Row{"root ::= \"xy\" (\"xy\" [ab])*", true}}) {
+    auto rules = read_constraint({.kind = ConstraintKind::kGrammar, .text = row.text}, Limits());
+    ASSERT_TRUE(rules.ok()) << rules.error().message;
+    EXPECT_EQ(forced_text_is_short(*rules), row.short_enough) << row.text.substr(0, 100);
   }
-  EXPECT_EQ(matcher->forced(), kNoToken);  // "a" or "b"
+  auto schema = read_constraint({.kind = ConstraintKind::kJsonSchema,
+                                 .text = R"({"type":"object","properties":{"name":{},"list":{"type":"array",)"
+                                         R"("minItems":50,"items":{"type":"string"}}},"required":["name","list"]})"},
+                                Limits());
+  ASSERT_TRUE(schema.ok());
+  EXPECT_TRUE(forced_text_is_short(*schema));
 }
 
 // Free text, without an end, up to the mark; what a token has behind it is constrained.

@@ -1,7 +1,6 @@
 #include "grammar/matcher.h"
 
 #include <algorithm>
-#include <bit>
 #include <span>
 
 #include "base/macros.h"
@@ -40,12 +39,13 @@ Outcome without_throwing(const Work& work, Outcome if_thrown) {
 class Matcher final : public flow::TokenMatcher {
  public:
   Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
-          std::span<const LengthBounds> lengths)
+          std::span<const LengthBounds> lengths, bool proposes)
       : tokens_(std::move(tokens)),
         core_(compiled),
         after_(std::move(after)),
         lengths_(lengths),
-        inside_(after_.empty()) {}
+        inside_(after_.empty()),
+        proposes_(proposes) {}
 
   bool accept(TokenId token) override {
     return without_throwing([&] { return accept_token(token); }, false);
@@ -54,6 +54,8 @@ class Matcher final : public flow::TokenMatcher {
   bool accept_token(TokenId token) {
     if (ended_ || token < 0 || static_cast<size_t>(token) >= tokens_->n_vocab()) return false;
     if (!inside_) return accept_before(token);
+    bool as_foreseen = std::string_view(fixed_).substr(n_fixed_).starts_with(tokens_->text(token));
+    n_fixed_ = as_foreseen ? n_fixed_ + tokens_->text(token).size() : fixed_.size();
     StringGuard before = guard_;
     if (!tokens_->is_end(token)) follow(tokens_->text(token));
     if (!core_.AcceptToken(token)) {
@@ -67,6 +69,7 @@ class Matcher final : public flow::TokenMatcher {
 
   void rollback(uint32_t n) override {
     CHECK(n <= steps_.size(), "rollback of {} tokens, {} were accepted", n, steps_.size());
+    n_fixed_ = fixed_.size();
     int n_core = 0;
     for (uint32_t i = 0; i < n; ++i) {
       Step step = steps_.back();
@@ -100,34 +103,25 @@ class Matcher final : public flow::TokenMatcher {
     if (size_t rest = tokens_->n_vocab() % 32; rest != 0) mask.back() &= (1u << rest) - 1;
   }
 
-  TokenId forced() override {
-    return without_throwing([&] { return only_token(); }, kNoToken);
-  }
-
-  TokenId only_token() {
-    if (ended_ || !inside_ || core_.IsCompleted()) return kNoToken;
-    TokenId only = tokens_->only_token_into(core_.FindJumpForwardString());
-    if (only == kNoToken) return kNoToken;
-    // the core's word for what follows is not enough: the mask must hold this token alone
-    scratch_.resize(tokens_->n_mask_words());
-    fill(scratch_);
-    int n = 0;
-    for (uint32_t word : scratch_) n += std::popcount(word);
-    auto bit = static_cast<size_t>(only);
-    return n == 1 && (scratch_[bit / 32] >> (bit % 32) & 1) != 0 ? only : kNoToken;
-  }
-
   size_t draft(std::span<TokenId> out) override {
     return without_throwing([&] { return draft_tokens(out); }, size_t{0});
   }
 
   // The text that must come next, of which each beginning is a legal token, too: a guess, which is checked by sampling.
   size_t draft_tokens(std::span<TokenId> out) {
-    constexpr size_t kWorthIt = 2;  // bytes
-    if (ended_ || !inside_ || core_.IsCompleted()) return 0;
-    std::string text = core_.FindJumpForwardString();
+    constexpr size_t kWorthIt = 2;     // bytes
+    constexpr size_t kTokenBytes = 8;  // of text that is looked at, for each token
+    if (!proposes_ || ended_ || !inside_ || core_.IsCompleted()) return 0;
+    if (n_fixed_ >= fixed_.size()) {
+      fixed_ = core_.FindJumpForwardString();
+      n_fixed_ = 0;
+    }
+    std::string_view text = std::string_view(fixed_).substr(n_fixed_);
     if (text.size() < kWorthIt) return 0;
+    bool cut = text.size() > out.size() * kTokenBytes;
+    if (cut) text = text.substr(0, out.size() * kTokenBytes);
     std::vector<TokenId> tokens = tokens_->write(text);
+    if (cut && !tokens.empty()) tokens.pop_back();  // the rest of the text may change it
     size_t n = std::min(out.size(), tokens.size());
     std::copy_n(tokens.begin(), n, out.begin());
     return n;
@@ -263,9 +257,11 @@ class Matcher final : public flow::TokenMatcher {
   StringGuard guard_;  // follows strings where lengths_ has something
   std::string seen_;   // text before the constraint
   std::vector<Step> steps_;
-  std::vector<uint32_t> scratch_;
+  std::string fixed_;  // what the core said must come next; from n_fixed_ on it still holds
+  size_t n_fixed_ = 0;
   bool inside_ = true;
   bool ended_ = false;
+  bool proposes_;
 };
 
 }  // namespace
@@ -299,21 +295,6 @@ std::string_view TokenTable::text(TokenId token) const {
   return index < vocabulary_.tokens.size() ? std::string_view(vocabulary_.tokens[index]) : std::string_view();
 }
 
-TokenId TokenTable::only_token_into(std::string_view bytes) const {
-  TokenId only = kNoToken;
-  auto less = [](const auto& row, std::string_view text) { return row.first < text; };
-  for (size_t n = 1; n <= std::min(bytes.size(), longest_); ++n) {
-    std::string_view prefix = bytes.substr(0, n);
-    auto at = std::lower_bound(sorted_.begin(), sorted_.end(), prefix, less);
-    if (at == sorted_.end() || !at->first.starts_with(prefix)) break;  // no longer one has this beginning either
-    for (; at != sorted_.end() && at->first == prefix; ++at) {
-      if (only != kNoToken) return kNoToken;
-      only = at->second;
-    }
-  }
-  return only;
-}
-
 // A tokenizer that puts a space before every text is not asked: then the longest token that fits, and so on.
 std::vector<TokenId> TokenTable::write(std::string_view text) const {
   std::vector<TokenId> out;
@@ -344,7 +325,7 @@ const TokenLengths& TokenTable::lengths() const {
 }
 
 std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
-  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_);
+  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, proposes_);
 }
 
 }  // namespace millrace::grammar

@@ -36,8 +36,6 @@ class TokenTable {
   const TokenLengths& lengths() const;
   // The tokens that a text is written in, most likely; empty when that is not known.
   std::vector<TokenId> write(std::string_view text) const;
-  // The one token that can come next when the text must go on with `bytes`, or kNoToken when there are several.
-  TokenId only_token_into(std::string_view bytes) const;
 
  private:
   Vocabulary vocabulary_;
@@ -51,13 +49,15 @@ class TokenTable {
 
 class CompiledGrammar final : public flow::Constraint {
  public:
-  // after: see flow::ConstraintSpec; lengths: of the strings that are bounded, by number of their marker.
+  // after: see flow::ConstraintSpec; lengths: of the strings that are bounded, by number of their marker; proposes:
+  // matchers may ask the core for the text that must come next (forced_text.h).
   CompiledGrammar(std::shared_ptr<const TokenTable> tokens, xgrammar::CompiledGrammar compiled, std::string after,
-                  std::vector<LengthBounds> lengths)
+                  std::vector<LengthBounds> lengths, bool proposes)
       : tokens_(std::move(tokens)),
         compiled_(std::move(compiled)),
         after_(std::move(after)),
-        lengths_(std::move(lengths)) {}
+        lengths_(std::move(lengths)),
+        proposes_(proposes) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;
   size_t n_mask_words() const override { return tokens_->n_mask_words(); }
   size_t n_bytes() const { return compiled_.MemorySizeBytes(); }
@@ -67,6 +67,7 @@ class CompiledGrammar final : public flow::Constraint {
   xgrammar::CompiledGrammar compiled_;
   std::string after_;
   std::vector<LengthBounds> lengths_;
+  bool proposes_;
 };
 
 }  // namespace millrace::grammar

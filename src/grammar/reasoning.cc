@@ -93,10 +93,15 @@ class Matcher final : public flow::TokenMatcher {
     }
   }
 
-  TokenId forced() override {
-    if (now_.ended) return kNoToken;
-    if (must_close()) return shared_->block.close_ids[now_.n_forced];
-    return now_.place == Place::kBehind && inner_ != nullptr ? inner_->forced() : kNoToken;
+  size_t draft(std::span<TokenId> out) override {
+    if (now_.ended) return 0;
+    if (must_close()) {
+      std::span<const TokenId> rest = std::span<const TokenId>(shared_->block.close_ids).subspan(now_.n_forced);
+      size_t n = std::min(out.size(), rest.size());
+      std::copy_n(rest.begin(), n, out.begin());
+      return n;
+    }
+    return now_.place == Place::kBehind && inner_ != nullptr ? inner_->draft(out) : 0;
   }
 
   bool ended() const override {
