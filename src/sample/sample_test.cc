@@ -251,6 +251,56 @@ TEST(SampleTest, SeenTokensGrowAndCount) {
   for (const auto& entry : seen.entries()) EXPECT_EQ(entry.n_output, 3u);
 }
 
+// A mask gives what the same tokens as a list give, which goes through the processors: in words that allow nothing, one
+// token, some or all.
+TEST(SampleTest, AMaskIsAListOfAllowedTokens) {
+  for (int n_vocab : {1, 31, 32, 33, 64, 77, 130}) {
+    std::vector<float> logits(static_cast<size_t>(n_vocab));
+    for (uint32_t i = 0; i < logits.size(); ++i) logits[i] = 6.0f * philox_unit_f32(philox4x32(3, {i, 0, 0, 0})[0]);
+    for (uint32_t trial = 0; trial < 60; ++trial) {
+      std::vector<uint32_t> mask((logits.size() + 31) / 32);
+      SamplingParams listed{.temperature = trial % 2 == 0 ? 0.0f : 1.3f, .seed = trial};
+      SamplingParams masked = listed;
+      uint32_t one_in = trial % 3 == 0 ? 1000 : 1 + trial % 5;  // 1000: one token in all
+      for (uint32_t i = 0; i < logits.size(); ++i) {
+        bool allowed = philox4x32(trial, {i, 1, 0, 0})[0] % one_in == 0 || i == trial % logits.size();
+        if (!allowed) continue;
+        mask[i / 32] |= 1u << (i % 32);
+        listed.allowed_token_ids.push_back(static_cast<TokenId>(i));
+      }
+      SampleScratch scratch;
+      std::vector<float> one = logits;
+      std::vector<float> two = logits;
+      SlotSampler slot;
+      slot.reset(masked, 0, 0, {});
+      auto by_mask = sample(table(), slot, one, scratch, mask);
+      slot.reset(listed, 0, 0, {});
+      auto by_list = sample(table(), slot, two, scratch);
+      ASSERT_TRUE(by_mask.ok() && by_list.ok()) << n_vocab << " tokens, trial " << trial;
+      EXPECT_EQ(by_mask->token, by_list->token) << n_vocab << " tokens, trial " << trial;
+    }
+  }
+}
+
+TEST(SampleTest, AMaskOfOneTokenStillNeedsALogit) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  std::vector<uint32_t> mask = {0, 1u << 8};  // token 40
+  SamplingParams params;
+  SlotSampler slot;
+  slot.reset(params, 0, 0, {});
+  SampleScratch scratch;
+  std::vector<float> logits = test_logits();
+  EXPECT_EQ(sample(table(), slot, logits, scratch, mask)->token, 40);
+  logits = test_logits();
+  logits[40] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(sample(table(), slot, logits, scratch, mask).error().code, ErrorCode::kNoTokenAllowed);
+  logits.assign(kVocab, kNan);
+  EXPECT_EQ(sample(table(), slot, logits, scratch, mask).error().code, ErrorCode::kInternal);
+  params.logit_bias = {{40, -std::numeric_limits<float>::infinity()}};
+  logits = test_logits();
+  EXPECT_EQ(sample(table(), slot, logits, scratch, mask).error().code, ErrorCode::kNoTokenAllowed);
+}
+
 TEST(SampleTest, LogprobsOfTheRawDistribution) {
   std::vector<float> logits = test_logits();
   double total = 0;

@@ -1,6 +1,7 @@
 #include "sample/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -14,17 +15,40 @@ namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
-// Word by word: most words of a mask allow nothing or everything.
+constexpr size_t kBits = 32;  // of a word of a mask
+
+// Word by word: most words of a mask allow nothing or everything. Those between are done without a branch, since which
+// of their bits are set is not foreseen.
 void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
-  constexpr size_t kBits = 32;
   for (size_t begin = 0; begin < logits.size(); begin += kBits) {
-    size_t end = std::min(begin + kBits, logits.size());
+    size_t n = std::min(kBits, logits.size() - begin);
     uint32_t word = begin / kBits < mask.size() ? mask[begin / kBits] : 0;
     if (word == ~0u) continue;
-    for (size_t i = begin; i < end; ++i) {
-      if ((word >> (i - begin) & 1) == 0) logits[i] = kMasked;
+    float* values = logits.data() + begin;
+    if (word == 0) {
+      std::fill_n(values, n, kMasked);
+    } else {
+      for (size_t i = 0; i < n; ++i) values[i] = (word & 1u << i) != 0 ? values[i] : kMasked;
     }
   }
+}
+
+// The one token that a mask allows, or kNoToken.
+TokenId only_allowed(std::span<const uint32_t> mask) {
+  size_t found = mask.size();
+  for (size_t i = 0; i < mask.size(); ++i) {
+    if (mask[i] == 0) continue;
+    if (found < mask.size() || !std::has_single_bit(mask[i])) return kNoToken;
+    found = i;
+  }
+  if (found == mask.size()) return kNoToken;
+  return static_cast<TokenId>(found * kBits + static_cast<size_t>(std::countr_zero(mask[found])));
+}
+
+// What else may put a token out of reach, or make the others count.
+bool needs_all_logits(const flow::SamplingParams& params) {
+  return params.n_logprobs >= 0 || params.min_tokens > 0 || !params.allowed_token_ids.empty() ||
+         !params.logit_bias.empty();
 }
 
 // The first candidate at which the running weight passes unit * total.
@@ -113,6 +137,12 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
   kernels::ArgMax best = kernels.argmax(logits.data(), n_vocab);
   if (best.index < 0 || !std::isfinite(best.value))
     return Error{ErrorCode::kInternal, "the model produced non-finite logits", ""};
+
+  if (TokenId only = only_allowed(mask); only != kNoToken && !needs_all_logits(params)) {
+    // no draw is needed: the others have no weight
+    auto index = static_cast<size_t>(only);
+    if (index < logits.size() && std::isfinite(logits[index])) return Sampled{only, nullptr};
+  }
 
   std::vector<float> raw;  // kept only when logprobs are wanted: they are of the unprocessed distribution
   if (params.n_logprobs >= 0) raw.assign(logits.begin(), logits.end());
