@@ -88,6 +88,15 @@ cpu_set_t make_pool(Loaded& loaded, const InstanceOptions& options) {
   return pinned;
 }
 
+// Threads that fill masks: for cores that the compute threads leave over, of those that the cgroup grants.
+uint32_t mask_threads(int n_compute_threads) {
+  constexpr int kMost = 2;
+  device::CpuTopology topology = device::read_cpu_topology();
+  int n_cpus = topology.n_logical;
+  if (topology.quota_cpus > 0) n_cpus = std::min(n_cpus, static_cast<int>(topology.quota_cpus));
+  return static_cast<uint32_t>(std::clamp(n_cpus - n_compute_threads, 0, kMost));
+}
+
 sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& sizes) {
   sched::SchedOptions sched;
   sched.order = options.order;
@@ -392,6 +401,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   if (options.check_tensors) TRY(weights::check_tensors(file.source(), path));
   Sizes sizes = TRY(plan_sizes(options, file, dtype));
   auto loaded = std::make_shared<Loaded>(std::move(file));
+
   if (!report(progress, "tokenizer", 0.0)) return given_up();
   text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file, options.limits));
   auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
@@ -414,7 +424,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                              .kv_dtype = dtype,
                              .max_rows = sizes.max_rows,
                              .max_logit_rows = kMaxLogitRows,
-                             .max_draft = options.constraint_draft_tokens};
+                             .max_draft = options.constraint_draft_tokens,
+                             .mask_threads = mask_threads(loaded->pool->n_threads())};
   auto workers = TRY(runtime::WorkerGroup::create(setup, options.max_num_seqs, loaded->clock));
   if (options.warm_up) workers->warm_up();
 

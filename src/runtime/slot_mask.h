@@ -1,7 +1,6 @@
-// SlotMask: the allowed tokens of one sequence's next token, filled while the forward pass runs.
+// SlotMask: the allowed tokens of one sequence's next token, filled while the forward pass runs, or by its sampler.
 //  1. A fill is wanted by request_fill() and done once, by whoever comes first: a helper thread that was handed fill(),
-//  or
-//     the sampler in wait(). So the sampler waits for at most the one fill that it needs, and for no queue.
+//     or the sampler in wait(). So the sampler waits for at most the one fill that it needs, and for no queue.
 //  2. Between wait() and the next request_fill() the matcher belongs to the caller of wait().
 //  3. What the mask says depends on the sequence's own tokens alone.
 // Thread: fill() any; the rest: the one that has the slot's row.

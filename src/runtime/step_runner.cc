@@ -79,7 +79,7 @@ void StepRunner::run_thread(device::Team& team, const layers::Batch& batch, cons
     team.sync();
   }
   for (int64_t job = readout.n_jobs > 0 ? team.take_next() : 0; job < readout.n_jobs; job = team.take_next()) {
-    readout.run(job);
+    readout.run(team.thread, job);
   }
   if (readout.n_jobs > 0) team.sync();
   thread_weight_bytes_[static_cast<size_t>(team.thread)] = ctx.weight_bytes;

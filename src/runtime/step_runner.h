@@ -29,7 +29,8 @@ struct RunnerSetup {
   kernels::KvDType kv_dtype = kernels::KvDType::kBF16;
   int64_t max_rows = 512;
   int64_t max_logit_rows = 64;
-  uint32_t max_draft = 0;  // rows per sequence and step that check what a constraint says must come next; 0: none
+  uint32_t max_draft = 0;     // rows per sequence and step that check what a constraint says must come next; 0: none
+  uint32_t mask_threads = 0;  // that fill masks beside the step; 0: the compute threads do, when they sample
 };
 
 struct RunnerCounters {
@@ -41,10 +42,10 @@ struct RunnerCounters {
 
 // Called on the compute threads, rows shared out: logits [n_vocab] of wanted row i; may be changed in place.
 using OnLogits = std::function<void(int thread, int64_t wanted_idx, std::span<float> logits)>;
-// What else a step reads out of Batch::hidden: job i of n_jobs, on the compute threads, as they come.
+// What follows the logits of a step: job i of n_jobs, on the compute threads, as they come.
 struct Readout {
   int64_t n_jobs = 0;
-  std::function<void(int64_t job)> run;
+  std::function<void(int thread, int64_t job)> run;
 };
 
 class StepRunner {

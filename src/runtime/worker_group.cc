@@ -23,6 +23,8 @@ WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t m
       slots_(max_num_seqs, setup.geometry.groups.size(), setup.geometry.max_len, setup.geometry.block_tokens),
       scratch_(static_cast<size_t>(setup.pool.n_threads())),
       max_draft_(setup.max_draft) {
+  // here, and not where a step needs them: the threads of a pinned thread are pinned to its core
+  if (setup.mask_threads > 0) mask_workers_ = std::make_unique<TaskPool>(setup.mask_threads, max_num_seqs);
   auto max_rows = static_cast<size_t>(setup.max_rows);
   tokens_.reserve(max_rows);
   row_seq_.reserve(max_rows);
@@ -70,6 +72,7 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
     result.prompt_logprobs.emplace_back();
   }
   if (!share.sample) return;
+  if (share.n_draft > 0) drafts_.push_back({share_idx, static_cast<uint32_t>(wanted_.size())});
   for (int32_t i = q_len - 1 - share.n_draft; i < q_len; ++i) {
     wanted_rows_.push_back(row_begin + i);
     wanted_.push_back({.share = share_idx, .drafted = share.n_draft > 0});
@@ -112,6 +115,7 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   wanted_rows_.clear();
   wanted_.clear();
   pools_.clear();
+  drafts_.clear();
   output_ = {};
   output_.step = plan.step;
   output_.shares.resize(plan.shares.size());
@@ -119,8 +123,7 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   for (uint32_t i = 0; i < plan.shares.size(); ++i) {
     if (slots_.at(plan.shares[i].slot).pool.pooling() != flow::Pooling::kNone) add_pool_job(plan.shares[i], i);
   }
-  bool drafts = std::ranges::any_of(wanted_, &Wanted::drafted);
-  if (drafts && drafted_logits_.size() < wanted_.size()) drafted_logits_.resize(wanted_.size());
+  if (!drafts_.empty() && drafted_logits_.size() < wanted_.size()) drafted_logits_.resize(wanted_.size());
   batch_ = {.n_rows = static_cast<int64_t>(tokens_.size()),
             .tokens = tokens_.data(),
             .row_seq = row_seq_.data(),
@@ -188,19 +191,12 @@ void WorkerGroup::propose(Slot& slot, flow::ShareResult& result) const {
   result.n_proposed = static_cast<uint16_t>(slot.draft.size());
 }
 
-void WorkerGroup::check_drafts(const flow::StepPlan& plan) {
-  for (size_t i = 0; i < wanted_.size(); ++i) {
-    if (!wanted_[i].drafted) continue;
-    const flow::Share& share = plan.shares[wanted_[i].share];
-    check_draft(share, wanted_[i].share, i);
-    i += share.n_draft;
-  }
-}
-
 // Each row is sampled as if it were alone: from its logits, the mask behind the tokens before it, and the draw of its
 // place. So the tokens are those of a step each, up to the first that is not the proposed one.
-void WorkerGroup::check_draft(const flow::Share& share, uint32_t share_idx, size_t first_wanted) {
-  flow::ShareResult& result = output_.shares[share_idx];
+// Thread: any compute thread; touches only the share and the slot of its job.
+void WorkerGroup::check_draft(size_t thread, const DraftJob& job) {
+  const flow::Share& share = plan_->shares[job.share];
+  flow::ShareResult& result = output_.shares[job.share];
   Slot& slot = slots_.at(share.slot);
   std::vector<TokenId> draft = std::move(slot.draft);
   draft.resize(share.n_draft);
@@ -209,7 +205,7 @@ void WorkerGroup::check_draft(const flow::Share& share, uint32_t share_idx, size
     if (slot.mask != nullptr) mask = i == 0 ? slot.mask->wait() : slot.mask->fill_now();
     flow::FurtherToken next;
     Error error;
-    if (!sample_row(slot, drafted_logits_[first_wanted + i], mask, 0, next, error)) {
+    if (!sample_row(slot, drafted_logits_[job.wanted_begin + i], mask, thread, next, error)) {
       if (i > 0) break;  // what was sampled counts; the next step meets the error again
       result.failed = true;
       result.error = std::move(error);
@@ -231,7 +227,6 @@ void WorkerGroup::check_draft(const flow::Share& share, uint32_t share_idx, size
 }
 
 void WorkerGroup::finish_step(const flow::StepPlan& plan) {
-  check_drafts(plan);
   for (Wanted& wanted : wanted_) {
     flow::ShareResult& result = output_.shares[wanted.share];
     if (wanted.failed && !result.failed) {
@@ -252,11 +247,11 @@ void WorkerGroup::finish_step(const flow::StepPlan& plan) {
   slots_.release(plan.freed_slots);
 }
 
-// From here to the sampler the mask is filled beside the forward pass. A full queue is no matter: the sampler fills it.
+// From here to the sampler the mask is filled beside the forward pass. Without threads for it, or with a full queue,
+// the sampler fills it.
 void WorkerGroup::post_fill(const Slot& slot) {
-  constexpr size_t kMaskThreads = 2;
-  if (mask_workers_ == nullptr) mask_workers_ = std::make_unique<TaskPool>(kMaskThreads, slots_.size());
   slot.mask->request_fill();
+  if (mask_workers_ == nullptr) return;
   (void)mask_workers_->try_post([mask = slot.mask] { mask->fill(); });
 }
 
@@ -270,7 +265,11 @@ void WorkerGroup::submit(const flow::StepPlan& plan) {
   build_batch(plan);
   plan_ = &plan;
   if (batch_.n_rows > 0) {
-    Readout readout{static_cast<int64_t>(pools_.size()), [this](int64_t job) { run_pool_job(job); }};
+    auto n_pools = static_cast<int64_t>(pools_.size());
+    Readout readout{n_pools + static_cast<int64_t>(drafts_.size()), [this, n_pools](int thread, int64_t job) {
+                      if (job < n_pools) return run_pool_job(job);
+                      check_draft(static_cast<size_t>(thread), drafts_[static_cast<size_t>(job - n_pools)]);
+                    }};
     runner_.run(
         batch_, [this](int thread, int64_t i, std::span<float> logits) { finish_row(thread, i, logits); }, readout);
   }

@@ -4,7 +4,10 @@
 //  2. A share's token is a function of its tokens, parameters, seed and fork only.
 //  3. Non-finite logits, or no allowed token, fail that share alone.
 //  4. Sampling and logprobs are spread over the compute threads, rows taken as they come; those of a share with
-//     proposals are taken in order behind the step, since each depends on the one before.
+//     proposals are one job behind them, since each depends on the one before.
+//  5. Masks are filled by threads of their own only where cores are left over for them. A third thread on two busy
+//  cores
+//     takes one from a compute thread, for which the other then waits (docs/performance.md).
 // Thread: the engine.
 #pragma once
 
@@ -46,9 +49,15 @@ class WorkerGroup final : public flow::Backend {
     uint32_t share = 0;
     TokenId target = kNoToken;  // prompt logprobs: the token that follows; kNoToken: sample
     uint32_t prompt_idx = 0;    // place in ShareResult::prompt_logprobs
-    bool drafted = false;       // sampled behind the step, in order, as one of a share with proposals
+    bool drafted = false;       // sampled behind the others, as one of a share with proposals
     bool failed = false;
     Error error;
+  };
+
+  // A share with proposals: rows wanted_begin .. wanted_begin + n_draft.
+  struct DraftJob {
+    uint32_t share = 0;
+    uint32_t wanted_begin = 0;
   };
 
   // A share whose prompt is read out.
@@ -66,8 +75,7 @@ class WorkerGroup final : public flow::Backend {
   void run_pool_job(int64_t job_idx);
   void finish_row(int thread, int64_t wanted_idx, std::span<float> logits);
   void finish_step(const flow::StepPlan& plan);
-  void check_drafts(const flow::StepPlan& plan);
-  void check_draft(const flow::Share& share, uint32_t share_idx, size_t first_wanted);
+  void check_draft(size_t thread, const DraftJob& job);
   bool sample_row(Slot& slot, std::span<float> logits, std::span<const uint32_t> mask, size_t thread,
                   flow::FurtherToken& out, Error& error);
   void propose(Slot& slot, flow::ShareResult& result) const;
@@ -85,12 +93,13 @@ class WorkerGroup final : public flow::Backend {
   std::vector<int32_t> wanted_rows_;
   std::vector<Wanted> wanted_;  // of the rows whose logits are wanted
   std::vector<PoolJob> pools_;
+  std::vector<DraftJob> drafts_;
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
   uint32_t max_draft_;
   std::vector<std::vector<float>> drafted_logits_;  // by place in wanted_, of rows that are drafted; [n_vocab] each
   const flow::StepPlan* plan_ = nullptr;            // while a step runs
   flow::StepOutput output_;
-  std::unique_ptr<TaskPool> mask_workers_;  // made for the first constraint
+  std::unique_ptr<TaskPool> mask_workers_;  // null: the compute threads fill masks
 };
 
 }  // namespace millrace::runtime

@@ -132,6 +132,8 @@ TEST_F(Constraints, AnswersDoNotDependOnTheWayTheyAreComputed) {
   for (uint32_t max_draft : {0u, 3u, 16u}) {
     testing::TempDir folder;
     expect_same(EngineRig(machine_, {.budget = 256, .max_draft = max_draft}).run(all), want, "in company");
+    RigOptions helped{.budget = 256, .max_draft = max_draft, .mask_threads = 2};
+    expect_same(EngineRig(machine_, helped).run(all), want, "masks filled beside the steps");
     expect_same(EngineRig(machine_, {.budget = 7, .max_draft = max_draft}).run(all), want, "in chunks");
     EngineRig tight(machine_, pressed(max_draft));
     expect_same(tight.run(all), want, "preempted");

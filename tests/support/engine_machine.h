@@ -84,11 +84,12 @@ class Machine {
     return n_blocks;
   }
   std::unique_ptr<runtime::WorkerGroup> workers(const engine::EngineOptions& options, const Clock& clock,
-                                                uint32_t max_draft = 0) {
+                                                uint32_t max_draft = 0, uint32_t mask_threads = 0) {
     runtime::RunnerSetup setup{.model = *model_, .table = *setting_.table, .pool = pool_, .geometry = options.kv};
     setup.kv_dtype = setting_.kv;
     setup.max_rows = options.sched.tok_cap;
     setup.max_draft = max_draft;
+    setup.mask_threads = mask_threads;
     return runtime::WorkerGroup::create(setup, options.sched.max_live, clock).value();
   }
 
@@ -133,6 +134,7 @@ struct RigOptions {
   uint32_t depth = 1;          // 2: the workers compute on a thread of their own
   std::string disk_folder;     // of a disk tier that keeps everything; empty = none
   uint32_t max_draft = 0;      // rows that check what a constraint proposes
+  uint32_t mask_threads = 0;   // that fill masks beside the steps
   bool keep_windows = false;   // KV below the windows is kept: every KvGroup is treated as Full
 };
 
@@ -158,7 +160,7 @@ class EngineRig {
   EngineRig(Machine& machine, const RigOptions& options)
       : options_(options),
         engine_options_(engine_options(machine, options)),
-        group_(machine.workers(engine_options_, clock_, options.max_draft)),
+        group_(machine.workers(engine_options_, clock_, options.max_draft, options.mask_threads)),
         backend_(*group_, options.failing_step),
         disk_(make_disk()),
         aside_(options.depth > 1 ? std::make_unique<runtime::OwnThread>(backend_) : nullptr),
