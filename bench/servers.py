@@ -89,9 +89,11 @@ class Engine:
         memory = ["--kv-cache-memory-bytes", pool * kv_token] if pool else []
         return [MILLRACE, "serve", self.model, "--served-model-name", "m", "--threads", self.threads, *memory, *self.flags]
 
-    def serve(self, clients, length, pool=0, kv_token=0, more=()):
+    # more: further flags; program: another build than that of Engine.command().
+    def serve(self, clients, length, pool=0, kv_token=0, more=(), program=None):
         environment = {}
         if self.kind == "vllm":
             gib = max(1, pool * kv_token >> 30) if pool else 2
             environment = {"VLLM_CPU_KVCACHE_SPACE": str(gib), "VLLM_CPU_OMP_THREADS_BIND": f"0-{self.threads - 1}", "HF_HUB_OFFLINE": "1"}
-        return Server(self.command(clients, length, pool, kv_token) + list(more), environment)
+        command = self.command(clients, length, pool, kv_token) + list(more)
+        return Server([program or command[0], *command[1:]], environment)
