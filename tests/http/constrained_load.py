@@ -1,0 +1,90 @@
+"""32 constrained streams at once against a server whose block pool is too small for them: what ends is valid under `jsonschema`.
+
+usage: constrained_load.py BASE_URL   (a server with a pool of some 2,000 tokens: --kv-cache-memory-bytes)
+"""
+import json
+import pathlib
+import re
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+from jsonschema import Draft202012Validator
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tools/check"), str(ROOT / "tests/support")]
+import checks  # noqa: E402
+from schema_corpus import generated  # noqa: E402
+
+BASE = sys.argv[-1]
+N_STREAMS = 32
+SCHEMAS = list(generated(20261122, 96))
+results = []  # (schema, status or finish reason, text)
+
+
+def preemptions():
+    text = urllib.request.urlopen(BASE + "/metrics", timeout=10).read().decode()
+    return int(float(re.search(r"^vllm:num_preemptions_total(?:\{[^}]*\})? (\S+)", text, re.M)[1]))
+
+
+def answer(schema, seed):
+    """Streamed, at a temperature that makes nearly every choice of the mask's."""
+    body = {"messages": [{"role": "user", "content": "Answer with any JSON that fits. " + "Take your time. " * (seed % 9)}], "max_tokens": 100,
+            "temperature": 1.6, "seed": seed, "stream": True, "guided_json": schema}
+    request = urllib.request.Request(BASE + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    text, reason = "", None
+    try:
+        for line in urllib.request.urlopen(request, timeout=300):
+            if line.startswith(b"data: {"):
+                event = json.loads(line[6:])
+                if "error" in event:
+                    return event["error"]["message"], text
+                choice = (event["choices"] or [{}])[0]
+                text += choice.get("delta", {}).get("content") or ""
+                reason = choice.get("finish_reason") or reason
+    except urllib.error.HTTPError as error:
+        reason = json.loads(error.read())["error"]["message"]
+    return reason, text
+
+
+def check_streams_in_a_full_pool():
+    before = preemptions()
+    todo = list(enumerate(SCHEMAS))
+    lock = threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                if not todo:
+                    return
+                seed, schema = todo.pop()
+            results.append((schema, *answer(schema, seed)))
+
+    threads = [threading.Thread(target=work) for _ in range(N_STREAMS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == len(SCHEMAS)
+    assert preemptions() > before, "the pool was large enough for all: this checks nothing"
+
+
+def check_every_answer_ends_one_way_or_the_other():
+    other = [reason for _, reason, _ in results if reason not in ("stop", "length")]
+    refused = [reason for reason in other if reason and reason.startswith("guided_json")]
+    assert len(other) == len(refused), other[:3]
+    assert len(refused) <= 0.05 * len(results), refused
+    n_ended = sum(reason == "stop" for _, reason, _ in results)
+    print(f"{n_ended} ended, {sum(reason == 'length' for _, reason, _ in results)} were cut, {len(refused)} refused")
+    assert n_ended >= 0.3 * len(results)
+
+
+def check_what_ended_is_valid():
+    for schema, reason, text in results:
+        if reason == "stop":
+            error = next(Draft202012Validator(schema).iter_errors(json.loads(text)), None)
+            assert error is None, f"{json.dumps(schema)}: {text!r}: {error.message}"
+
+
+sys.exit(checks.run(checks.named(globals())))
