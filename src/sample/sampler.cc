@@ -20,6 +20,7 @@ constexpr size_t kBits = 32;  // of a word of a mask
 // Word by word: most words of a mask allow nothing or everything. Those between are done without a branch, since which
 // of their bits are set is not foreseen.
 void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
+  float masked = kMasked;
   for (size_t begin = 0; begin < logits.size(); begin += kBits) {
     size_t n = std::min(kBits, logits.size() - begin);
     uint32_t word = begin / kBits < mask.size() ? mask[begin / kBits] : 0;
@@ -28,7 +29,7 @@ void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
     if (word == 0) {
       std::fill_n(values, n, kMasked);
     } else {
-      for (size_t i = 0; i < n; ++i) values[i] = (word & 1u << i) != 0 ? values[i] : kMasked;
+      for (size_t i = 0; i < n; ++i) values[i] = (word & 1u << i) != 0 ? values[i] : masked;
     }
   }
 }
