@@ -19,13 +19,15 @@ namespace {
 using generic::settled;
 using generic::unroll;
 
-struct GemmSimd {
+template <int kTileVecs, int kTileRows>
+struct TileSimd {
   using U8 = __m256i;
   using I32 = __m256i;
   using F32 = __m256;
   static constexpr int kLanes = 8;
-  static constexpr int kVecs = 2;     // 16 of the 32 rows of a panel
-  static constexpr int kMaxRows = 3;  // 6 int16 sums and their operands fit 16 registers; f32 sums spill to L1
+  static constexpr int kVecs = kTileVecs;
+  static constexpr int kMaxRows = kTileRows;
+  using OneRow = TileSimd<4, 1>;  // all 32 rows of a panel at once: a single pass over weights that come from memory
   static constexpr bool kUnpackOnce = true;
   static constexpr bool kByteProducts = false;
 
@@ -154,6 +156,9 @@ struct GemmSimd {
     });
   }
 };
+
+// 6 int16 sums and their operands fit 16 registers; f32 sums spill to L1. 16 of the 32 rows of a panel.
+using GemmSimd = TileSimd<2, 3>;
 
 }  // namespace
 }  // namespace millrace::kernels::avx2

@@ -22,6 +22,7 @@ struct GemmSimd {
   static constexpr int kLanes = 16;
   static constexpr int kVecs = 2;
   static constexpr int kMaxRows = 6;
+  using OneRow = GemmSimd;
   static constexpr bool kUnpackOnce = false;
   static constexpr bool kByteProducts = true;
 

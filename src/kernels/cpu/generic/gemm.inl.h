@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include "kernels/cpu/generic/ready.inl.h"
 #include "kernels/cpu/generic/sources.inl.h"
@@ -357,6 +358,11 @@ template <class S, class W, template <class, class, int> class Tile>
 template <class S, class W, template <class, class, int> class Tile, int kCellValues, int64_t kCellBytes, int kActBytes>
 struct GemmOf {
   static void run(const GemmArgs& args) {
+    using OneRow = typename S::OneRow;
+    if constexpr (!std::is_same_v<OneRow, S> && !requires { W::kMaxValues; }) {
+      if (args.row_end - args.row_begin == 1)
+        return GemmOf<OneRow, W, Tile, kCellValues, kCellBytes, kActBytes>::run(args);
+    }
     const int64_t panel_bytes = (args.k + kCellValues - 1) / kCellValues * kCellBytes;
     int64_t slab = kSlabBytes / (args.k * kActBytes + 1) / S::kMaxRows * S::kMaxRows;
     if (slab < S::kMaxRows) slab = S::kMaxRows;

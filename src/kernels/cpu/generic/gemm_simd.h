@@ -22,6 +22,7 @@ struct GemmSimd {
   static constexpr int kLanes = 4;
   static constexpr int kVecs = 2;     // vectors of lanes per tile
   static constexpr int kMaxRows = 2;  // activation rows per tile
+  using OneRow = GemmSimd;            // the vectors for calls of a single row, which read weights from memory
   // Panels of form G are worth making ready (ready.inl.h) even where only quants are packed.
   static constexpr bool kUnpackOnce = false;
   // dot() costs the same for weights of 8 bits as for any other.
