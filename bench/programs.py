@@ -1,4 +1,4 @@
-"""Programs of many calls with and without a shared prefix cache: bench/programs.py MODEL [--runs 5].
+"""Programs of many calls with and without a shared prefix cache: bench/programs.py MODEL [--runs 5] [--only tree].
 
 The few-shot and the tree-of-thought example (python/examples) as batches, on two Millrace servers that differ in one flag,
 alternating in one run: programs a second, median (min..max) of n, and the ratio of the medians; the answers of both must be
@@ -23,12 +23,12 @@ def few_shot(backend):
 
 
 def trees(backend):
-    rows = [{"question": question, "seed": 10000 * i} for i, question in enumerate(tree_of_thought.QUESTIONS)]
+    rows = [{"question": question, "seed": 10000 * i} for i, question in enumerate(tree_of_thought.QUESTIONS[:2])]
     return [s["leaves"] for s in tree_of_thought.think.run_batch(rows, backend=backend)]
 
 
 # (name, what runs the batch and returns what must be equal, programs in it)
-WORKLOADS = [("few-shot QA, 64 questions", few_shot, 64), ("tree of thought, 8 trees of 8 leaves, 8 worked examples", trees, 8)]
+WORKLOADS = [("few-shot QA, 64 questions", few_shot, 64), ("tree of thought, 2 trees of 8 leaves, 8 worked examples", trees, 2)]
 
 
 def once(engine, work):
@@ -44,12 +44,13 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="the workloads whose name holds this text")
     parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()
     shared = Engine("shared", "millrace", args.model, args.threads)
     alone = Engine("alone", "millrace", args.model, args.threads, flags=("--no-enable-prefix-caching",))
     results = {}
-    for name, work, n in WORKLOADS:
+    for name, work, n in [row for row in WORKLOADS if args.only in row[0]]:
         rates = {"shared": [], "alone": []}
         for _ in range(args.runs):
             made = []

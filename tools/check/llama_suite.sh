@@ -36,7 +36,7 @@ PORT=${PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.
 export PORT
 log=$root/build/check/llama_suite.log
 cd "$suite/tools/server/tests"
-"$root/$venv/bin/pytest" -p llama_suite_plugin --timeout 120 -q --tb=short "${@:-unit}" >"$log" 2>&1 || true
+"$root/$venv/bin/pytest" -p llama_suite_plugin --timeout "${LLAMA_SUITE_TIMEOUT:-120}" -q --tb=short "${@:-unit}" >"$log" 2>&1 || true
 grep '^llama.cpp suite' "$log" || { tail -20 "$log"; exit 1; }
 read -r applicable passed < <(sed -n 's/^llama.cpp suite: collected .*, applicable \([0-9]*\), passed \([0-9]*\)$/\1 \2/p' "$log")
 floor=180
