@@ -31,6 +31,7 @@ struct GemmTile {
   // further. The tiles of a panel share the lines of the next one: hardware follows a panel only once it is read.
   const uint8_t* fetch;
   int n_fetch;
+  bool is_stream;  // the only tile of its panel: weights come from memory as it reads them
 };
 
 // Registers of a tile.
@@ -81,6 +82,16 @@ template <class S, int kRows>
   for (int i = 0; i < tile.n_fetch; ++i) __builtin_prefetch(tile.fetch + offset + i * kLineBytes, 0, 2);
 }
 
+// The same part of the next cell, an eighth of a cell of 256 values at a time. Such a cell is longer than a page and
+// its scales lie behind its quants: hardware loses the stream at each of them (docs/performance.md, 2026-11-22).
+template <class W>
+[[gnu::always_inline]] inline void fetch_eighth(const GemmTile& tile, const uint8_t* cell, int64_t i) {
+  if (!tile.is_stream) return;
+  constexpr int64_t kEighth = W::kCellBytes / 8;
+  const uint8_t* from = cell + W::kCellBytes + i * kEighth;
+  for (int64_t at = 0; at < kEighth; at += kLineBytes) __builtin_prefetch(from + at, 0, 3);
+}
+
 // 8 lines for each 32 values of k: at 6 rows x 32 outputs that is 512 bytes in some 130 cycles, less than what one
 // core of the machine of docs/performance.md gets from memory (14.5 of 17 to 22 GB/s).
 constexpr int64_t kAheadBytes = 8 * kLineBytes;
@@ -117,6 +128,7 @@ struct TileG {
       fetch_lines(tile, cell - tile.panel);
       for (int64_t sub = 0; sub < W::kCellGroups; ++sub, ++g) {
         if constexpr (kRows > 1) fetch_ahead(ahead);
+        if constexpr (W::kCellGroups > 1) fetch_eighth<W>(tile, cell, sub);
         GridI<S, kRows> isum;
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
           I32 start = S::zero_i32();
@@ -160,6 +172,7 @@ template <class S, class W, int kRows>
   const int8_t* a = static_cast<const int8_t*>(tile.args->act.data) + tile.row * k + i_cell * 256;
   const int32_t* sum = tile.args->act.sum + tile.row * (k / 16) + i_cell * 16;
   for (int64_t g = 0; g < 8; ++g) {
+    fetch_eighth<W>(tile, cell, g);
     unroll<2>([&](auto half) __attribute__((always_inline)) {
       const int64_t j = 2 * g + half;
       GridI<S, kRows> part;
@@ -373,7 +386,8 @@ struct GemmOf {
         tile.args = &args;
         tile.panel = args.panels + p * panel_bytes;
         tile.fetch = tile.panel + panel_bytes;
-        bool has_next = p + 1 < args.panel_end && end - begin > S::kMaxRows;  // one tile is a stream of its own
+        tile.is_stream = end - begin <= S::kMaxRows;
+        bool has_next = p + 1 < args.panel_end && !tile.is_stream;
         tile.n_fetch = has_next ? static_cast<int>(kCellBytes / kLineBytes) : 0;
         if constexpr (requires { W::kMaxValues; }) {
           alignas(64) uint8_t ready[size_t{W::kMaxBytes}];

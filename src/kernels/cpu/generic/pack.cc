@@ -138,17 +138,22 @@ void put_cell(uint8_t* cell, int row, const uint8_t* bytes) {
   }
 }
 
+// A row writes 4 bytes to every other line of a cell: so many cells stay in L1 until all 32 rows are in them.
+constexpr int64_t kCellsAtOnce = 4;
+
 template <Format kFormat>
 void pack_cells(uint8_t* panel, const uint8_t* const* rows, int64_t k) {
   constexpr PanelCell kCell = kPanelCells[static_cast<int>(kFormat)];
   constexpr FileGroupSize kGroup = kFileGroups[static_cast<int>(kFormat)];
   std::memset(panel, 0, static_cast<size_t>(k / kCell.values * kCell.cell_bytes));
-  for (int row = 0; row < kRows; ++row) {
-    if (rows[row] == nullptr) continue;
-    uint8_t* cell = panel;
-    const uint8_t* bytes = rows[row];
-    for (int64_t i = 0; i < k / kCell.values; ++i, cell += kCell.cell_bytes, bytes += kGroup.bytes) {
-      put_cell<kFormat>(cell, row, bytes);
+  const int64_t n_cells = k / kCell.values;
+  for (int64_t begin = 0; begin < n_cells; begin += kCellsAtOnce) {
+    const int64_t end = begin + kCellsAtOnce < n_cells ? begin + kCellsAtOnce : n_cells;
+    for (int row = 0; row < kRows; ++row) {
+      if (rows[row] == nullptr) continue;
+      for (int64_t i = begin; i < end; ++i) {
+        put_cell<kFormat>(panel + i * kCell.cell_bytes, row, rows[row] + i * kGroup.bytes);
+      }
     }
   }
 }
