@@ -45,9 +45,10 @@ run_embedding() {
     python3 tools/check/with_server.py "$millrace" models/all-minilm-l6-v2 --served-model-name minilm -- \
       python3 tests/http/embedding_client.py
 }
+run_wheel() { tools/check/wheel.sh "$model"; }
 run_llama_suite() { tools/check/llama_suite.sh; }
 
-all=(openai instructor langchain litellm anthropic ollama triton lm_eval aiperf guidellm benchy page schemathesis embedding llama_suite)
+all=(openai instructor langchain litellm anthropic ollama triton lm_eval aiperf guidellm benchy page schemathesis embedding wheel llama_suite)
 mkdir -p build/check
 python3 tools/setup/fetch_models.py
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
