@@ -59,6 +59,8 @@ class PrefixTrie {
   }
   // From now on, while the trie is empty: changes go to `log`, which outlives the trie's use.
   void watch(ChangeLog* log);
+  // Of a trie that is watched: what the log calls the node; of the root 0.
+  uint64_t name(NodeId id) const { return names_[id]; }
   bool has_blocks(NodeId id) const;
 
   // kNoNode when there is none. `tokens`: [block_tokens].

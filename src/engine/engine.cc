@@ -71,7 +71,7 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
   if (options.tier == nullptr) return;
   if (options.event_log != nullptr) recorded_tier = std::make_unique<RecordedTier>(*options.tier, *options.event_log);
   flow::TierStore& tier = recorded_tier != nullptr ? *recorded_tier : *options.tier;
-  tiers = std::make_unique<Tiers>(cache, tier, options.tier_saves_all);
+  tiers = std::make_unique<Tiers>(cache, tier, options.tier_saves_all, kv_events.get());
   scheduler.set_below(tiers.get());
   options.tier->start([this] { inbox.wake(); });
 }

@@ -7,10 +7,7 @@
 #include <random>
 #include <set>
 
-#include "engine/engine.h"
-#include "tests/support/collect_sink.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_worker.h"
+#include "tests/support/fake_engine.h"
 
 namespace millrace::engine {
 namespace {
@@ -77,16 +74,9 @@ class Mirror {
 
 TEST(KvEvents, AnIndexFromEventsKnowsWhatEachPromptWillFind) {
   Mirror mirror;
-  EngineOptions options;
-  options.kv = {.block_tokens = kBlock, .n_blocks = 40, .block_bytes = 1, .max_len = 100, .groups = {{}}};
-  options.sched.max_live = 4;
-  options.sched.tok_cap = 64;
-  options.sched.budget_tokens = 32;
+  EngineOptions options = support::small_engine(40, 100, 4);
   options.on_kv_events = [&mirror](std::span<KvEvent> events) { mirror.hear(events); };
-  support::FakeClock clock;
-  support::CollectSink sink;
-  support::FakeWorker worker({.kv = options.kv, .tok_cap = 64, .n_vocab = 50});
-  Engine engine(options, worker, sink, clock);
+  support::FakeEngine rig({.options = std::move(options)});
   std::mt19937_64 dice(11);
   uint64_t n_hits = 0;
   for (flow::RequestId id = 1; id <= 400; ++id) {
@@ -99,26 +89,113 @@ TEST(KvEvents, AnIndexFromEventsKnowsWhatEachPromptWillFind) {
     for (uint64_t i = dice() % 20 + 1; i > 0; --i) request.prompt.push_back(static_cast<TokenId>(41 + dice() % 5));
     request.sampling.max_tokens = static_cast<uint32_t>(1 + dice() % 10);
     uint32_t expected = mirror.hits(request.prompt, request.cache_salt);
-    ASSERT_TRUE(engine.submit(std::move(request)).ok());
+    rig.submit(std::move(request));
     if (dice() % 40 == 0) {
-      engine.reset_prefix_cache();
+      rig.engine.reset_prefix_cache();
       expected = UINT32_MAX;  // the order of the two is not what is tested
     }
-    for (int turns = 0; turns < 100 && !sink.ended(id); ++turns) {
-      clock.advance(kMillisecond);
-      engine.step();
-    }
-    ASSERT_TRUE(sink.ended(id));
+    rig.run_until([&] { return rig.sink.ended(id); });
     if (expected == UINT32_MAX) continue;
-    EXPECT_EQ(sink.text(id).events.back().n_cached, expected) << "request " << id;
+    EXPECT_EQ(rig.last(id).n_cached, expected) << "request " << id;
     n_hits += expected;
     if (HasFatalFailure() || HasFailure()) return;
   }
   EXPECT_GT(n_hits, 1000u);
-  EXPECT_GT(engine.stats().n_evictions, 100u);
-  engine.reset_prefix_cache();
-  engine.step();
+  EXPECT_GT(rig.stats().n_evictions, 100u);
+  rig.engine.reset_prefix_cache();
+  rig.step();
   EXPECT_EQ(mirror.size(), 0u);
+}
+
+// What is told of the disk, checked against the tokens that the names stand for.
+class DiskMirror {
+ public:
+  void hear(std::span<KvEvent> events) {
+    for (const KvEvent& event : events) {
+      if (event.kind == KvEventKind::kCleared) here_.clear();
+      if (event.kind == KvEventKind::kStored) add(event);
+      if (event.kind != KvEventKind::kRemoved || event.medium != flow::KvMedium::kDisk) continue;
+      for (uint64_t name : event.names) EXPECT_EQ(here_.erase(name), 1u) << "removed, never stored";
+    }
+  }
+  const std::set<uint64_t>& here() const { return here_; }
+  const std::vector<TokenId>& prefix(uint64_t name) const { return prefixes_.at(name); }
+
+ private:
+  void add(const KvEvent& event) {
+    std::vector<TokenId> prefix;
+    if (event.parent) {
+      ASSERT_TRUE(prefixes_.contains(*event.parent)) << "a child before its parent";
+      prefix = prefixes_.at(*event.parent);
+    }
+    ASSERT_EQ(event.tokens.size(), event.names.size() * kBlock);
+    for (size_t i = 0; i < event.names.size(); ++i) {
+      auto first = event.tokens.begin() + static_cast<std::ptrdiff_t>(i * kBlock);
+      prefix.insert(prefix.end(), first, first + kBlock);
+      auto [known, is_new] = prefixes_.emplace(event.names[i], prefix);
+      EXPECT_EQ(known->second, prefix) << "pool and disk have one name for a prefix";
+      if (event.medium != flow::KvMedium::kDisk) continue;
+      EXPECT_TRUE(here_.insert(event.names[i]).second) << "stored twice";
+    }
+  }
+
+  std::map<uint64_t, std::vector<TokenId>> prefixes_;  // ever told
+  std::set<uint64_t> here_;
+};
+
+struct TieredRig : support::FakeEngine {
+  TieredRig(DiskMirror& mirror, std::function<bool(uint32_t)> chance)
+      : FakeEngine({.options = options_with(mirror), .tier = true, .chance = std::move(chance)}) {}
+  static EngineOptions options_with(DiskMirror& mirror) {
+    EngineOptions options = support::small_engine(40, 100, 4);
+    options.tier_saves_all = true;
+    options.on_kv_events = [&mirror](std::span<KvEvent> events) { mirror.hear(events); };
+    return options;
+  }
+  GenerateRequest request(flow::RequestId id, uint32_t n_stem, uint32_t n_own) {
+    GenerateRequest request;
+    request.id = id;
+    for (uint32_t i = 0; i < n_stem; ++i) request.prompt.push_back(static_cast<TokenId>(1 + i));
+    for (uint32_t i = 0; i < n_own; ++i) request.prompt.push_back(static_cast<TokenId>(41 + (id * 3 + i * i) % 8));
+    request.sampling.max_tokens = 3;
+    return request;
+  }
+};
+
+TEST(KvEvents, WhatLiesOnDiskIsToldWhateverHappensToIt) {
+  DiskMirror mirror;
+  std::mt19937_64 dice(12);
+  TieredRig rig(mirror, [&dice](uint32_t odds) { return dice() % odds == 0; });
+  for (flow::RequestId id = 1; id <= 200; ++id) {
+    rig.finish(rig.request(id, static_cast<uint32_t>(dice() % 40), static_cast<uint32_t>(1 + dice() % 20)));
+    if (dice() % 50 == 0) rig.engine.reset_prefix_cache();
+    if (HasFailure()) return;
+  }
+  rig.tier.faults = false;
+  rig.run();
+  EXPECT_GT(rig.stats().tier_saved_blocks, 200u);
+  EXPECT_GT(mirror.here().size(), 20u);
+  EXPECT_EQ(mirror.here().size(), rig.tier.n_entries());
+}
+
+TEST(KvEvents, WhatAnEarlierProcessLeftOnDiskIsToldOnceItIsUsed) {
+  auto never = [](uint32_t) { return false; };
+  DiskMirror before, after;
+  TieredRig first(before, never);
+  first.finish(first.request(1, 0, 41));
+  first.run();
+  ASSERT_EQ(before.here().size(), 10u);
+  TieredRig second(after, never);
+  second.tier.find_entries_of(first.tier);
+  second.run();
+  EXPECT_EQ(after.here().size(), 0u) << "of a name alone nobody knows the tokens";
+  GenerateRequest back = second.request(1, 0, 41);
+  second.finish(back);
+  EXPECT_EQ(second.last(1).n_cached, 40u);
+  ASSERT_EQ(after.here().size(), 10u);
+  size_t longest = 0;
+  for (uint64_t name : after.here()) longest = std::max(longest, after.prefix(name).size());
+  EXPECT_EQ(longest, 40u);
 }
 
 }  // namespace

@@ -19,11 +19,12 @@ constexpr Tick kLoadPatiencePerToken = kSecond / 4096;
 
 }  // namespace
 
-Tiers::Tiers(cache::KvCache& cache, flow::TierStore& store, bool saves_all)
+Tiers::Tiers(cache::KvCache& cache, flow::TierStore& store, bool saves_all, KvEvents* events)
     : cache_(cache),
       store_(store),
       index_(cache, store.layout()),
       saves_all_(saves_all),
+      kv_events_(events),
       ids_(cache.geometry().groups.size()) {}
 
 Tiers::~Tiers() { store_.stop(); }
@@ -95,6 +96,7 @@ void Tiers::take(const flow::TierEvent& event) {
       return;
     case flow::TierEventKind::kRemoved:
       index_.remove(event.name);
+      if (kv_events_ != nullptr) kv_events_->forget_below(event.name);
       return;
     case flow::TierEventKind::kLoaded:
       stage(event);
@@ -126,10 +128,22 @@ bool Tiers::restore_some(Load& load) {
   return more;
 }
 
+// Entries of an earlier process have no tokens until they are in the trie.
+void Tiers::tell_restored(const Load& load) {
+  const cache::PrefixTrie& trie = cache_.trie();
+  path_.clear();
+  for (cache::NodeId node = load.kv.tail; node != cache::kNoNode; node = trie.node(node).parent) path_.push_back(node);
+  for (size_t i = path_.size(); i-- > 0;) {
+    const flow::TierName name = index_.name_of(path_[i]);
+    if (index_.kv_groups(name) != 0) kv_events_->note_below(name, path_[i], index_.kv_groups(name));
+  }
+}
+
 void Tiers::finish(size_t index, std::vector<LoadWaiter>& ready) {
   Load& load = loads_[index];
   uint32_t n_new = load.kv.n_published - std::min(load.kv.n_published, load.n_device_blocks);
   totals_.n_loaded_tokens += uint64_t{n_new} * cache_.geometry().block_tokens;
+  if (kv_events_ != nullptr) tell_restored(load);
   cache_.release(load.kv);
   store_.end_load(load.id);
   ready.insert(ready.end(), load.waiting.begin(), load.waiting.end());
@@ -208,6 +222,7 @@ bool Tiers::copy_down(cache::NodeId node, uint32_t groups, const flow::TierName&
   for (uint32_t g = 0; g < ids_.size(); ++g) ids_[g] = trie.at(node, g);
   if (!store_.save(block, ids_)) return false;
   index_.add(name, groups);  // until the store says otherwise
+  if (kv_events_ != nullptr) kv_events_->note_below(name, node, groups);
   ++totals_.n_saved;
   return true;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cache/tier_index.h"
+#include "engine/kv_events.h"
 #include "flow/generate_request.h"
 #include "flow/tier_store.h"
 #include "sched/below.h"
@@ -35,8 +36,8 @@ struct LoadWaiter {
 
 class Tiers final : public sched::Below {
  public:
-  // The caller starts the store.
-  Tiers(cache::KvCache& cache, flow::TierStore& store, bool saves_all);
+  // The caller starts the store. events: hears what lies below; or null.
+  Tiers(cache::KvCache& cache, flow::TierStore& store, bool saves_all, KvEvents* events);
   ~Tiers() override;
   Tiers(const Tiers&) = delete;
   Tiers& operator=(const Tiers&) = delete;
@@ -100,6 +101,7 @@ class Tiers final : public sched::Below {
   void take(const flow::TierEvent& event);
   void stage(const flow::TierEvent& event);
   bool restore_some(Load& load);
+  void tell_restored(const Load& load);
   void finish(size_t index, std::vector<LoadWaiter>& ready);
   bool save_some(bool idle);
   void note_oldest();
@@ -110,6 +112,7 @@ class Tiers final : public sched::Below {
   flow::TierStore& store_;
   cache::TierIndex index_;
   bool saves_all_;
+  KvEvents* kv_events_;
   Tick now_ = 0;       // of the turn
   Tick row_time_ = 0;  // of the turn
   std::vector<Load> loads_;

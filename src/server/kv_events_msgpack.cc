@@ -1,12 +1,15 @@
 // KV events as MessagePack, in the two schemas that readers know: maps with a "type" (vLLM 0.32, SGLang, Dynamo), and
-// positional arrays (llm-d before June 2026). The pool is called GPU on every machine: routers weigh that name.
+// positional arrays (llm-d before June 2026). The pool is called GPU on every machine: routers weigh that name. The
+// disk is called STORAGE.
 #include "server/kv_publisher.h"
 #include "server/msgpack.h"
 
 namespace millrace::server {
 namespace {
 
-constexpr std::string_view kMedium = "GPU";
+std::string_view medium_of(const flow::KvEvent& event) {
+  return event.medium == flow::KvMedium::kDisk ? "STORAGE" : "GPU";
+}
 
 void pack_names(std::string& out, const flow::KvEvent& event) {
   pack_array(out, static_cast<uint32_t>(event.names.size()));
@@ -46,7 +49,7 @@ void pack_stored_map(std::string& out, const flow::KvEvent& event) {
   pack_text(out, "token_ids"), pack_tokens(out, event);
   pack_text(out, "block_size"), pack_uint(out, block_size(event));
   pack_text(out, "lora_id"), pack_nil(out);
-  pack_text(out, "medium"), pack_text(out, kMedium);
+  pack_text(out, "medium"), pack_text(out, medium_of(event));
   pack_text(out, "lora_name"), pack_nil(out);
   pack_text(out, "group_idx"), pack_uint(out, event.kv_group);
   pack_text(out, "kv_cache_spec_kind"), pack_text(out, kind_of(event));
@@ -62,7 +65,7 @@ void pack_stored_array(std::string& out, const flow::KvEvent& event) {
   pack_tokens(out, event);
   pack_uint(out, block_size(event));
   pack_nil(out);  // lora_id
-  pack_text(out, kMedium);
+  pack_text(out, medium_of(event));
   pack_nil(out);  // lora_name
   pack_extra_keys(out, event);
   pack_uint(out, event.kv_group);
@@ -75,13 +78,13 @@ void pack_removed(std::string& out, const flow::KvEvent& event, bool as_map) {
     pack_map(out, 4);
     pack_text(out, "type"), pack_text(out, "BlockRemoved");
     pack_text(out, "block_hashes"), pack_names(out, event);
-    pack_text(out, "medium"), pack_text(out, kMedium);
+    pack_text(out, "medium"), pack_text(out, medium_of(event));
     pack_text(out, "group_idx"), pack_uint(out, event.kv_group);
   } else {
     pack_array(out, 4);
     pack_text(out, "BlockRemoved");
     pack_names(out, event);
-    pack_text(out, kMedium);
+    pack_text(out, medium_of(event));
     pack_uint(out, event.kv_group);
   }
 }

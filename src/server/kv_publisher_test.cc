@@ -146,9 +146,11 @@ TEST(KvPublisher, BatchesHaveTheSchemasThatReadersKnow) {
   flow::KvEvent removed;
   removed.kind = flow::KvEventKind::kRemoved;
   removed.names = {uint64_t{1} << 40};
+  flow::KvEvent from_disk = removed;
+  from_disk.medium = flow::KvMedium::kDisk;
   flow::KvEvent cleared;
   cleared.kind = flow::KvEventKind::kCleared;
-  std::vector<flow::KvEvent> events = {one, removed, cleared, stored({7}, std::nullopt, {1})};
+  std::vector<flow::KvEvent> events = {one, removed, from_disk, cleared, stored({7}, std::nullopt, {1})};
   std::string maps = encode_kv_events(events, 2.5, true);
   EXPECT_EQ(
       MsgpackReader(maps).value().dump(),
@@ -156,14 +158,16 @@ TEST(KvPublisher, BatchesHaveTheSchemasThatReadersKnow) {
       R"("block_size":2,"lora_id":null,"medium":"GPU","lora_name":null,"group_idx":1,)"
       R"("kv_cache_spec_kind":"sliding_window","extra_keys":[["s"],["s"]],"kv_cache_spec_sliding_window":512},)"
       R"({"type":"BlockRemoved","block_hashes":[1099511627776],"medium":"GPU","group_idx":0},)"
+      R"({"type":"BlockRemoved","block_hashes":[1099511627776],"medium":"STORAGE","group_idx":0},)"
       R"({"type":"AllBlocksCleared"},)"
       R"({"type":"BlockStored","block_hashes":[7],"parent_block_hash":null,"token_ids":[1],"block_size":1,)"
       R"("lora_id":null,"medium":"GPU","lora_name":null,"group_idx":0,"kv_cache_spec_kind":"full_attention"}],0])");
   std::string arrays = encode_kv_events(events, 2.5, false);
-  EXPECT_EQ(MsgpackReader(arrays).value().dump(),
-            R"([2.5,[["BlockStored",[5,6],4,[10,11,12,13],2,null,"GPU",null,[["s"],["s"]],1,"sliding_window",512],)"
-            R"(["BlockRemoved",[1099511627776],"GPU",0],["AllBlocksCleared"],)"
-            R"(["BlockStored",[7],null,[1],1,null,"GPU",null,null,0,"full_attention",null]],0])");
+  EXPECT_EQ(
+      MsgpackReader(arrays).value().dump(),
+      R"([2.5,[["BlockStored",[5,6],4,[10,11,12,13],2,null,"GPU",null,[["s"],["s"]],1,"sliding_window",512],)"
+      R"(["BlockRemoved",[1099511627776],"GPU",0],["BlockRemoved",[1099511627776],"STORAGE",0],["AllBlocksCleared"],)"
+      R"(["BlockStored",[7],null,[1],1,null,"GPU",null,null,0,"full_attention",null]],0])");
 }
 
 TEST(KvPublisher, ASubscriberGetsNumberedBatchesAndOldOnesAgain) {

@@ -22,6 +22,14 @@ class MemoryTier final : public flow::TierStore {
   bool faults = true;
   size_t n_placed() const { return n_placed_; }
   size_t n_open_loads() const { return loads_.size(); }
+  size_t n_entries() const { return entries_.size(); }
+  // What another process left: the entries of `other`, told as a store tells them at its start.
+  void find_entries_of(const MemoryTier& other) {
+    entries_ = other.entries_;
+    for (const auto& [name, entry] : entries_) {
+      events_.push_back({.kind = flow::TierEventKind::kStored, .name = name, .kv_groups = entry.block.kv_groups});
+    }
+  }
 
   void start(std::function<void()>) override {}
   void stop() override {}
