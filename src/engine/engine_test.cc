@@ -5,49 +5,17 @@
 
 #include <memory>
 
-#include "tests/support/collect_sink.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_worker.h"
+#include "tests/support/fake_engine.h"
 
 namespace millrace::engine {
 namespace {
 
 using flow::FinishReason;
 using flow::GenerateRequest;
-using support::CollectSink;
-using support::FakeClock;
-using support::FakeWorker;
-using support::FakeWorkerOptions;
 
-EngineOptions small_options() {
-  EngineOptions options;
-  options.kv = {.block_tokens = 4, .n_blocks = 64, .block_bytes = 1, .max_len = 128, .groups = {{}}};
-  options.sched.max_live = 8;
-  options.sched.tok_cap = 64;
-  options.sched.budget_tokens = 32;
-  return options;
-}
-
-class Records final : public StepObserver {
- public:
-  void on_step(const StepRecord& record) override { all.push_back(record); }
-  std::vector<StepRecord> all;
-};
-
-struct Rig {
-  explicit Rig(EngineOptions options_in = small_options(), uint32_t eos_per_mille = 0)
-      : options(std::move(options_in)),
-        worker({.kv = options.kv,
-                .tok_cap = options.sched.tok_cap,
-                .n_vocab = 50,
-                .eos = 0,
-                .eos_per_mille = eos_per_mille}),
-        engine(options, worker, sink, clock, &records) {}
-  ~Rig() {
-    for (const std::string& text : worker.violations()) ADD_FAILURE() << text;
-    for (const std::string& text : sink.violations()) ADD_FAILURE() << text;
-    EXPECT_EQ(engine.check_integrity(), "");
-  }
+struct Rig : support::FakeEngine {
+  explicit Rig(EngineOptions options = support::small_engine(), uint32_t eos_per_mille = 0)
+      : FakeEngine({.options = std::move(options), .eos_per_mille = eos_per_mille}) {}
 
   GenerateRequest request(uint32_t n_prompt, uint32_t max_tokens, TokenId first = 1) {
     GenerateRequest r;
@@ -57,33 +25,7 @@ struct Rig {
     r.sampling.eos_token_ids = {0};
     return r;
   }
-  flow::RequestId submit(GenerateRequest r) {
-    flow::RequestId id = r.id;
-    Result<void> taken = engine.submit(std::move(r));
-    EXPECT_TRUE(taken.ok()) << taken.error().message;
-    return id;
-  }
-  bool step() {
-    clock.advance(kMillisecond);
-    bool busy = engine.step();
-    EXPECT_EQ(engine.check_integrity(), "");
-    return busy;
-  }
-  void run() {
-    for (int i = 0; i < 10'000 && step(); ++i) {
-    }
-  }
-  std::vector<TokenId> alone(const GenerateRequest& r, uint32_t fork = 0) {
-    return support::reference_text({.kv = options.kv, .n_vocab = 50}, r, fork, engine.max_len()).tokens;
-  }
-  const flow::TokenEvent& last(flow::RequestId id, uint32_t fork = 0) { return sink.text(id, fork).events.back(); }
 
-  EngineOptions options;
-  FakeClock clock;
-  FakeWorker worker;
-  CollectSink sink;
-  Records records;
-  Engine engine;
   flow::RequestId next_id = 1;
 };
 
@@ -103,7 +45,7 @@ class CountingSink final : public flow::EventSink {
 TEST(Engine, CountsArePublishedBeforeTheTokensAreDelivered) {
   Rig rig;
   CountingSink sink;
-  Engine engine(rig.options, rig.worker, sink, rig.clock);
+  Engine engine(rig.setup.options, rig.worker, sink, rig.clock);
   sink.engine = &engine;
   for (uint32_t n : {5u, 3u, 9u}) ASSERT_TRUE(engine.submit(rig.request(10, n)).ok());
   for (int i = 0; i < 100 && engine.step(); ++i) {
@@ -145,7 +87,7 @@ TEST(Engine, ARequestRunsToItsLengthAndReportsItself) {
 }
 
 TEST(Engine, RefusalsNameTheNumbers) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   options.kv.n_blocks = 8;  // 32 tokens
   options.max_queued_requests = 2;
   Rig rig(options);
@@ -168,7 +110,7 @@ TEST(Engine, RefusalsNameTheNumbers) {
 }
 
 TEST(Engine, ManyPromptsOfOneRequestTakeOnePlace) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   options.max_queued_requests = 2;
   options.max_queued_tokens = 40;
   Rig rig(options);
@@ -195,7 +137,7 @@ TEST(Engine, ManyPromptsOfOneRequestTakeOnePlace) {
 }
 
 TEST(Engine, EosStopTokensAndMinTokens) {
-  Rig rig(small_options(), 400);
+  Rig rig(support::small_engine(), 400);
   GenerateRequest stops = rig.request(6, 60);
   GenerateRequest never = rig.request(6, 12);
   never.sampling.ignore_eos = true;
@@ -332,7 +274,7 @@ TEST(Engine, AParkedReaderPausesAndIsDroppedAfterItsTime) {
 }
 
 TEST(Engine, DeadlinesEndQueuedAndRunningRequests) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   options.sched.max_live = 1;
   Rig rig(options);
   GenerateRequest running = rig.request(9, 100);
@@ -382,7 +324,7 @@ TEST(Engine, AFailedStepIsRecomputedAndThreeEndTheRequest) {
 }
 
 TEST(Engine, DrainEndsTheQueueAndLetsTheRestFinish) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   options.sched.max_live = 1;
   Rig rig(options);
   flow::RequestId a = rig.submit(rig.request(9, 8)), b = rig.submit(rig.request(9, 8));
@@ -406,7 +348,7 @@ TEST(Engine, StopEndsEverything) {
 }
 
 TEST(Engine, PriorityTakesBlocksFromLowerBandsAndNobodyStarves) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   options.kv.n_blocks = 12;
   options.sched.order = sched::OrderKind::kPriority;
   Rig rig(options);
@@ -431,19 +373,19 @@ TEST(Engine, DecodesNeverWaitForAPrefill) {
   for (size_t n = 2; n < 8; ++n) {
     rig.step();
     EXPECT_EQ(rig.sink.text(a).tokens.size(), n);
-    EXPECT_LE(rig.records.all.back().n_rows, rig.options.sched.budget_tokens);
+    EXPECT_LE(rig.records.all.back().n_rows, rig.setup.options.sched.budget_tokens);
   }
 }
 
 TEST(Engine, ValidateExplainsImpossibleOptions) {
-  EngineOptions options = small_options();
+  EngineOptions options = support::small_engine();
   EXPECT_TRUE(Engine::validate(options).ok());
   options.sched.tok_cap = 9;
   EXPECT_EQ(Engine::validate(options).error().code, ErrorCode::kUsage);
-  options = small_options();
+  options = support::small_engine();
   options.kv.n_blocks = 0;
   EXPECT_EQ(Engine::validate(options).error().code, ErrorCode::kResource);
-  options = small_options();
+  options = support::small_engine();
   options.kv.groups.clear();
   EXPECT_FALSE(Engine::validate(options).ok());
 }

@@ -1,19 +1,13 @@
 // Conversations that are saved, restored and forgotten by name: over FakeWorker, whose texts change with any mix-up.
 #include <gtest/gtest.h>
 
-#include "engine/engine.h"
 #include "engine/sessions.h"
-#include "tests/support/collect_sink.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_worker.h"
+#include "tests/support/fake_engine.h"
 
 namespace millrace::engine {
 namespace {
 
 using flow::GenerateRequest;
-using support::CollectSink;
-using support::FakeClock;
-using support::FakeWorker;
 
 struct Setting {
   uint32_t depth = 1;
@@ -22,72 +16,29 @@ struct Setting {
 };
 
 EngineOptions engine_options(const Setting& setting) {
-  EngineOptions options;
-  options.kv = {.block_tokens = 4, .n_blocks = setting.n_blocks, .max_len = 100, .groups = {{}}};
+  EngineOptions options = support::small_engine(setting.n_blocks, 100, 4);
   options.kv.block_bytes = 4 * sizeof(support::FakeCell);
-  if (setting.windows) {
-    options.kv.groups.push_back({.kind = flow::KvGroupKind::kWindow, .window_tokens = 10, .layers = {}});
-  }
-  options.sched.max_live = 4;
-  options.sched.tok_cap = 64;
-  options.sched.budget_tokens = 32;
+  if (setting.windows) support::add_window(options, 10);
   options.sched.depth = setting.depth;
   return options;
 }
 
-class Rig {
- public:
-  explicit Rig(const Setting& setting)
-      : options_(engine_options(setting)),
-        worker_({.kv = options_.kv, .tok_cap = 64, .n_vocab = 50, .delay = 1}),
-        engine_(with_bytes(), worker_, sink_, clock_) {}
-  ~Rig() {
-    for (const std::string& text : worker_.violations()) ADD_FAILURE() << text;
-    for (const std::string& text : sink_.violations()) ADD_FAILURE() << text;
-  }
+struct Rig : support::FakeEngine {
+  explicit Rig(const Setting& setting) : FakeEngine({.options = engine_options(setting), .delay = 1, .bytes = true}) {}
 
-  EngineStats stats() const { return engine_.stats(); }
-  Engine& engine() { return engine_; }
-  void run_until(const std::function<bool()>& done) {
-    for (int turns = 0; !done() && turns < 3000; ++turns) {
-      clock_.advance(kMillisecond);
-      engine_.step();
-      ASSERT_EQ(engine_.check_integrity(), "");
-    }
-    ASSERT_TRUE(done());
-  }
-  void submit(const GenerateRequest& request) {
-    GenerateRequest copy = request;
-    ASSERT_TRUE(engine_.submit(std::move(copy)).ok());
-  }
   // The answer, which must be that of the request alone.
   std::vector<TokenId> answer(const GenerateRequest& request) {
-    submit(request);
-    run_until([&] { return sink_.ended(request.id); });
-    auto alone = support::reference_text({.kv = options_.kv, .tok_cap = 64, .n_vocab = 50}, request, 0, 100);
-    EXPECT_EQ(sink_.text(request.id).tokens, alone.tokens);
-    return alone.tokens;
+    finish(request);
+    EXPECT_EQ(sink.text(request.id).tokens, alone(request));
+    return alone(request);
   }
-  Result<void> run(const std::shared_ptr<SessionTask>& task) {
+  Result<void> end(const std::shared_ptr<SessionTask>& task) {
     std::optional<Result<void>> outcome;
     task->done = [&outcome](Result<void> result) { outcome = std::move(result); };
-    engine_.session(task);
+    engine.session(task);
     run_until([&] { return outcome.has_value(); });
     return outcome.has_value() ? *outcome : Result<void>(Error{});
   }
-
- private:
-  EngineOptions with_bytes() {
-    EngineOptions options = options_;
-    options.block_bytes = [this](flow::BlockId id) { return worker_.bytes_of(id); };
-    return options;
-  }
-
-  EngineOptions options_;
-  FakeClock clock_;
-  FakeWorker worker_;
-  CollectSink sink_;
-  Engine engine_;
 };
 
 GenerateRequest turn(flow::RequestId id, const std::vector<TokenId>& history, uint32_t n_new) {
@@ -119,7 +70,7 @@ Saved save_first_turn(Rig& rig) {
   Saved saved{.task = task_of(SessionVerb::kSave), .history = first.prompt};
   std::vector<TokenId> answer = rig.answer(first);
   saved.history.insert(saved.history.end(), answer.begin(), answer.end());
-  Result<void> outcome = rig.run(saved.task);
+  Result<void> outcome = rig.end(saved.task);
   EXPECT_TRUE(outcome.ok());
   return saved;
 }
@@ -139,14 +90,14 @@ TEST_P(SessionCopies, ARestoredConversationIsAHitWithTheSameText) {
   after.submit(other);
   auto restore = task_of(SessionVerb::kRestore);
   restore->copy = saved.task->copy;
-  EXPECT_TRUE(after.run(restore).ok());
+  EXPECT_TRUE(after.end(restore).ok());
   EXPECT_EQ(restore->n_tokens, 44u);
   after.run_until([&] { return !after.stats().has_work; });
   uint64_t n_hit = after.stats().prefix_hit_tokens;
   after.answer(turn(2, saved.history, 9));
   EXPECT_EQ(after.stats().prefix_hit_tokens - n_hit, 44u);
   auto again = task_of(SessionVerb::kSave);  // restored under its name
-  EXPECT_TRUE(after.run(again).ok());
+  EXPECT_TRUE(after.end(again).ok());
   EXPECT_GT(again->n_tokens, 44u);
 }
 
@@ -154,7 +105,7 @@ TEST_P(SessionCopies, AnErasedConversationIsComputedAgain) {
   Rig rig(GetParam());
   Saved saved = save_first_turn(rig);
   auto erase = task_of(SessionVerb::kErase);
-  EXPECT_TRUE(rig.run(erase).ok());
+  EXPECT_TRUE(rig.end(erase).ok());
   EXPECT_EQ(erase->n_tokens, 44u);
   EXPECT_EQ(rig.stats().kv_blocks_cached, 0u);
   rig.answer(turn(2, saved.history, 9));
@@ -169,7 +120,7 @@ TEST_P(SessionCopies, ErasingKeepsWhatOthersShare) {
   other.session = "other";
   rig.answer(other);
   auto erase = task_of(SessionVerb::kErase);
-  EXPECT_TRUE(rig.run(erase).ok());
+  EXPECT_TRUE(rig.end(erase).ok());
   EXPECT_EQ(erase->n_tokens, 24u);
   uint64_t n_hit = rig.stats().prefix_hit_tokens;
   rig.answer(turn(4, saved.history, 9));
@@ -186,13 +137,13 @@ INSTANTIATE_TEST_SUITE_P(Settings, SessionCopies,
 
 TEST(Sessions, WhatCannotBeDoneIsSaid) {
   Rig rig({});
-  Result<void> unknown = rig.run(task_of(SessionVerb::kSave, "nobody"));
+  Result<void> unknown = rig.end(task_of(SessionVerb::kSave, "nobody"));
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
   Saved saved = save_first_turn(rig);
   auto large = task_of(SessionVerb::kSave);
   large->max_bytes = 11 * 4 * sizeof(support::FakeCell) - 1;
-  Result<void> refused = rig.run(large);
+  Result<void> refused = rig.end(large);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kResource);
   EXPECT_EQ(rig.stats().kv_blocks_active, 0u);
@@ -204,16 +155,16 @@ TEST(Sessions, ASmallPoolTakesWhatFits) {
   Rig after({.n_blocks = 8});
   auto restore = task_of(SessionVerb::kRestore);
   restore->copy = saved.task->copy;
-  EXPECT_TRUE(after.run(restore).ok());
+  EXPECT_TRUE(after.end(restore).ok());
   EXPECT_EQ(restore->n_tokens, 32u);
   EXPECT_EQ(after.stats().kv_blocks_active, 0u);
 }
 
 TEST(Sessions, AStoppedEngineAnswersAll) {
   Rig rig({});
-  rig.engine().stop();
-  rig.engine().step();
-  Result<void> late = rig.run(task_of(SessionVerb::kErase));
+  rig.engine.stop();
+  rig.engine.step();
+  Result<void> late = rig.end(task_of(SessionVerb::kErase));
   ASSERT_FALSE(late.ok());
   EXPECT_EQ(late.error().code, ErrorCode::kDraining);
 }
