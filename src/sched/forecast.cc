@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "sched/expected_output.h"
 #include "sched/prefix_rank.h"
 
 namespace millrace::sched {
 namespace {
-
-constexpr uint32_t kLeastMore = 20;  // tokens that a running sequence is expected to add, as in admit_predictive.cc
 
 uint64_t rows_left(const Seq& seq, uint32_t n_cached) {
   uint32_t known = seq.n_known() + seq.progress.placeholders;
@@ -34,7 +33,7 @@ Tick slot_free_after(const ForecastView& view, size_t n) {
   for (SeqId id : live) {
     const Seq& seq = seqs.at(id);
     auto n_output = static_cast<uint32_t>(seq.outputs.size());
-    uint32_t expected = std::min(std::max(n_output + kLeastMore, view.usual_output), seq.request->sampling.max_tokens);
+    uint32_t expected = expected_output(seq, view.usual_output);
     uint64_t left = rows_left(seq, 0);
     ends.push_back(static_cast<Tick>(left > 1 ? left : 0) * view.outlook.row +
                    static_cast<Tick>(expected - std::min(expected, n_output)) * step);
