@@ -58,7 +58,8 @@ Tick Slack::limit(const BudgetView& view) const {
 StepShape Slack::with_newcomers(const BudgetView& view) {
   StepShape shape = view.decodes;
   uint64_t n = shape.n_decode;
-  shape.n_decode = static_cast<uint32_t>(std::min({n + view.n_prompts, n * n, n * kMostGrowth}));
+  uint64_t crowd = std::max<uint64_t>(n, kCrowd);
+  shape.n_decode = static_cast<uint32_t>(std::min({n + view.n_prompts, n * n, n * kMostGrowth, crowd}));
   shape.ctx_decode = shape.ctx_decode * shape.n_decode / n;
   return shape;
 }
