@@ -31,6 +31,7 @@ class SchedAudit {
     fault_ = check_rows(plan);
     if (fault_.empty()) fault_ = check_decodes();
     if (fault_.empty()) fault_ = check_admissions(plan);
+    if (fault_.empty()) fault_ = check_sure_admissions();
   }
   void on_cancel(flow::RequestId id) { cancelled_.insert(id); }
 
@@ -97,6 +98,35 @@ class SchedAudit {
     return {};
   }
 
+  // S8 under the policies that predict: a request that fits whatever the others will still need, and itself at its
+  // full length, is refused by none of them. Said of what there is after the plan: the one that started is in it.
+  std::string check_sure_admissions() const {
+    if (!sched::row_of(options_.order).bands || options_.admit == sched::AdmitKind::kMaxUtil) return {};
+    auto preempted = [&](const Ran& was) { return seqs().at(was.id).epoch != was.epoch; };
+    if (std::ranges::any_of(ran_, preempted)) return {};
+    uint64_t others = engine_.stats().kv_blocks_leased;
+    for (sched::SeqId id : seqs().live()) others += whole_need(seqs().at(id));
+    for (sched::SeqId id : seqs().live()) {
+      const sched::Seq& started = seqs().at(id);
+      if (started.rank.seniority <= last_seniority_) continue;
+      for (const sched::Waiter& waiter : seqs().fresh()) {
+        const sched::Seq& seq = seqs().at(waiter.id);
+        if (waiter.band <= started.request->band || seq.fork != 0) continue;
+        if (others + whole_need(seq) > kv_.n_blocks) continue;
+        return fmt::format("S8: request {} started before {}, which surely fits", started.request->id, seq.request->id);
+      }
+    }
+    return {};
+  }
+
+  // Blocks at its full length, and what two steps in flight may hold longer.
+  uint64_t whole_need(const sched::Seq& seq) const {
+    uint64_t total = uint64_t{seq.n_prompt()} + seq.request->sampling.max_tokens;
+    auto n_tokens = static_cast<uint32_t>(std::min<uint64_t>(total, engine_.max_len()));
+    return cache::max_blocks_of_sequence(kv_, n_tokens, sched::max_chunk(options_)) +
+           (options_.depth - 1) * kv_.groups.size();
+  }
+
   std::string check_sequences() {
     size_t n_queued = 0;
     for (sched::TenantIdx i = 0; i < seqs().tenants().size(); ++i) n_queued += seqs().tenants().at(i).n_queued;
@@ -131,10 +161,12 @@ class SchedAudit {
 
   void remember() {
     const engine::EngineStats stats = engine_.stats();
+    ran_.clear();
     n_available_ = stats.kv_blocks_free + stats.kv_blocks_cached + stats.kv_blocks_cooling;
     decoding_.clear();
     for (sched::SeqId id : seqs().live()) {
       const sched::Seq& seq = seqs().at(id);
+      ran_.push_back({id, seq.epoch});
       last_seniority_ = std::max(last_seniority_, seq.rank.seniority);
       if (!seq.parked && wanted(seq) == 1) decoding_.push_back({id, seq.epoch, seq.request->id});
     }
@@ -146,11 +178,17 @@ class SchedAudit {
     flow::RequestId request = 0;
   };
 
+  struct Ran {
+    sched::SeqId id = sched::kNoSeq;
+    uint16_t epoch = 0;
+  };
+
   sched::SchedOptions options_;
   flow::KvGeometry kv_;
   const engine::Engine& engine_;
   std::vector<flow::Share> shares_;
   std::vector<Decoding> decoding_;
+  std::vector<Ran> ran_;  // live after the last turn
   std::unordered_set<flow::RequestId> cancelled_;
   std::string fault_;
   uint64_t last_seniority_ = 0;
