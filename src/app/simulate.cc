@@ -33,6 +33,7 @@ struct SimulateFlags {
   std::string prompt = "512";
   std::string output = "128";
   int64_t requests = 0;
+  int64_t copies = 1;
   int64_t prefixes = 0;
   int64_t prefix_tokens = 0;
   int64_t tenants = 1;
@@ -71,6 +72,7 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--arrival", &f.arrival, "trace | once | poisson:RATE (requests per second)");
   set.add("-n,--requests", &f.requests, "first requests of the trace, or synthetic ones; 0 = all, or 1000",
           {0, kMostRequests});
+  set.add("--copies", &f.copies, "every request so often, each with prompts of its own", {1, kMostReplicas});
   set.add("--prompt", &f.prompt, "synthetic: N | uniform:LOW:HIGH | lognormal:MEDIAN:SIGMA | normal:MEAN:DEVIATION");
   set.add("--output", &f.output, "the same for answers");
   set.add("--prefixes", &f.prefixes, "synthetic: shared prefixes to draw from", {0, 1 << 30});
@@ -153,6 +155,7 @@ Result<sim::Workload> load_of(const SimulateFlags& f) {
     load = TRY(sim::read_trace(f.trace));
     sim::keep_first(load, u32(f.requests));
   }
+  sim::multiply(load, u32(f.copies));
   constexpr std::string_view kPoisson = "poisson:";
   if (f.arrival == "once") {
     sim::arrive_at_once(load);

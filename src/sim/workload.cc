@@ -1,6 +1,7 @@
 #include "sim/workload.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace millrace::sim {
 
@@ -29,6 +30,19 @@ void write_prompt(const SimRequest& request, std::vector<TokenId>& out) {
 
 void keep_first(Workload& workload, uint64_t n) {
   if (n > 0 && n < workload.requests.size()) workload.requests.resize(n);
+}
+
+void multiply(Workload& workload, uint32_t n) {
+  constexpr unsigned kCopyShift = 40;  // above the contents of traces and generators
+  std::vector<SimRequest> all;
+  all.reserve(workload.requests.size() * n);
+  for (const SimRequest& request : workload.requests) {
+    for (uint64_t copy = 0; copy < n; ++copy) {
+      all.push_back(request);
+      for (Piece& piece : all.back().prompt) piece.content ^= copy << kCopyShift;
+    }
+  }
+  workload.requests = std::move(all);
 }
 
 void arrive_at_once(Workload& workload) {

@@ -54,6 +54,8 @@ Result<Workload> parse_lengths_csv(std::string_view text, std::string_view name)
 
 // Keeps the first n requests; 0 = all.
 void keep_first(Workload& workload, uint64_t n);
+// Every request n times, at the same time; a copy shares prefixes with those of its own number only.
+void multiply(Workload& workload, uint32_t n);
 // All requests arrive at once.
 void arrive_at_once(Workload& workload);
 // Arrival times times `factor`.

@@ -1,0 +1,31 @@
+"""Random traces of the serving core, more than the unit tests play: tools/check/random_traces.py ENGINE_TEST [SEEDS [FIRST]]
+
+Plays SEEDS (3,000) traces from seed FIRST (1) on and says how many events they were; fewer than a million a minute is a failure."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+LEAST_PER_MINUTE = 1_000_000
+
+
+def main():
+    program = sys.argv[1]
+    seeds, first = (sys.argv[2:] + ["3000", "1"][len(sys.argv) - 2:])[:2]
+    began = time.monotonic()
+    run = subprocess.run([program, "--gtest_filter=*RandomTracesKeepTheBooksTheRules*", "--gtest_brief=1"], capture_output=True, text=True,
+                         env=dict(os.environ, MILLRACE_SEEDS=seeds, MILLRACE_FIRST_SEED=first))
+    seconds = time.monotonic() - began
+    found = re.search(r"events and turns: (\d+)", run.stdout)
+    if run.returncode != 0 or not found:
+        print(run.stdout[-8000:], run.stderr[-2000:])
+    rate = int(found[1]) / seconds * 60 if found else 0
+    print(f"{seeds} traces from seed {first}: {found[1] if found else 'no'} events in {seconds:.1f} s, {rate / 1e6:.1f} million a minute")
+    failed = (run.returncode != 0) + (rate < LEAST_PER_MINUTE)
+    print(f"{2 - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
