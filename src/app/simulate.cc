@@ -51,6 +51,7 @@ struct SimulateFlags {
   int64_t max_model_len = 0;
   int64_t depth = 1;
   bool prefix_caching = true;
+  double step_noise = 0;
   // the cluster
   int64_t replicas = 1;
   int64_t prefill_replicas = 0;
@@ -82,6 +83,8 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--seed", &f.seed, "of everything that is drawn");
   set.add("--cost-model", &f.cost_model,
           "a preset, or a .json file, as from bench calibrate; an unknown name lists them");
+  set.add("--step-noise", &f.step_noise, "spread of step times: sigma of a lognormal factor; 0.13 on a shared machine",
+          {0, 1});
   set.add("--policy,--scheduling-policy", &f.policy, policy_help("who is served first", sched::order_rows()));
   set.add("--admit,--admission-policy", &f.admit, policy_help("when a request starts", sched::admit_rows()));
   set.add("--budget-policy", &f.budget_policy, policy_help("prompt tokens of a step", sched::budget_rows()));
@@ -212,6 +215,7 @@ Result<sim::StepCost> cost_of(const std::string& name) {
 Result<sim::ClusterSpec> cluster_of(const SimulateFlags& f, const sim::Workload& load) {
   sim::ClusterSpec spec;
   sim::ReplicaSpec replica{.engine = TRY(engine_of(f, load)), .cost = TRY(cost_of(f.cost_model))};
+  replica.noise = f.step_noise;
   auto add = [&](int64_t n, sim::ReplicaRole role) {
     replica.role = role;
     for (int64_t i = 0; i < n; ++i) spec.replicas.push_back(replica);

@@ -43,7 +43,9 @@ struct Cluster::State {
           backend({.cost = spec.cost,
                    .max_live = spec.engine.sched.max_live,
                    .block_tokens = spec.engine.kv.block_tokens,
-                   .kv_arrives = spec.role == ReplicaRole::kDecode},
+                   .kv_arrives = spec.role == ReplicaRole::kDecode,
+                   .noise = spec.noise,
+                   .seed = number_in + 1},
                   state.lengths_of(spec.role), state.clock, state.spec.watch),
           engine(spec.engine, backend, *this, state.clock) {}
     void deliver(std::span<flow::TokenEvent> events) override {

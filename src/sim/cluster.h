@@ -25,6 +25,7 @@ struct ReplicaSpec {
   engine::EngineOptions engine;
   StepCost cost;
   ReplicaRole role = ReplicaRole::kBoth;
+  double noise = 0;  // of step times: sigma of their lognormal factor, median 1; drawn from the replica's number
 };
 
 // First in, first out, one per prefill replica.

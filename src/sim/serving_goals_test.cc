@@ -31,9 +31,11 @@ engine::EngineOptions server_options() {
   return out;
 }
 
-Report serve(const engine::EngineOptions& options, Workload load) {
+Report serve(const engine::EngineOptions& options, Workload load, double noise = 0) {
   std::ranges::stable_sort(load.requests, {}, &SimRequest::arrival);
-  Report report = support::run_engine(options, StepCost{machine()}, load);
+  ClusterSpec spec;
+  spec.replicas = {{.engine = options, .cost = StepCost{machine()}, .noise = noise}};
+  Report report = support::run_cluster(spec, load);
   EXPECT_EQ(report.n_finished, load.requests.size());
   return report;
 }
@@ -73,13 +75,13 @@ class Arrivals {
 double ms(Tick ticks) { return static_cast<double>(ticks) * 1e-6; }
 
 // Between the first and the last arrival beside it; answers of one token have no gaps of their own.
-Report beside_a_stream(uint32_t n_prompt, double part, Tick target) {
-  Arrivals arrivals(7);
+Report beside_a_stream(uint32_t n_prompt, double part, Tick target, double noise = 0, uint64_t seed = 7) {
+  Arrivals arrivals(seed);
   arrivals.add(0, 12, 2500);
   arrivals.long_prompts(part * kPrefillRate / n_prompt, 20, n_prompt, 1);
   engine::EngineOptions options = server_options();
   options.sched.itl_target = target;
-  return serve(options, arrivals.load);
+  return serve(options, arrivals.load, noise);
 }
 
 TEST(ServingGoals, AStreamKeepsItsPaceWhilePromptsArrive) {
@@ -90,6 +92,19 @@ TEST(ServingGoals, AStreamKeepsItsPaceWhilePromptsArrive) {
       EXPECT_LE(ms(report.tbt.percentile(0.99)), std::max(3 * alone, 10.0) * 1.02) << n_prompt << " at " << part;
       report = beside_a_stream(n_prompt, part, 20 * kMillisecond);
       EXPECT_LE(ms(report.tbt.percentile(0.99)), 20) << n_prompt << " at " << part;
+    }
+  }
+}
+
+// Step times as on a shared machine: half of them within 9 % of the median, 95 of 100 within 26 %. The engine starts
+// with a calibration and learns how late steps are.
+TEST(ServingGoals, AStreamKeepsItsTargetOnAMachineWithNoise) {
+  for (uint64_t seed : {1u, 2u, 3u, 4u}) {
+    for (double part : {0.6, 1.5}) {
+      for (Tick target : {20, 30}) {
+        Report report = beside_a_stream(2000, part, target * kMillisecond, 0.13, seed);
+        EXPECT_LE(ms(report.tbt.percentile(0.99)), static_cast<double>(target)) << part << " seed " << seed;
+      }
     }
   }
 }
@@ -156,7 +171,7 @@ std::pair<double, double> small_tenant(bool with_big, double rate, uint64_t seed
 }
 
 TEST(ServingGoals, ASmallTenantIsNotBehindALargeOne) {
-  for (uint64_t seed : {1u, 2u, 3u}) {
+  for (uint64_t seed : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u}) {
     constexpr double kRate = 1.1;  // a second; 11 times that is 1.5 of what the machine can
     auto [alone, own_step] = small_tenant(false, kRate, seed);
     auto [beside, step] = small_tenant(true, kRate, seed);

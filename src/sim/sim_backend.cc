@@ -1,6 +1,7 @@
 #include "sim/sim_backend.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/macros.h"
@@ -12,7 +13,12 @@ TokenId first_answer(uint64_t index) { return token_of(~index, 1); }
 
 SimBackend::SimBackend(SimBackendOptions options, const std::vector<uint32_t>& lengths, const VirtualClock& clock,
                        StepWatch* watch)
-    : options_(std::move(options)), lengths_(lengths), clock_(clock), watch_(watch), slots_(options_.max_live) {}
+    : options_(std::move(options)),
+      lengths_(lengths),
+      clock_(clock),
+      watch_(watch),
+      slots_(options_.max_live),
+      draws_(options_.seed) {}
 
 // The token that follows n_tokens known ones.
 TokenId SimBackend::answer(const Slot& slot, uint32_t n_tokens) const {
@@ -64,6 +70,10 @@ void SimBackend::submit(const flow::StepPlan& plan) {
   }
   Tick starts = pending_.empty() ? clock_.now() : std::max(clock_.now(), pending_.back().ends);
   pending.output.took = step_time(options_.cost, load);
+  if (options_.noise > 0) {
+    double factor = std::exp(options_.noise * draws_.normal());
+    pending.output.took = std::llround(static_cast<double>(pending.output.took) * factor);
+  }
   pending.ends = starts + pending.output.took;
   ++totals_.n_steps;
   totals_.plans_hash = totals_.plans_hash * 0x100000001b3 ^ plan.state_hash;

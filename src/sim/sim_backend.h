@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "flow/backend.h"
+#include "sim/generators.h"
 #include "sim/step_cost.h"
 #include "sim/virtual_clock.h"
 
@@ -21,6 +22,8 @@ struct SimBackendOptions {
   uint32_t block_tokens = 16;
   // Prompts come with their KV (a decode instance behind a link): their rows cost nothing but the last, which decodes.
   bool kv_arrives = false;
+  double noise = 0;  // of step times: sigma of their lognormal factor, median 1
+  uint64_t seed = 1;
 };
 
 struct BackendTotals {
@@ -76,6 +79,7 @@ class SimBackend final : public flow::Backend {
   const VirtualClock& clock_;
   StepWatch* watch_;
   std::vector<Slot> slots_;  // [max_live]
+  Draws draws_;              // of the noise
   std::deque<Pending> pending_;
   BackendTotals totals_;
 };
