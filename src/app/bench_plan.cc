@@ -1,6 +1,6 @@
 // millrace bench plan: time of Scheduler::plan() for each order: 256 decoding sequences and one prompt of 2,048 tokens
 // in progress, with and without a queue of 512 requests of 8 tenants. Prints the median in microseconds; the goal
-// is 50. What is tested is the number of instructions: tools/check/plan_instructions.py.
+// is 50.
 #include <fmt/core.h>
 
 #include <algorithm>
