@@ -35,6 +35,10 @@
 #include "store/hub.h"
 #include "tensor/format_id.h"
 
+namespace millrace::runtime {
+class Turns;
+}
+
 namespace millrace::instance {
 
 enum class InstanceState : uint8_t { kLoading, kReady, kDraining, kDead };
@@ -117,9 +121,10 @@ struct InstanceOptions {
   sched::OrderKind order = sched::OrderKind::kDlpm;
   sched::AdmitKind admit = sched::AdmitKind::kPredictive;
   sched::BudgetKind budget = sched::BudgetKind::kSlack;
-  uint32_t itl_target_ms = 0;     // time between two tokens of a stream; 0 = automatic
-  uint32_t ttft_target_ms = 0;    // order edf; 0 = none
-  bool async_scheduling = false;  // the next step is planned while one is computed
+  uint32_t itl_target_ms = 0;             // time between two tokens of a stream; 0 = automatic
+  uint32_t ttft_target_ms = 0;            // order edf; 0 = none
+  bool async_scheduling = false;          // the next step is planned while one is computed
+  std::shared_ptr<runtime::Turns> turns;  // shared by the models of a process: one computes at a time; null: alone
   bool check_tensors = false;
   bool warm_up = true;
   bool use_generation_config = true;
@@ -127,6 +132,22 @@ struct InstanceOptions {
   std::function<void(std::span<flow::KvEvent>)> on_kv_events;  // see engine::EngineOptions; may be empty
   api::SamplingDefaults override_defaults;
   Limits limits;
+};
+
+// The name a model is served under when nobody gives it one: a hub's OWNER/NAME, else the last part of its path.
+std::string served_name(const std::string& reference);
+
+// A model that could be loaded.
+struct ModelListing {
+  std::string name;
+  uint64_t file_bytes = 0;
+  int64_t modified_s = 0;  // Unix time
+};
+
+// Bytes of memory that an instance takes: weights, KV cache and working space.
+struct MemoryNeed {
+  uint64_t least_bytes = 0;  // with the KV of one sequence
+  uint64_t usual_bytes = 0;  // with all the KV it would like
 };
 
 // One action on a conversation. `name`: a session_id, or slot_name() of a number.
@@ -146,6 +167,8 @@ std::string slot_name(int64_t id_slot);
 class Instance {
  public:
   static Result<std::unique_ptr<Instance>> load(const InstanceOptions& options, const ProgressFn& progress);
+  // What load() would take if memory were no matter, from the heads of the files; working space is estimated.
+  static Result<MemoryNeed> memory_need(const InstanceOptions& options);
   static Result<std::unique_ptr<Instance>> make(InstanceParts parts);
   ~Instance();
   // Cancels everything and joins the threads: nothing is computed or delivered afterwards. The destructor does it too.
@@ -165,6 +188,7 @@ class Instance {
   api::ParseContext parse_context() const;
   std::vector<api::ModelCard> model_cards() const;
   TextSide& text() { return *text_; }
+  const TextSide& text() const { return *text_; }
   const TextParts& text_parts() const { return text_->parts(); }
   engine::Engine& engine() { return *engine_; }
   grammar::Compiler& constraints() { return *constraints_; }

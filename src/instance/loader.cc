@@ -29,6 +29,7 @@
 #include "runtime/disk_store.h"
 #include "runtime/kv_store.h"
 #include "runtime/own_thread.h"
+#include "runtime/turns.h"
 #include "runtime/worker_group.h"
 #include "store/model_store.h"
 #include "tensor/formats.h"
@@ -52,7 +53,7 @@ struct Loaded {
   weights::ModelFile file;
   std::unique_ptr<device::ThreadPool> pool;
   std::unique_ptr<models::Model> model;
-  std::unique_ptr<runtime::WorkerGroup> workers;  // with a thread of its own above it
+  std::unique_ptr<flow::Backend> workers;  // with a thread of its own above it
 };
 
 struct Sizes {
@@ -217,25 +218,13 @@ std::string fingerprint(const InstanceFacts& facts) {
   return "fp_" + hex(digest.finish()).substr(0, 10);
 }
 
-// The name a model is served under: a hub's OWNER/NAME, else the last part of its path.
-std::string short_name(const std::string& reference) {
-  if (store::is_hub_reference(reference) && !file_exists(reference) && !is_directory(reference)) {
-    auto hub = store::parse_hub_reference(reference);
-    if (hub.ok()) return hub->repo;
-  }
-  std::string name = std::filesystem::path(reference).filename().string();
-  if (name.empty()) name = std::filesystem::path(reference).parent_path().filename().string();
-  if (name.ends_with(".gguf")) name.resize(name.size() - std::string_view(".gguf").size());
-  return name.empty() ? "model" : name;
-}
-
 InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded, const Sizes& sizes) {
   const weights::ModelDesc& desc = loaded.file.desc();
   InstanceFacts facts;
   facts.served_names = options.served_names;
-  if (facts.served_names.empty()) facts.served_names.push_back(short_name(options.model));
+  if (facts.served_names.empty()) facts.served_names.push_back(served_name(options.model));
   // Only the last part: replies tell nothing of the machine's folders.
-  facts.root = options.model.find('/') == std::string::npos ? options.model : short_name(options.model);
+  facts.root = options.model.find('/') == std::string::npos ? options.model : served_name(options.model);
   facts.architecture = weights::architecture_name(desc.architecture);
   facts.vocab_type = vocab_type(loaded.file);
   facts.weight_format = main_format(loaded.file.source());
@@ -349,9 +338,10 @@ struct Compute {
   std::function<void()> on_engine_thread;
 };
 
-Compute place_compute(const InstanceOptions& options, Loaded& loaded, std::unique_ptr<runtime::WorkerGroup> workers,
+Compute place_compute(const InstanceOptions& options, Loaded& loaded, std::unique_ptr<flow::Backend> workers,
                       const cpu_set_t& mask) {
   auto pin = [mask] { pthread_setaffinity_np(pthread_self(), sizeof(mask), &mask); };
+  if (options.turns != nullptr) workers = std::make_unique<runtime::TurnBackend>(std::move(workers), options.turns);
   if (!options.async_scheduling) return {.backend = std::move(workers), .on_engine_thread = pin};
   loaded.workers = std::move(workers);
   auto aside = std::make_unique<runtime::OwnThread>(*loaded.workers, pin);
@@ -385,6 +375,40 @@ Result<void> load_weights(Loaded& loaded, const InstanceOptions& options, Weight
 }
 
 }  // namespace
+
+std::string served_name(const std::string& reference) {
+  if (store::is_hub_reference(reference) && !file_exists(reference) && !is_directory(reference)) {
+    auto hub = store::parse_hub_reference(reference);
+    if (hub.ok()) return hub->repo;
+  }
+  std::string name = std::filesystem::path(reference).filename().string();
+  if (name.empty()) name = std::filesystem::path(reference).parent_path().filename().string();
+  if (name.ends_with(".gguf")) name.resize(name.size() - std::string_view(".gguf").size());
+  return name.empty() ? "model" : name;
+}
+
+Result<MemoryNeed> Instance::memory_need(const InstanceOptions& options) {
+  constexpr uint64_t kSpareBytes = uint64_t{32} << 20;
+  constexpr uint64_t kRowVectors = 16;      // of d_model or d_ff values that a row of a step has at once, at most
+  constexpr uint32_t kLeastContext = 4096;  // tokens: load() cuts a longer context before it refuses
+  kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
+  store::ModelStore store(store::ModelStore::default_root(), options.hub);
+  std::string path = TRY(store.resolve({.reference = options.model, .hub_file = options.hub_file}, {}));
+  weights::ModelFile file = TRY(weights::ModelFile::open(path));
+  if (options.quantization) TRY(file.quantize(*options.quantization));
+  InstanceOptions free = options;
+  free.memory_limit_bytes = uint64_t{1} << 62;
+  Sizes sizes = TRY(plan_sizes(free, file, dtype));
+  const weights::ModelDesc& desc = file.desc();
+  uint64_t row = kRowVectors * (uint64_t{desc.d_model} + desc.d_ff) * sizeof(float);
+  uint64_t scratch = kSpareBytes + sizes.max_rows * row + kMaxLogitRows * uint64_t{desc.n_vocab} * sizeof(float);
+  MemoryNeed need{.usual_bytes = sizes.weight_bytes + scratch + sizes.kv_bytes};
+  if (options.max_model_len == 0) sizes.geometry.max_len = std::min(sizes.geometry.max_len, kLeastContext);
+  weights::MemoryRequest one = memory_request(free, sizes);
+  uint64_t least_kv = std::min(sizes.kv_bytes, one.blocks_per_seq * one.block_bytes);
+  need.least_bytes = sizes.weight_bytes + scratch + std::max(least_kv, options.kv_cache_bytes);
+  return need;
+}
 
 Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));

@@ -67,6 +67,9 @@ struct EchoOptions {
   std::function<void(std::span<flow::KvEvent>)> on_kv_events;
   std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
   api::PoolingFacts pooling = {.d_model = 4};
+  std::vector<std::string> served_names = {"echo", "echo-alias"};
+  uint64_t weight_bytes = 1000;
+  std::shared_ptr<void> holds;  // let go when the instance has gone
   Limits limits;
 };
 
@@ -76,7 +79,7 @@ struct EchoInstance {
 };
 
 inline void fill_echo_facts(const EchoOptions& options, int64_t n_vocab, instance::InstanceFacts& facts) {
-  facts.served_names = {"echo", "echo-alias"};
+  facts.served_names = options.served_names;
   facts.root = "echo-root";
   facts.isa = "none";
   facts.system_fingerprint = "fp_echo";
@@ -87,7 +90,7 @@ inline void fill_echo_facts(const EchoOptions& options, int64_t n_vocab, instanc
   facts.d_model = 8;
   facts.n_params = 1234;
   facts.file_bytes = 5678;
-  facts.weight_bytes = 1000;
+  facts.weight_bytes = options.weight_bytes;
   facts.kv_bytes = 2000;
   facts.scratch_bytes = 3000;
 }
@@ -123,7 +126,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
                .pooling = options.pooling,
                .limits = options.limits},
       .engine = {},
-      .holds = nullptr,
+      .holds = options.holds,
       .backend = std::move(backend),
       .on_engine_thread = {},
       .heartbeat = {},
@@ -147,7 +150,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
     std::shared_ptr<flow::Backend> inner = std::move(parts.backend);
     auto own = std::make_unique<runtime::OwnThread>(*inner);
     aside = own.get();
-    parts.holds = inner;
+    parts.holds = std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(inner, options.holds);
     parts.backend = std::move(own);
   }
   if (!options.session_folder.empty()) {
