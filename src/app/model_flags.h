@@ -53,11 +53,14 @@ struct ModelFlags {
 };
 
 void declare_model_flags(FlagSet& set, ModelFlags& flags);
-// kUsage for values out of range; reads the chat template file.
-Result<instance::InstanceOptions> instance_options(const ModelFlags& flags);
+// kUsage for values out of range, or no model unless there need be none; reads the chat template file.
+Result<instance::InstanceOptions> instance_options(const ModelFlags& flags, bool needs_model = true);
 
 // --quantization: none for "none" and "gguf" (the formats of the file).
 Result<std::optional<tensor::Format>> quantization_of(const std::string& value);
+
+// Where images of packed weights lie, in the store.
+std::string packed_folder();
 
 // Progress lines on stderr: a bar on a terminal, else one line per 10 % of each stage.
 instance::ProgressFn progress_printer();

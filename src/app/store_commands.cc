@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <ctime>
+#include <filesystem>
 
 #include "app/commands.h"
 #include "app/flags.h"
@@ -11,6 +12,7 @@
 #include "base/json.h"
 #include "base/macros.h"
 #include "store/model_store.h"
+#include "weights/packed_image.h"
 
 namespace millrace::app {
 namespace {
@@ -76,7 +78,16 @@ Result<int> rm_command(std::span<const std::string> args) {
   FlagSet set("rm", "Remove a model from the local store, by its name in `millrace list`.");
   set.positional("NAME", &model, "name in the store", true);
   if (!TRY(set.parse(args))) return 0;
+  // Before it goes: the path that its packed image is named by. Nothing is fetched, the model being in the store.
+  Result<std::string> path = Error{};
+  for (const auto& entry : the_store().list()) {
+    if (entry.name == model) path = the_store().resolve({.reference = model}, {});
+  }
+  std::string image;
+  if (path.ok()) image = weights::ImagePlace{.folder = packed_folder(), .model_path = *path}.path();
   TRY(the_store().remove(model));
+  std::error_code none;  // there need not be one
+  if (!image.empty()) std::filesystem::remove(image, none);
   fmt::print("removed {}\n", model);
   return 0;
 }
