@@ -42,6 +42,9 @@ Result<DialectRequest> parse_sglang_encode(const Json& body, const ParseContext&
 Result<DialectRequest> parse_score(const Json& body, const ParseContext& context, const FormatOptions& options);
 Result<DialectRequest> parse_rerank(const Json& body, const ParseContext& context, const FormatOptions& options);
 
+// /classify of a model with a head (classify.cc): its labels are LABEL_0, LABEL_1, ...
+Result<DialectRequest> parse_classify(const Json& body, const ParseContext& context, const FormatOptions& options);
+
 // A request of such a route with its common fields read, no prompts yet and no output tokens.
 Result<CompletionRequest> read_pooling_fields(const Json& body, const ParseContext& context, PoolingOptions& options);
 

@@ -294,7 +294,57 @@ class RankFormat final : public WholeFormat {
   ScorePairs pairs_;
 };
 
+// One score goes through a sigmoid, several through a softmax, as vLLM does.
+std::vector<double> probabilities(std::span<const float> scores, bool activation) {
+  std::vector<double> out;
+  double largest = scores.empty() ? 0.0 : static_cast<double>(*std::max_element(scores.begin(), scores.end()));
+  double sum = 0;
+  for (float score : scores) {
+    auto x = static_cast<double>(score);
+    if (activation) x = scores.size() == 1 ? 1.0 / (1.0 + std::exp(-x)) : std::exp(x - largest);
+    out.push_back(x);
+    sum += x;
+  }
+  for (double& x : out) {
+    if (activation && out.size() > 1) x /= sum;
+  }
+  return out;
+}
+
+class ClassifyFormat final : public WholeFormat {
+ public:
+  ClassifyFormat(bool activation, ErrorStyle style) : WholeFormat(style), activation_(activation) {}
+  std::string_view id_prefix() const override { return "classify-"; }
+
+  std::string whole(const ReplyParts& parts) override {
+    std::string out;
+    append_head(out, parts.head);
+    out += R"(,"data":[)";
+    for (size_t i = 0; i < parts.prompts.size(); ++i) {
+      std::vector<double> probs = probabilities(parts.prompts[i].pooled, activation_);
+      auto best = std::max_element(probs.begin(), probs.end()) - probs.begin();
+      fmt::format_to(std::back_inserter(out), R"({}{{"index":{},"label":"LABEL_{}","probs":[)", i > 0 ? "," : "", i,
+                     best);
+      for (size_t k = 0; k < probs.size(); ++k) {
+        if (k > 0) out += ',';
+        append_json_double(out, probs[k]);
+      }
+      fmt::format_to(std::back_inserter(out), R"(],"num_classes":{}}})", probs.size());
+    }
+    out += "],";
+    append_usage(out, parts.usage);
+    return out + '}';
+  }
+
+ private:
+  bool activation_;
+};
+
 }  // namespace
+
+std::unique_ptr<ReplyFormat> make_classify_format(bool activation, ErrorStyle style) {
+  return std::make_unique<ClassifyFormat>(activation, style);
+}
 
 std::vector<float> finished_embedding(std::span<const float> vector, const PoolingOptions& options) {
   size_t n = vector.size();

@@ -35,6 +35,9 @@ struct RankOptions {
 };
 std::unique_ptr<ReplyFormat> make_rank_format(RankOptions options, ScorePairs pairs, ErrorStyle style);
 
+// {"object":"list","data":[{index,label,probs,num_classes}]}
+std::unique_ptr<ReplyFormat> make_classify_format(bool activation, ErrorStyle style);
+
 // Cuts to the first `dimensions` values and normalises, as the options say.
 std::vector<float> finished_embedding(std::span<const float> vector, const PoolingOptions& options);
 

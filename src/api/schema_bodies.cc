@@ -56,6 +56,12 @@ constexpr BodyRow kBodies[] = {
                 "return_documents return_text raw_scores",
      .required = "input",
      .own = R"("input":{"$ref":"#/components/schemas/Inputs"})"},
+    {.name = "ClassifyRequest",
+     .fields = kRoutePooling,
+     .only = "model truncate_prompt_tokens truncation_side use_activation add_special_tokens priority request_id user "
+             "timeout",
+     .required = "input",
+     .own = R"("input":{"$ref":"#/components/schemas/Inputs"})"},
     {.name = "ScoreRequest",
      .fields = kRoutePooling,
      .only = "model truncate_prompt_tokens truncation_side use_activation priority request_id user timeout",
