@@ -148,6 +148,7 @@ Result<Json> messages_of(const Json& messages) {
 std::string parameter_size(int64_t n_params) {
   constexpr double kMillion = 1e6;
   constexpr double kBillion = 1e9;
+  if (n_params == 0) return "";  // not read yet
   auto n = static_cast<double>(n_params);
   return n >= kBillion ? fmt::format("{:.1f}B", n / kBillion) : fmt::format("{:.2f}M", n / kMillion);
 }
@@ -186,21 +187,27 @@ std::string load_reply(const Json& body, const std::string& model, bool chat) {
   return reply.dump();
 }
 
+constexpr int64_t kNanos = 1'000'000'000;
+
+Json capabilities(const OllamaModel& model) {
+  Json out = Json::array();
+  for (const std::string& one : model.capabilities) out.push_back(one);
+  return out;
+}
+
 Json card(const OllamaModel& model) {
-  constexpr int64_t kNanos = 1'000'000'000;
   return json_object({{"name", model.name},
                       {"model", model.name},
                       {"modified_at", rfc3339(model.created * kNanos)},
                       {"size", model.size_bytes},
                       {"digest", model.digest},
                       {"details", details(model)},
-                      {"capabilities", json_array({"completion"})}});
+                      {"capabilities", capabilities(model)}});
 }
 
 }  // namespace
 
 std::string rfc3339(int64_t unix_ns) {
-  constexpr int64_t kNanos = 1'000'000'000;
   auto seconds = static_cast<std::time_t>(unix_ns / kNanos);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}Z", fmt::gmtime(seconds), unix_ns % kNanos);
 }
@@ -259,16 +266,23 @@ Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContex
   return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kGenerate)};
 }
 
-std::string ollama_tags_reply(const OllamaModel& model) {
-  return json_object({{"models", json_array({card(model)})}}).dump();
+std::string ollama_tags_reply(std::span<const OllamaModel> models) {
+  Json all = Json::array();
+  for (const OllamaModel& model : models) all.push_back(card(model));
+  return json_object({{"models", std::move(all)}}).dump();
 }
 
-std::string ollama_ps_reply(const OllamaModel& model) {
-  Json one = card(model);
-  one.set("expires_at", "9999-12-31T23:59:59Z");  // the model stays
-  one.set("size_vram", 0);
-  one.set("context_length", model.context_length);
-  return json_object({{"models", json_array({std::move(one)})}}).dump();
+std::string ollama_ps_reply(std::span<const OllamaModel> models) {
+  Json all = Json::array();
+  for (const OllamaModel& model : models) {
+    Json one = card(model);
+    if (model.memory_bytes > 0) one.set("size", model.memory_bytes);
+    one.set("expires_at", model.expires == 0 ? "9999-12-31T23:59:59Z" : rfc3339(model.expires * kNanos));
+    one.set("size_vram", 0);
+    one.set("context_length", model.context_length);
+    all.push_back(std::move(one));
+  }
+  return json_object({{"models", std::move(all)}}).dump();
 }
 
 std::string ollama_show_reply(const OllamaModel& model) {
@@ -282,8 +296,8 @@ std::string ollama_show_reply(const OllamaModel& model) {
                       {"system", ""},
                       {"details", details(model)},
                       {"model_info", std::move(info)},
-                      {"capabilities", json_array({"completion"})},
-                      {"modified_at", rfc3339(model.created * 1'000'000'000)}})
+                      {"capabilities", capabilities(model)},
+                      {"modified_at", rfc3339(model.created * kNanos)}})
       .dump();
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "api/dialect.h"
 
@@ -14,7 +16,7 @@ Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContex
                                              const FormatOptions& options);
 Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& context, const FormatOptions& options);
 
-// What the lists of models tell of the one that is served.
+// What the lists of models tell of one.
 struct OllamaModel {
   std::string name;
   std::string digest;  // hex
@@ -26,9 +28,13 @@ struct OllamaModel {
   int64_t n_params = 0;
   int64_t context_length = 0;
   int64_t embedding_length = 0;
+  std::vector<std::string> capabilities;  // completion, tools, thinking, embedding
+  int64_t memory_bytes = 0;               // while loaded
+  int64_t expires = 0;                    // unix seconds, when it goes if nobody uses it; 0: it stays
 };
-std::string ollama_tags_reply(const OllamaModel& model);
-std::string ollama_ps_reply(const OllamaModel& model);
+std::string ollama_tags_reply(std::span<const OllamaModel> models);
+// Of those in memory.
+std::string ollama_ps_reply(std::span<const OllamaModel> models);
 std::string ollama_show_reply(const OllamaModel& model);
 
 // "2026-11-21T19:40:00.123456789Z"

@@ -152,6 +152,10 @@ void append_card(std::string& out, const ModelCard& card) {
   append_strings(out, card.aliases);
   out += R"(,"tags":)";
   append_strings(out, card.tags);
+  if (!card.state.empty()) {  // as llama-server's router tells it
+    fmt::format_to(std::back_inserter(out), R"(,"in_cache":true,"status":{{"value":"{}","args":[]{}}})", card.state,
+                   card.failed ? R"(,"failed":true,"exit_code":1)" : "");
+  }
   out += '}';
 }
 

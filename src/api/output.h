@@ -139,6 +139,8 @@ struct ModelCard {
   int64_t size_bytes = 0;
   std::vector<std::string> aliases;  // all names of the model
   std::vector<std::string> tags;
+  std::string state = {};  // of one of several models: loaded, loading or unloaded; empty: not told
+  bool failed = false;     // its last load did
 };
 std::string models_reply(std::span<const ModelCard> cards);
 std::string model_reply(const ModelCard& card);

@@ -33,6 +33,9 @@ constexpr ReplyRow kReplies[] = {
     {"ScoreList", "id object created model data usage",
      R"("id":{"type":"string"},"object":{"const":"list"},"data":{"type":"array","items":{"type":"object",
        "required":["index","object","score"],"properties":{"index":{"type":"integer"},"score":{"type":"number"}}}})"},
+    {"Classes", "id object created model data usage",
+     R"("id":{"type":"string"},"object":{"const":"list"},"data":{"type":"array","items":{"type":"object",
+       "required":["index","label","probs","num_classes"]}})"},
     {"Ranking", "", R"({"anyOf":[{"type":"object","required":["id","model","usage","results"],"properties":{
        "results":{"type":"array","items":{"type":"object","required":["index","relevance_score"]}}}},
        {"type":"array","items":{"type":"object","required":["index","score"]}}]})"},
@@ -81,7 +84,8 @@ constexpr ReplyRow kReplies[] = {
      R"("id":{"type":"string"},"object":{"const":"model"},"created":{"type":"integer"},"owned_by":{"type":"string"},
        "root":{"type":"string"},"parent":{"type":["string","null"]},"max_model_len":{"type":"integer"},
        "permission":{"type":"array"},"meta":{"type":"object"},"architecture":{"type":"object"},
-       "aliases":{"type":"array","items":{"type":"string"}},"tags":{"type":"array","items":{"type":"string"}})"},
+       "aliases":{"type":"array","items":{"type":"string"}},"tags":{"type":"array","items":{"type":"string"}},
+       "status":{"type":"object","required":["value"]},"in_cache":{"type":"boolean"})"},
     {"ModelList", "object data", R"("object":{"const":"list"},"data":{"type":"array","items":{
        "$ref":"#/components/schemas/Model"}})"},
     {"Health", "status state running waiting kv_used last_step_age_ms",
@@ -113,7 +117,7 @@ constexpr ReplyRow kReplies[] = {
        "stop_type":{"enum":["none","eos","limit","word"]},"timings":{"$ref":"#/components/schemas/Timings"}}})"},
     {"LlamaCompletion", "", R"({"anyOf":[{"$ref":"#/components/schemas/LlamaCompletionOne"},{"type":"array",
        "items":{"$ref":"#/components/schemas/LlamaCompletionOne"}}]})"},
-    {"Props", "default_generation_settings total_slots chat_template build_info",
+    {"Props", "build_info",
      R"("default_generation_settings":{"type":"object"},"total_slots":{"type":"integer"},
        "model_path":{"type":"string"},"chat_template":{"type":"string"},"build_info":{"type":"string"})"},
     {"Slots", "", R"({"type":"array","items":{"type":"object","required":["id","n_ctx","is_processing"]}})"},

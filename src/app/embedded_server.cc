@@ -17,6 +17,7 @@ Result<std::unique_ptr<EmbeddedServer>> EmbeddedServer::start(std::span<const st
   std::optional<ServePlan> plan = TRY(plan_serve(args, /*access_log=*/false));  // a program's stderr is its own
   CHECK(plan.has_value(), "only --help has no plan");
   std::unique_ptr<EmbeddedServer> out(new EmbeddedServer(TRY(server::HttpServer::bind(std::move(plan->server)))));
+  if (plan->several) out->server_->serve_several(several_models(*plan->several, plan->model));
   out->thread_ = std::thread([self = out.get(), model = std::move(plan->model)] {
     Result<int> status =
         self->server_->run([&](const instance::ProgressFn& go_on) { return instance::Instance::load(model, go_on); });
@@ -37,7 +38,7 @@ Result<bool> EmbeddedServer::wait_ready(std::chrono::milliseconds timeout) {
   auto deadline = std::chrono::steady_clock::now() + timeout;
   std::unique_lock lock(mutex_);
   while (!exit_status_) {
-    if (server_->context().instance.load(std::memory_order_acquire) != nullptr) return true;
+    if (server_->context().ready()) return true;
     auto now = std::chrono::steady_clock::now();
     if (now >= deadline) return false;
     ended_.wait_until(lock, std::min(deadline, now + kLook));

@@ -220,6 +220,10 @@ void FlagSet::positional(std::string_view name, std::string* target, std::string
   state_->app.add_option(std::string(name), *target, std::string(help))->required(required);
 }
 
+void FlagSet::positional(std::string_view name, std::vector<std::string>* target, std::string_view help) {
+  state_->app.add_option(std::string(name), *target, std::string(help));
+}
+
 Result<bool> FlagSet::parse(std::span<const std::string> args) {
   std::vector<std::string> kept;
   std::vector<std::string> given_names;

@@ -40,6 +40,8 @@ class FlagSet {
   void add(std::string_view names, bool* target, std::string_view help);  // also --no-<name>
   // A value without a flag, in order of declaration.
   void positional(std::string_view name, std::string* target, std::string_view help, bool required);
+  // All that are left; the last positional.
+  void positional(std::string_view name, std::vector<std::string>* target, std::string_view help);
 
   // False: --help was asked for and printed. kUsage names the flag, the value and what is wanted.
   Result<bool> parse(std::span<const std::string> args);

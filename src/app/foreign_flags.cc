@@ -18,7 +18,6 @@ constexpr std::string_view kNoDrafts = "speculative decoding is not supported ye
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
 constexpr std::string_view kNoPage = "the web page is built in; --no-ui turns it off";
 constexpr std::string_view kTextOnly = "models generate text from text only";
-constexpr std::string_view kNoRouter = "one process serves one model";
 
 // Changes no output: accepted with a warning.
 constexpr ForeignFlag harmless(std::string_view names, Value value = Value::kNone) { return {names, value}; }
@@ -33,7 +32,6 @@ constexpr ForeignFlag kFlags[] = {
     harmless("--jinja"),
     harmless("--no-jinja"),
     harmless("--no-cache-idle-slots"),
-    harmless("--no-models-autoload"),
     harmless("--grp-attn-n,--grp-attn-w", Value::kOne),
     harmless("--cont-batching,-cb"),
     harmless("--uvicorn-log-level", Value::kOne),
@@ -100,8 +98,8 @@ constexpr ForeignFlag kFlags[] = {
     refused("--log-file", "the log goes to standard error"),
     refused("--enable-sleep-mode,--enable-dev-routes", "there are no such routes", Value::kNone),
     refused("--completion-bash", "there is no completion script", Value::kNone),
-    refused("--models-max,--models-dir,--models-preset", kNoRouter),
-    refused("--sleep-idle-seconds", "the model stays in memory", Value::kOne, "-1"),
+    refused("--models-preset", "models of one server share its flags"),
+    refused("--sleep-idle-seconds", "use --keep-alive, with several models", Value::kOne, "-1"),
     refused("--mmproj-url,--media-path", kTextOnly),
     harmless("--no-mmproj"),
     refused("--metrics-compat", "vLLM's names, and llama-server's under its profile", Value::kOne, "vllm|llamacpp"),

@@ -45,6 +45,7 @@ std::vector<std::string> split(std::string_view list, char separator) {
 struct ServeFlags {
   explicit ServeFlags(const api::CompatProfile& of)
       : profile(&of),
+        models(default_models_flags(of)),
         host(of.host),
         port(of.port),
         error_style(style_name(of.errors)),
@@ -52,6 +53,7 @@ struct ServeFlags {
 
   const api::CompatProfile* profile;
   ModelFlags model;
+  ModelsFlags models;
   std::string compat = "openai";  // read by profile_of_args() before the others
   std::string host;
   int64_t port;
@@ -99,6 +101,7 @@ struct ServeFlags {
 void declare(FlagSet& set, ServeFlags& f) {
   set.add("--compat", &f.compat, "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow");
   declare_model_flags(set, f.model);
+  declare_models_flags(set, f.models);
   set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
   set.add("-p,--port", &f.port, "port; 0 = any free one", {0, 65535});
   set.add("--uds", &f.uds, "path of a Unix socket to listen on; --host and --port are then not used");
@@ -261,8 +264,8 @@ void follow_llama(const ServeFlags& f, instance::InstanceOptions& out) {
   out.served_names.assign(names.begin(), names.end());
 }
 
-Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limits& limits) {
-  instance::InstanceOptions out = TRY(instance_options(f.model));
+Result<instance::InstanceOptions> model_options(const ServeFlags& f, const Limits& limits, bool needs_model) {
+  instance::InstanceOptions out = TRY(instance_options(f.model, needs_model));
   if (f.profile->gated) follow_llama(f, out);
   out.answers = TRY(answer_rules(f.answers, f.profile->template_dates));
   out.limits = limits;
@@ -287,7 +290,11 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, b
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();
   ServePlan plan{.server = TRY(server_options(f)), .model = {}};
   if (!f.kv_events.empty()) plan.server.kv_events = TRY(server::parse_kv_events_config(f.kv_events));
-  plan.model = TRY(model_options(f, plan.server.limits));
+  plan.several = TRY(models_plan(f.models, f.model, *f.profile));
+  plan.model = TRY(model_options(f, plan.server.limits, !plan.several));
+  if (plan.several && !(f.kv_events.empty() && f.record_events.empty())) {
+    return Error{ErrorCode::kUsage, "--kv-events-config and --record-events are for a server with one model", ""};
+  }
   plan.log_format = TRY(log_format_of(f));
   return std::optional<ServePlan>(std::move(plan));
 }
@@ -301,6 +308,12 @@ Result<int> serve_command(std::span<const std::string> args) {
   std::optional<ServePlan> plan = TRY(plan_serve(args));
   if (!plan) return 0;
   set_log_format(plan->log_format);
+  auto options_again = [&]() -> Result<server::ServerOptions> {
+    std::optional<ServePlan> next = TRY(plan_serve(args));
+    return std::move(next->server);
+  };
+  if (plan->several)
+    return server::run_server(plan->server, several_models(*plan->several, plan->model), options_again);
   std::unique_ptr<server::KvPublisher> publisher;
   if (plan->server.kv_events.enabled) {
     publisher = TRY(server::KvPublisher::open(plan->server.kv_events));
@@ -316,10 +329,6 @@ Result<int> serve_command(std::span<const std::string> args) {
       publisher->begin(server::kv_topic(plan->server, (*loaded)->facts().served_names.front()));
     }
     return loaded;
-  };
-  auto options_again = [&]() -> Result<server::ServerOptions> {
-    std::optional<ServePlan> next = TRY(plan_serve(args));
-    return std::move(next->server);
   };
   return server::run_server(plan->server, load, options_again);
 }

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "app/models_flags.h"
 #include "base/log_event.h"
 #include "base/result.h"
 #include "instance/instance.h"
@@ -16,6 +17,7 @@ struct ServePlan {
   server::ServerOptions server;
   instance::InstanceOptions model;
   LogFormat log_format = LogFormat::kText;
+  std::optional<ModelsPlan> several;  // models that share `model`; none: one model
 };
 
 // kUsage: flags, values, key and template files that serve would refuse before it starts. Nothing: --help was printed.

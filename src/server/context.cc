@@ -50,21 +50,63 @@ Result<void> ServerContext::reload(const ServerOptions& next) {
   return {};
 }
 
-Result<instance::Instance*> ServerContext::usable_instance() {
+bool ServerContext::ready() const {
+  return models == nullptr ? instance.load(std::memory_order_acquire) != nullptr : models_ready.load();
+}
+
+Result<instance::ModelUse> ServerContext::loaded_model(std::string_view name) {
   if (!serving()) return Error{ErrorCode::kDraining, "the server is shutting down", ""};
-  instance::Instance* loaded = instance.load(std::memory_order_acquire);
-  if (loaded == nullptr) return Error{ErrorCode::kLoading, "Loading model", ""};
-  if (loaded->state() == instance::InstanceState::kDead) {
+  if (!ready()) return Error{ErrorCode::kLoading, "Loading model", ""};
+  instance::ModelUse use;
+  if (models == nullptr) {
+    use = instance::ModelUse(*instance.load(std::memory_order_acquire));
+  } else {
+    use = TRY(models->look(name));
+  }
+  if (use.instance()->state() == instance::InstanceState::kDead) {
     return Error{ErrorCode::kEngineDead, "the engine has stopped", ""};
   }
-  return loaded;
+  return use;
+}
+
+std::vector<instance::ModelUse> ServerContext::loaded_models() {
+  if (models != nullptr) return models->loaded();
+  std::vector<instance::ModelUse> out;
+  instance::Instance* only = instance.load(std::memory_order_acquire);
+  if (only != nullptr) out.emplace_back(*only);
+  return out;
+}
+
+Metrics& ServerContext::metrics_of(const instance::Instance& of) {
+  if (models == nullptr) return metrics;
+  std::lock_guard lock(model_metrics_mutex_);
+  std::unique_ptr<Metrics>& one = model_metrics_[of.facts().served_names.front()];
+  if (one == nullptr) one = std::make_unique<Metrics>();
+  return *one;
+}
+
+std::string ServerContext::metrics_text() {
+  if (models == nullptr) return metrics.text(instance.load(std::memory_order_acquire), options.version);
+  std::vector<instance::ModelUse> uses = models->loaded();
+  std::vector<MetricsOfModel> all;
+  std::lock_guard lock(model_metrics_mutex_);
+  for (const auto& [name, one] : model_metrics_) {
+    MetricsOfModel row{.model = name, .metrics = one.get()};
+    for (const instance::ModelUse& use : uses) {
+      if (use.instance()->facts().served_names.front() == name) row.instance = use.instance();
+    }
+    all.push_back(row);
+  }
+  return metrics.text_of_several(all, options.version);
 }
 
 double ServerContext::retry_after_s() {
-  instance::Instance* loaded = instance.load(std::memory_order_acquire);
   double wait = kMinRetry;
-  if (loaded != nullptr) {
-    wait = loaded->estimate().drain_s(loaded->stats().queued_tokens);
+  if (ready()) {
+    for (const instance::ModelUse& use : loaded_models()) {
+      instance::Instance& one = *use.instance();
+      wait = std::max(wait, one.estimate().drain_s(one.stats().queued_tokens));
+    }
   } else {
     double fraction = load_fraction.load(std::memory_order_relaxed);
     double elapsed = static_cast<double>(clock.now() - started) / static_cast<double>(kSecond);

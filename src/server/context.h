@@ -4,13 +4,18 @@
 #include <atomic>
 #include <cstdint>
 #include <ctime>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "api/errors.h"
 #include "base/clock.h"
 #include "instance/instance.h"
+#include "instance/model_set.h"
 #include "server/hot_settings.h"
 #include "server/http_message.h"
 #include "server/metrics.h"
@@ -35,7 +40,9 @@ class ServerContext {
   Metrics metrics;
   TraceExporter traces;
   SystemClock clock;
-  std::atomic<instance::Instance*> instance{nullptr};  // null while loading
+  std::atomic<instance::Instance*> instance{nullptr};  // of a server with one model; null while loading
+  instance::ModelSet* models = nullptr;                // of one with several; set before the IO threads start
+  std::atomic<bool> models_ready{false};               // those to be loaded at the start are
   std::atomic<Lifecycle> lifecycle{Lifecycle::kServing};
   std::atomic<double> load_fraction{0.0};
   std::atomic<int64_t> body_bytes{0};  // of bodies that are being received
@@ -46,8 +53,17 @@ class ServerContext {
   const int64_t started_unix = static_cast<int64_t>(std::time(nullptr));
 
   bool serving() const { return lifecycle.load(std::memory_order_acquire) == Lifecycle::kServing; }
-  // The instance, or why a request cannot be taken: kLoading, kDraining, kEngineDead.
-  Result<instance::Instance*> usable_instance();
+  bool ready() const;  // requests can be taken as far as the load goes
+  // The model of a request that is answered at once: the only one, or of several a loaded one, by name (empty: the
+  // default), or why it cannot be answered: kLoading, kDraining, kEngineDead, kModelNotFound. Requests that wait for
+  // their model: model_choice.h.
+  Result<instance::ModelUse> loaded_model(std::string_view name = {});
+  // All that are loaded.
+  std::vector<instance::ModelUse> loaded_models();
+  // The numbers of requests to this model; they stay when it is unloaded.
+  Metrics& metrics_of(const instance::Instance& instance);
+  // The text of /metrics.
+  std::string metrics_text();
   // Retry-After in seconds, 1..60.
   double retry_after_s();
   // The envelope of a dialect (none: this server's error style), with the retry headers of its code.
@@ -66,6 +82,8 @@ class ServerContext {
   void leave_key(uint32_t tenant);
 
  private:
+  std::mutex model_metrics_mutex_;
+  std::map<std::string, std::unique_ptr<Metrics>> model_metrics_;  // guarded by model_metrics_mutex_; by name
   Occupancy<std::string> addresses_;
   Occupancy<uint32_t> keys_in_use_;
 };

@@ -14,6 +14,7 @@
 #include "server/connection.h"
 #include "server/generation_request.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 #include "server/request_trace.h"
 #include "server/stream_writer.h"
 #include "server/tenant.h"
@@ -43,6 +44,7 @@ struct Call {
   Connection& connection;
   const HttpRequest& request;
   instance::Instance& instance;
+  Metrics& metrics;  // of the model
   RequestTrace trace;
   instance::Session session;
   std::unique_ptr<api::ReplyFormat> format;
@@ -53,21 +55,21 @@ struct Call {
       : connection(on),
         request(from),
         instance(with),
-        trace(on.context(), from, operation_of(asked.job)),
+        metrics(on.context().metrics_of(with)),
+        trace(on.context(), metrics, from, operation_of(asked.job)),
         session(with, on.io(), std::move(asked.job), &trace),
         format(std::move(asked.format)) {
     connection.io().add_waiter(session.key(), connection.event());
     connection.context().n_generations.fetch_add(1);
   }
   ~Call() {
-    connection.io().remove_waiter(session.key());
+    connection.io().remove_waiter(session.key(), connection.event());
     connection.context().n_generations.fetch_sub(1);
   }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
   const api::CommonParams& params() const { return session.job().params(); }
-  Metrics& metrics() { return connection.context().metrics; }
 };
 
 void fill_head(Call& call) {
@@ -82,7 +84,7 @@ void fill_head(Call& call) {
   call.headers.emplace_back("X-Request-Id", wanted.empty() ? call.head.id.substr(prefix.size()) : wanted);
   const api::IgnoredFields& ignored = call.params().ignored;
   if (ignored.count > 0) {
-    context.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count));
+    call.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count));
     std::string names;
     for (const std::string& name : ignored.names) {
       if (!is_visible_id(name)) continue;  // cannot stand in a header
@@ -95,19 +97,19 @@ void fill_head(Call& call) {
 
 void reply_error(Call& call, const api::ApiError& error) {
   ServerContext& context = call.connection.context();
-  context.metrics.count_refusal(error.error.code);
+  call.metrics.count_refusal(error.error.code);
   HttpReply reply = context.error_reply(error, call.format->error_style());
   reply.headers.insert(reply.headers.end(), call.headers.begin(), call.headers.end());
   if (error.error.code == ErrorCode::kDeadlineUnreachable) {
     reply.headers.emplace_back("X-Millrace-Predicted-TTFT-Ms", fmt::format("{}", call.session.predicted_ttft_ms()));
   }
-  if (error.error.code == ErrorCode::kDeadlineExceeded) call.metrics().add(MetricId::kDeadlineMissed, 1, 0);
+  if (error.error.code == ErrorCode::kDeadlineExceeded) call.metrics.add(MetricId::kDeadlineMissed, 1, 0);
   call.connection.send_reply(call.request, std::move(reply));
 }
 
 void count_disconnect(Call& call) {
   bool running = call.session.usage().completion_tokens > 0;
-  call.metrics().add(MetricId::kDisconnects, 1, running ? 1u : 0u);
+  call.metrics.add(MetricId::kDisconnects, 1, running ? 1u : 0u);
 }
 
 bool is_over(const instance::Session& session) {
@@ -188,11 +190,11 @@ class Stream {
         writer_(call.session, call.head, *call.format),
         head_deadline_(steady_clock::now() + milliseconds(options_.sse_header_delay_ms)),
         last_bytes_(steady_clock::now()) {
-    call_.metrics().add(MetricId::kStreamsOpen, 1);
+    call_.metrics.add(MetricId::kStreamsOpen, 1);
   }
   ~Stream() {
     set_parked(false);
-    call_.metrics().add(MetricId::kStreamsOpen, -1);
+    call_.metrics.add(MetricId::kStreamsOpen, -1);
   }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -228,7 +230,7 @@ void Stream::set_parked(bool parked) {
   if (parked == parked_) return;
   parked_ = parked;
   parked_since_ = steady_clock::now();
-  call_.metrics().add(MetricId::kStreamsParked, parked ? 1 : -1);
+  call_.metrics.add(MetricId::kStreamsParked, parked ? 1 : -1);
   if (parked) {
     call_.session.park();
   } else {
@@ -259,9 +261,9 @@ void Stream::pump() {
       refused_ = true;
       reply_error(call_, call_.session.error());
     } else {
-      call_.metrics().count_refusal(call_.session.error().error.code);
+      call_.metrics.count_refusal(call_.session.error().error.code);
       if (call_.session.error().error.code == ErrorCode::kDeadlineExceeded) {
-        call_.metrics().add(MetricId::kDeadlineMissed, 1, 1);
+        call_.metrics.add(MetricId::kDeadlineMissed, 1, 1);
       }
       writer_.fail(call_.session.error());
     }
@@ -297,7 +299,7 @@ void Stream::send_events() {
 void Stream::check_clocks(TimePoint now) {
   auto park_limit = std::chrono::seconds(options_.limits[LimitId::kParkSeconds]);
   if (parked_ && !ended_ && now >= parked_since_ + park_limit) {
-    call_.metrics().add(MetricId::kSlowReaderCancels, 1);
+    call_.metrics.add(MetricId::kSlowReaderCancels, 1);
     Error error{ErrorCode::kSlowReader, fmt::format("the stream was not read for {} s", park_limit.count()), ""};
     writer_.fail({error});
     call_.session.cancel();
@@ -343,13 +345,13 @@ asio::awaitable<void> Stream::run() {
 
 asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, const Route& route, Principal who) {
   ServerContext& context = connection.context();
-  Result<instance::Instance*> usable = context.usable_instance();
-  if (!usable.ok()) {
-    context.metrics.count_refusal(usable.error().code);
-    connection.send_reply(request, context.error_reply({usable.error()}, route.errors));
+  Result<instance::ModelUse> use = co_await model_for(connection, request, route);
+  if (!use.ok()) {
+    context.metrics.count_refusal(use.error().code);
+    refuse_model(connection, request, route, use.error());
     co_return;
   }
-  instance::Instance& instance = **usable;
+  instance::Instance& instance = *use->instance();
   Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route.id);
   if (!asked.ok() && asked.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();

@@ -16,6 +16,7 @@
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 #include "server/text_work.h"
 
 namespace millrace::server {
@@ -80,6 +81,8 @@ api::DialectParser parser_of(RouteId route) {
       return api::parse_pooling;
     case RouteId::kScore:
       return api::parse_score;
+    case RouteId::kClassify:
+      return api::parse_classify;
     case RouteId::kRerank:
       return api::parse_rerank;
     case RouteId::kCohereEmbed:
@@ -95,16 +98,6 @@ api::DialectParser parser_of(RouteId route) {
     default:
       return api::parse_openai_completion;
   }
-}
-
-// KServe names the model, and maybe its version, in the path: /v2/models/NAME[/versions/N]/generate.
-std::string_view model_of_path(std::string_view path, std::string_view root) {
-  constexpr std::string_view kPrefix = "/v2/models/";
-  if (path.starts_with(root)) path.remove_prefix(root.size());
-  if (!path.starts_with(kPrefix)) return {};
-  path.remove_prefix(kPrefix.size());
-  path = path.substr(0, path.rfind('/'));
-  return path.substr(0, path.find("/versions/"));
 }
 
 // The body of KServe's infer: JSON of Inference-Header-Content-Length bytes, and tensors behind it.

@@ -10,6 +10,8 @@
 #include "server/health.h"
 #include "server/info_routes.h"
 #include "server/llama_routes.h"
+#include "server/model_choice.h"
+#include "server/model_routes.h"
 #include "server/ollama_routes.h"
 #include "server/openapi.h"
 #include "server/page.h"
@@ -28,25 +30,25 @@ HttpReply reply_of(ServerContext& context, Result<std::string> body) {
 }
 
 Result<std::string> one_model(ServerContext& context, const HttpRequest& request, const Route& route) {
-  Instance* instance = TRY(context.usable_instance());
   std::string_view name = std::string_view(request.path);
   name.remove_prefix(context.options.root_path.size() + route.path.size());
-  for (const api::ModelCard& card : instance->model_cards()) {
+  for (const api::ModelCard& card : TRY(model_cards(context))) {
     if (card.id == name) return api::model_reply(card);
   }
   return Error{ErrorCode::kModelNotFound, fmt::format("no model {}", quote_for_message(name)), "model"};
 }
 
 Result<std::string> all_models(ServerContext& context) {
-  Instance* instance = TRY(context.usable_instance());
-  std::vector<api::ModelCard> cards = instance->model_cards();
+  std::vector<api::ModelCard> cards = TRY(model_cards(context));
   for (api::ModelCard& card : cards) card.tags = context.options.tags;
-  if (context.options.compat == api::Compat::kLlamaServer) cards.resize(1);  // one model, whatever its names
+  bool one = context.models == nullptr && context.options.compat == api::Compat::kLlamaServer;
+  if (one) cards.resize(1);  // one model, whatever its names
   return api::models_reply(cards);
 }
 
-Result<std::string> tokenizer_info(ServerContext& context) {
-  Instance* instance = TRY(context.usable_instance());
+Result<std::string> tokenizer_info(ServerContext& context, const HttpRequest& request) {
+  instance::ModelUse use = TRY(context.loaded_model(query_value(request.query, "model")));
+  Instance* instance = use.instance();
   const text::Tokenizer& tokenizer = instance->text().tokenizer();
   auto token = [&](TokenId id) { return id == kNoToken ? Json() : Json(std::string_view(tokenizer.token_text(id))); };
   Json info = Json::object();
@@ -61,8 +63,8 @@ Result<std::string> tokenizer_info(ServerContext& context) {
 }
 
 Result<std::string> reset_cache(ServerContext& context) {
-  Instance* instance = TRY(context.usable_instance());
-  instance->engine().reset_prefix_cache();
+  if (context.models == nullptr) TRY(context.loaded_model());
+  for (const instance::ModelUse& use : context.loaded_models()) use.instance()->engine().reset_prefix_cache();
   return std::string("{\"success\":true}");
 }
 
@@ -117,7 +119,7 @@ HttpReply metrics_reply(ServerContext& context) {
   }
   Instance* instance = context.instance.load();
   std::string text = llama && instance != nullptr ? llama_metrics(context.metrics, *instance) : std::string();
-  HttpReply reply = text_reply(200, text + context.metrics.text(instance, context.options.version));
+  HttpReply reply = text_reply(200, text + context.metrics_text());
   reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
   reply.headers.emplace_back("Process-Start-Time-Unix", fmt::format("{}", context.started_unix));
   return reply;
@@ -229,7 +231,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kOpenApi:
       return json_reply(openapi_reply(context));
     case RouteId::kTokenizerInfo:
-      return reply_of(context, tokenizer_info(context));
+      return reply_of(context, tokenizer_info(context, request));
     case RouteId::kResetPrefixCache:
       return reply_of(context, reset_cache(context));
     case RouteId::kRoot:
@@ -246,6 +248,9 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kKserveModel:
     case RouteId::kKserveModelReady:
       return info_answer(context, request, route);
+    case RouteId::kModelLoad:
+    case RouteId::kModelUnload:
+      return change_model(context, request, route);
     case RouteId::kOllamaTags:
     case RouteId::kOllamaPs:
     case RouteId::kOllamaVersion:
@@ -277,6 +282,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kPooling:
     case RouteId::kScore:
     case RouteId::kRerank:
+    case RouteId::kClassify:
     case RouteId::kCohereEmbed:
     case RouteId::kLlamaEmbedding:
     case RouteId::kOllamaEmbed:

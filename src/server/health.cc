@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 namespace millrace::server {
 namespace {
 
@@ -24,14 +26,15 @@ std::string_view state_name(HealthState state) {
 }  // namespace
 
 HealthState health_state(ServerContext& context) {
-  instance::Instance* instance = context.instance.load(std::memory_order_acquire);
-  if (instance != nullptr) {
-    if (instance->state() == instance::InstanceState::kDead) return HealthState::kDead;
-    if (instance->stall_age() >= context.options.limits[LimitId::kLiveStallSeconds] * kSecond)
-      return HealthState::kStalled;
+  Tick limit = context.options.limits[LimitId::kLiveStallSeconds] * kSecond;
+  bool stalled = false;
+  for (const instance::ModelUse& use : context.loaded_models()) {
+    if (use.instance()->state() == instance::InstanceState::kDead) return HealthState::kDead;
+    stalled = stalled || use.instance()->stall_age() >= limit;
   }
+  if (stalled) return HealthState::kStalled;
   if (!context.serving()) return HealthState::kDraining;
-  return instance == nullptr ? HealthState::kLoading : HealthState::kReady;
+  return context.ready() ? HealthState::kReady : HealthState::kLoading;
 }
 
 int probe_status(Probe probe, HealthState state) {
@@ -56,16 +59,21 @@ HttpReply health_reply(ServerContext& context, Probe probe) {
   Json body = Json::object();
   body.set("status", status == 200 ? "ok" : state == HealthState::kLoading ? "loading" : "unavailable");
   body.set("state", state_name(state));
-  engine::EngineStats stats;
+  int64_t running = 0;
+  int64_t waiting = 0;
+  double kv_used = 0;  // of several models the fullest
   int64_t age_ms = 0;
-  if (instance::Instance* instance = context.instance.load(std::memory_order_acquire)) {
-    stats = instance->stats();
-    age_ms = instance->stall_age() / kMillisecond;
+  for (const instance::ModelUse& use : context.loaded_models()) {
+    engine::EngineStats stats = use.instance()->stats();
+    uint32_t used = stats.kv_blocks_active + stats.kv_blocks_cooling;
+    running += stats.n_running;
+    waiting += stats.n_waiting;
+    if (stats.kv_blocks_total > 0) kv_used = std::max(kv_used, static_cast<double>(used) / stats.kv_blocks_total);
+    age_ms = std::max(age_ms, static_cast<int64_t>(use.instance()->stall_age() / kMillisecond));
   }
-  uint32_t used = stats.kv_blocks_active + stats.kv_blocks_cooling;
-  body.set("running", static_cast<int64_t>(stats.n_running));
-  body.set("waiting", static_cast<int64_t>(stats.n_waiting));
-  body.set("kv_used", stats.kv_blocks_total == 0 ? 0.0 : static_cast<double>(used) / stats.kv_blocks_total);
+  body.set("running", running);
+  body.set("waiting", waiting);
+  body.set("kv_used", kv_used);
   body.set("last_step_age_ms", age_ms);
   if (status == 200) return json_reply(body.dump());
   ErrorCode code = state == HealthState::kLoading    ? ErrorCode::kLoading

@@ -63,7 +63,9 @@ struct HttpServer::State {
   std::vector<WorkGuard> guards;
   std::optional<Listener> listener;
   std::optional<asio::signal_set> signals;
-  std::unique_ptr<instance::Instance> instance;
+  std::unique_ptr<instance::Instance> instance;  // the one model
+  std::unique_ptr<instance::ModelSet> models;    // or several
+  std::vector<std::string> at_start;
   std::optional<asio::signal_set> hang_up;
   FileWatch watch;
   OptionsProvider reload;  // empty: options stay as they are
@@ -82,6 +84,10 @@ struct HttpServer::State {
   void stop_threads();
   void wake_all();
   Result<void> load(const InstanceProvider& provider);
+  Result<void> load_several();
+  bool any_dead();
+  bool drained();
+  void log_status(engine::EngineStats& last);
   int serve_until_done();
   bool drain(steady_clock::time_point deadline);
 };
@@ -246,15 +252,72 @@ Result<void> HttpServer::State::load(const InstanceProvider& provider) {
   return {};
 }
 
+// Waits for the models of the start, or for a signal.
+Result<void> HttpServer::State::load_several() {
+  for (const std::string& name : at_start) {
+    instance::ModelUse use = TRY(models->use(name));
+    while (use.instance() == nullptr && n_signals.load() == 0) {
+      if (std::optional<Error> error = use.failure()) return *error;
+      std::this_thread::sleep_for(kTick);
+    }
+    if (n_signals.load() > 0) return Error{ErrorCode::kCancelled, "interrupted while loading", ""};
+  }
+  context.models_ready.store(true);
+  return {};
+}
+
+bool HttpServer::State::any_dead() {
+  for (const instance::ModelUse& use : context.loaded_models()) {
+    if (use.instance()->state() == instance::InstanceState::kDead) return true;
+  }
+  return false;
+}
+
+bool HttpServer::State::drained() {
+  for (const instance::ModelUse& use : context.loaded_models()) {
+    if (!use.instance()->engine().drained()) return false;
+  }
+  return context.n_calls.load() == 0;
+}
+
 // True when everything accepted has been answered before the deadline or a further signal.
 bool HttpServer::State::drain(steady_clock::time_point deadline) {
   int n_before = n_signals.load();
   while (steady_clock::now() < deadline && n_signals.load() == n_before) {
-    if (instance->engine().drained() && context.n_calls.load() == 0) return true;
-    if (instance->state() == instance::InstanceState::kDead) return false;
+    if (drained()) return true;
+    if (any_dead()) return false;
     std::this_thread::sleep_for(kTick);
   }
   return false;
+}
+
+// The line of every few seconds: of all models together.
+void HttpServer::State::log_status(engine::EngineStats& last) {
+  engine::EngineStats now;
+  double kv = 0;
+  for (const instance::ModelUse& use : context.loaded_models()) {
+    engine::EngineStats one = use.instance()->stats();
+    now.n_steps += one.n_steps;
+    now.prompt_tokens += one.prompt_tokens;
+    now.generated_tokens += one.generated_tokens;
+    now.prefix_query_tokens += one.prefix_query_tokens;
+    now.prefix_hit_tokens += one.prefix_hit_tokens;
+    now.n_running += one.n_running;
+    now.n_waiting += one.n_waiting;
+    if (one.kv_blocks_total > 0) kv = std::max(kv, 100.0 * one.kv_blocks_active / one.kv_blocks_total);
+  }
+  if (now.n_steps == last.n_steps) return;
+  auto rate = [&](uint64_t to, uint64_t from) {  // from: of models that may have gone since
+    return static_cast<double>(to - std::min(from, to)) / context.options.status_line_s;
+  };
+  double hits = now.prefix_query_tokens == 0
+                    ? 0.0
+                    : 100.0 * static_cast<double>(now.prefix_hit_tokens) / static_cast<double>(now.prefix_query_tokens);
+  LOG(LogLevel::kInfo,
+      "prompt {:.1f} tok/s, generation {:.1f} tok/s, running {}, waiting {}, KV {:.1f}%, prefix hits {:.1f}%",
+      rate(now.prompt_tokens, last.prompt_tokens), rate(now.generated_tokens, last.generated_tokens), now.n_running,
+      now.n_waiting, kv, hits);
+  last = now;
 }
 
 int HttpServer::State::serve_until_done() {
@@ -264,35 +327,22 @@ int HttpServer::State::serve_until_done() {
   while (n_signals.load() == 0) {
     std::this_thread::sleep_for(kTick);
     reload_if_asked();
-    if (instance->state() == instance::InstanceState::kDead) return kExitDead;
+    if (any_dead()) return kExitDead;
     if (context.options.status_line_s == 0 || steady_clock::now() < next_status) continue;
     next_status += status_every;
-    engine::EngineStats now = instance->stats();
-    if (now.n_steps == last.n_steps) continue;
-    auto rate = [&](uint64_t to, uint64_t from) {
-      return static_cast<double>(to - from) / context.options.status_line_s;
-    };
-    double hits = now.prefix_query_tokens == 0 ? 0.0
-                                               : 100.0 * static_cast<double>(now.prefix_hit_tokens) /
-                                                     static_cast<double>(now.prefix_query_tokens);
-    double kv = now.kv_blocks_total == 0 ? 0.0 : 100.0 * now.kv_blocks_active / now.kv_blocks_total;
-    LOG(LogLevel::kInfo,
-        "prompt {:.1f} tok/s, generation {:.1f} tok/s, running {}, waiting {}, KV {:.1f}%, prefix hits {:.1f}%",
-        rate(now.prompt_tokens, last.prompt_tokens), rate(now.generated_tokens, last.generated_tokens), now.n_running,
-        now.n_waiting, kv, hits);
-    last = now;
+    log_status(last);
   }
   context.lifecycle.store(Lifecycle::kDraining);
   LOG(LogLevel::kInfo, "draining: running requests may take {} s", context.options.limits[LimitId::kDrainSeconds]);
-  instance->begin_drain();
+  for (const instance::ModelUse& use : context.loaded_models()) use.instance()->begin_drain();
   wake_all();
   bool all = n_signals.load() == 1 &&
              drain(steady_clock::now() + std::chrono::seconds(context.options.limits[LimitId::kDrainSeconds]));
   if (!all) {
-    instance->engine().stop();
+    for (const instance::ModelUse& use : context.loaded_models()) use.instance()->engine().stop();
     drain(steady_clock::now() + kSecondSignal / 2);
   }
-  return instance->state() == instance::InstanceState::kDead ? kExitDead : 0;
+  return any_dead() ? kExitDead : 0;
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::bind(ServerOptions options) {
@@ -337,9 +387,22 @@ void HttpServer::hang_up() { state_->n_hang_ups.fetch_add(1); }
 
 void HttpServer::shut_down() { state_->n_signals.fetch_add(1); }
 
+void HttpServer::serve_several(SeveralModels several) {
+  State& state = *state_;
+  several.options.on_change = [&state] { state.wake_all(); };
+  several.options.on_load = [&state](const std::string&, instance::Instance& instance) {
+    Metrics& metrics = state.context.metrics_of(instance);
+    metrics.begin_instance();
+    instance.set_step_observer(&metrics);
+  };
+  state.at_start = std::move(several.at_start);
+  state.models = std::make_unique<instance::ModelSet>(std::move(several.source), std::move(several.options));
+  state.context.models = state.models.get();
+}
+
 Result<int> HttpServer::run(const InstanceProvider& provider) {
   state_->start_threads();
-  Result<void> loaded = state_->load(provider);
+  Result<void> loaded = state_->models != nullptr ? state_->load_several() : state_->load(provider);
   Result<int> exit_code = 0;
   if (loaded.ok()) {
     LOG(LogLevel::kInfo, "ready: {}", url());
@@ -347,20 +410,23 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   } else if (loaded.error().code != ErrorCode::kCancelled) {
     exit_code = loaded.take_error();
   }
+  bool dead = state_->any_dead();
   state_->stop_threads();
   state_->context.instance.store(nullptr);
-  if (state_->instance != nullptr && state_->instance->state() == instance::InstanceState::kDead) {
+  if (dead) {
     state_->abandoned = true;
     (void)state_->instance.release();  // its engine thread hangs: it cannot be joined, the process ends now
     return exit_code;
   }
   // What connections are left hold sessions: they go before the instance, and after everything that could wake them.
   if (state_->instance != nullptr) state_->instance->halt();
+  if (state_->models != nullptr) state_->models->halt();
   state_->listener.reset();
   state_->signals.reset();
   state_->hang_up.reset();
   state_->io.clear();
   state_->instance.reset();
+  state_->models.reset();
   return exit_code;
 }
 
@@ -371,6 +437,14 @@ Result<int> HttpServer::run_with_signals(const InstanceProvider& provider) {
   state_->wait_for_hang_up();
   std::signal(SIGPIPE, SIG_IGN);
   return run(provider);
+}
+
+Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload) {
+  Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
+  if (!server.ok()) return server.take_error();
+  (*server)->set_reload(std::move(reload));
+  (*server)->serve_several(std::move(models));
+  return (*server)->run_with_signals({});
 }
 
 Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload) {

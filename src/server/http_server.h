@@ -8,9 +8,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "instance/instance.h"
+#include "instance/model_set.h"
 #include "server/server_options.h"
 
 namespace millrace::server {
@@ -20,6 +22,13 @@ class ServerContext;
 // Makes the instance; called once on a thread of its own. The progress function returns false when the load should be
 // given up.
 using InstanceProvider = std::function<Result<std::unique_ptr<instance::Instance>>(const instance::ProgressFn&)>;
+
+// Several models: where they come from, and which are loaded before the server is ready.
+struct SeveralModels {
+  instance::ModelSource source;
+  instance::ModelSetOptions options;  // without the two functions, which the server sets
+  std::vector<std::string> at_start;
+};
 
 using OptionsProvider = std::function<Result<ServerOptions>()>;
 
@@ -39,6 +48,8 @@ class HttpServer {
   Result<int> run(const InstanceProvider& provider);
   // The same, with SIGTERM and SIGINT taken as shut_down().
   Result<int> run_with_signals(const InstanceProvider& provider);
+  // Instead of one model; run() is then given an empty provider. Before run().
+  void serve_several(SeveralModels models);
   // Reads the options again; called on the thread of run() after SIGHUP or a change of a watched file. Before run().
   void set_reload(OptionsProvider reload);
   // As SIGHUP would.
@@ -54,5 +65,6 @@ class HttpServer {
 
 // bind() and run() with signals handled; logs one line with the URL once the model is ready.
 Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload = {});
+Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload = {});
 
 }  // namespace millrace::server

@@ -8,6 +8,7 @@
 
 #include "api/json_object.h"
 #include "base/macros.h"
+#include "server/model_choice.h"
 
 namespace millrace::server {
 namespace {
@@ -73,14 +74,21 @@ Json tensor(std::string_view name) {
   return json_object({{"name", name}, {"datatype", "BYTES"}, {"shape", json_array({1})}});
 }
 
+// The model that the path or the query names.
+std::string name_of(const ServerContext& context, const HttpRequest& request, const Route& route) {
+  bool in_path = route.id == RouteId::kKserveModel || route.id == RouteId::kKserveModelReady;
+  if (!in_path) return query_value(request.query, "model");
+  std::string_view name = std::string_view(request.path).substr(context.options.root_path.size() + route.path.size());
+  name.remove_suffix(route.suffix.size());
+  return std::string(name.substr(0, name.find("/versions/")));
+}
+
 // /v2/models/NAME[/versions/N][/ready]: the name, when it is served.
 Result<std::string> kserve_model(const ServerContext& context, const Instance& instance, const HttpRequest& request,
                                  const Route& route) {
-  std::string_view name = std::string_view(request.path).substr(context.options.root_path.size() + route.path.size());
-  name.remove_suffix(route.suffix.size());
-  name = name.substr(0, name.find("/versions/"));
+  std::string name = name_of(context, request, route);
   const auto& served = instance.facts().served_names;
-  if (std::find(served.begin(), served.end(), name) != served.end()) return std::string(name);
+  if (std::find(served.begin(), served.end(), name) != served.end()) return name;
   return Error{ErrorCode::kModelNotFound, fmt::format("no model {}", quote_for_message(name)), "model"};
 }
 
@@ -91,7 +99,8 @@ Result<std::string> info_body(ServerContext& context, const HttpRequest& request
                         {"extensions", json_array({"generate", "binary_tensor_data"})}})
         .dump();
   }
-  Instance* instance = TRY(context.usable_instance());
+  instance::ModelUse use = TRY(context.loaded_model(name_of(context, request, route)));
+  Instance* instance = use.instance();
   if (route.id == RouteId::kKvEventSources) return kv_event_sources(context, *instance).dump();
   if (route.id == RouteId::kTgiInfo) return tgi_info(context, *instance).dump();
   if (route.id == RouteId::kSglangModelInfo) return sglang_model(*instance).dump();

@@ -16,6 +16,15 @@ void IoThread::notify(std::span<const instance::SessionKey> keys) {
   boost::asio::post(context_, [this] { deliver(); });
 }
 
+void IoThread::remove_waiter(instance::SessionKey key, const Event& event) {
+  auto [begin, end] = waiters_.equal_range(key);
+  for (auto one = begin; one != end; ++one) {
+    if (one->second != &event) continue;
+    waiters_.erase(one);
+    return;
+  }
+}
+
 void IoThread::deliver() {
   std::vector<instance::SessionKey> keys;
   {
@@ -24,8 +33,8 @@ void IoThread::deliver() {
     posted_ = false;
   }
   for (instance::SessionKey key : keys) {
-    auto found = waiters_.find(key);
-    if (found != waiters_.end()) found->second->set();
+    auto [begin, end] = waiters_.equal_range(key);
+    for (auto one = begin; one != end; ++one) one->second->set();
   }
 }
 

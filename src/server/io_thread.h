@@ -1,5 +1,6 @@
 // IoThread: one event loop with the connections it owns, and the door through which the engine wakes them.
-//  1. A session is known here from add_waiter() to remove_waiter(); only this thread looks at it.
+//  1. A session is known here from add_waiter() to remove_waiter(); only this thread looks at it. Instances number
+//     their sessions each for itself: of two with one key both are woken, and one looks for nothing.
 // Thread: notify() any; the rest this thread.
 #pragma once
 
@@ -25,8 +26,8 @@ class IoThread final : public instance::Notifier {
 
   void notify(std::span<const instance::SessionKey> keys) override;
 
-  void add_waiter(instance::SessionKey key, Event& event) { waiters_[key] = &event; }
-  void remove_waiter(instance::SessionKey key) { waiters_.erase(key); }
+  void add_waiter(instance::SessionKey key, Event& event) { waiters_.emplace(key, &event); }
+  void remove_waiter(instance::SessionKey key, const Event& event);
   void add(Connection& connection) { connections_.insert(&connection); }
   void remove(Connection& connection) { connections_.erase(&connection); }
   // Lets every connection look at the server's state again.
@@ -37,7 +38,7 @@ class IoThread final : public instance::Notifier {
  private:
   void deliver();
 
-  std::unordered_map<instance::SessionKey, Event*> waiters_;
+  std::unordered_multimap<instance::SessionKey, Event*> waiters_;
   std::set<Connection*> connections_;
   std::array<char, 64 * 1024> scratch_;
   std::mutex mutex_;

@@ -12,6 +12,7 @@
 #include "api/llama.h"
 #include "base/macros.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 
 namespace millrace::server {
 namespace {
@@ -42,8 +43,27 @@ Json template_caps(const std::string& source) {
                       {"supports_preserve_reasoning", mentions("reasoning_content")}});
 }
 
-Result<std::string> props(ServerContext& context) {
-  Instance* instance = TRY(context.usable_instance());
+// Of a server with several models, when the request names none.
+std::string router_props(const ServerContext& context) {
+  const instance::ModelSetOptions& options = context.models->options();
+  return json_object({{"role", "router"},
+                      {"max_instances", static_cast<int64_t>(options.most_loaded)},
+                      {"models_autoload", options.autoload},
+                      {"model_alias", options.default_name},
+                      {"model_path", ""},
+                      {"modalities", json_object({{"vision", false}, {"audio", false}})},
+                      {"endpoint_slots", context.options.slots_route},
+                      {"endpoint_props", false},
+                      {"endpoint_metrics", context.options.metrics_route},
+                      {"build_info", "b" + context.options.version}})
+      .dump();
+}
+
+Result<std::string> props(ServerContext& context, const HttpRequest& request) {
+  std::string name = query_value(request.query, "model");
+  if (context.models != nullptr && name.empty()) return router_props(context);
+  instance::ModelUse use = TRY(context.loaded_model(name));
+  Instance* instance = use.instance();
   const instance::InstanceFacts& facts = instance->facts();
   const text::Tokenizer& tokenizer = instance->text_parts().tokenizer;
   api::CommonParams params = TRY(default_params(context, *instance));
@@ -81,7 +101,8 @@ Result<std::string> slots(ServerContext& context, const HttpRequest& request) {
   if (!context.options.slots_route) {
     return not_supported("This server does not support slots endpoint. Start it with `--slots`");
   }
-  Instance* instance = TRY(context.usable_instance());
+  instance::ModelUse use = TRY(context.loaded_model(query_value(request.query, "model")));
+  Instance* instance = use.instance();
   engine::EngineStats stats = instance->stats();
   bool full = stats.n_running >= instance->max_seqs();
   if (full && request.query.find("fail_on_no_slot=1") != std::string::npos) {
@@ -98,7 +119,7 @@ Result<std::string> slots(ServerContext& context, const HttpRequest& request) {
 }
 
 Result<std::string> lora_adapters(ServerContext& context, const HttpRequest& request) {
-  TRY(context.usable_instance());
+  TRY(context.loaded_model(query_value(request.query, "model")));
   if (request.method == "POST") return not_supported("LoRA adapters are not supported");
   return std::string("[]");
 }
@@ -119,7 +140,7 @@ HttpReply llama_answer(ServerContext& context, const HttpRequest& request, const
   if (route.id == RouteId::kProps && request.method == "POST") {
     body = not_supported("This server does not support changing global properties");
   } else if (route.id == RouteId::kProps) {
-    body = props(context);
+    body = props(context, request);
   } else if (route.id == RouteId::kSlots) {
     body = slots(context, request);
   } else {

@@ -32,15 +32,23 @@ prometheus::MetricType type_of(MetricKind kind) {
   return prometheus::MetricType::Untyped;
 }
 
-prometheus::MetricFamily info_family(std::string name, std::string help, Labels labels) {
+prometheus::MetricFamily info_family(std::string name, std::string help) {
   prometheus::MetricFamily family;
   family.name = std::move(name);
   family.help = std::move(help);
   family.type = prometheus::MetricType::Gauge;
-  family.metric.emplace_back();
-  family.metric.back().label = std::move(labels);
-  family.metric.back().gauge.value = 1.0;
   return family;
+}
+
+void add_info(prometheus::MetricFamily& family, Labels labels) {
+  prometheus::ClientMetric& metric = family.metric.emplace_back();
+  metric.label = std::move(labels);
+  metric.gauge.value = 1.0;
+}
+
+// Gauges that add() moves up and down; the others are set from the engine.
+bool is_counted_gauge(MetricId id) {
+  return id == MetricId::kStreamsOpen || id == MetricId::kStreamsParked || id == MetricId::kConnectionsOpen;
 }
 
 Labels cache_labels(const instance::Instance& instance, const engine::EngineStats& stats) {
@@ -59,6 +67,7 @@ Labels cache_labels(const instance::Instance& instance, const engine::EngineStat
 
 struct Metrics::Series {
   std::atomic<double> value{0.0};             // of a counter or gauge; sum of a histogram
+  std::atomic<double> before{0.0};            // of a counter kept elsewhere: what earlier instances counted
   std::vector<std::atomic<uint64_t>> counts;  // of a histogram: one per bucket and one beyond
 };
 
@@ -105,6 +114,7 @@ void Metrics::set(MetricId id, double value, size_t label_idx) {
 
 void Metrics::raise_to(MetricId id, double value, size_t label_idx) {
   Series& one = series(id, label_idx);
+  value += one.before.load(std::memory_order_relaxed);
   if (value > one.value.load(std::memory_order_relaxed)) one.value.store(value, std::memory_order_relaxed);
 }
 
@@ -230,11 +240,8 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   set(MetricId::kHeartbeatAge, seconds(instance.stall_age()));
 }
 
-prometheus::MetricFamily Metrics::family_of(const MetricRow& row, const std::string& model, double max_len) const {
-  prometheus::MetricFamily family;
-  family.name = row.name;
-  family.help = row.help;
-  family.type = type_of(row.kind);
+void Metrics::add_series(const MetricRow& row, const std::string& model, double max_len,
+                         prometheus::MetricFamily& family) const {
   auto values = split_values(row.label_values);
   std::span<const double> bounds = metric_buckets(row.buckets);
   if (row.buckets == BucketSet::kTokens) bounds = bounds.first(std::min(bounds.size(), bucket_of(bounds, max_len) + 1));
@@ -254,26 +261,59 @@ prometheus::MetricFamily Metrics::family_of(const MetricRow& row, const std::str
     metric.histogram.sample_count = total;
     family.metric.push_back(std::move(metric));
   }
-  return family;
 }
 
-std::string Metrics::render(instance::Instance* instance, const std::string& version) {
-  if (instance != nullptr) take_engine_numbers(*instance);
+void Metrics::begin_instance() {
+  for (const MetricRow& row : metric_table()) {
+    if (row.kind != MetricKind::kCounter) continue;
+    for (auto& one : rows_[static_cast<size_t>(row.id)]) one->before.store(one->value.load());
+  }
+}
+
+void Metrics::take_numbers(instance::Instance* instance) {
+  if (instance != nullptr) {
+    take_engine_numbers(*instance);
+  } else {  // a model that was unloaded shows no load
+    for (const MetricRow& row : metric_table()) {
+      if (row.kind != MetricKind::kGauge || is_counted_gauge(row.id)) continue;
+      for (auto& one : rows_[static_cast<size_t>(row.id)]) one->value.store(0.0);
+    }
+  }
   auto state = static_cast<size_t>(instance == nullptr ? instance::InstanceState::kLoading : instance->state());
   for (size_t i = 0; i < rows_[static_cast<size_t>(MetricId::kEngineState)].size(); ++i) {
     set(MetricId::kEngineState, i == state ? 1.0 : 0.0, i);
   }
-  std::string model = instance == nullptr ? "" : instance->facts().served_names.front();
-  double max_len = instance == nullptr ? 0.0 : static_cast<double>(instance->facts().max_len);
+}
+
+// Every family once, with the series of all models.
+std::string Metrics::render(std::span<const MetricsOfModel> models, const std::string& version) {
+  for (const MetricsOfModel& one : models) one.metrics->take_numbers(one.instance);
   std::vector<prometheus::MetricFamily> families;
-  for (const MetricRow& row : metric_table()) families.push_back(family_of(row, model, max_len));
-  if (instance != nullptr) {
-    const instance::InstanceFacts& facts = instance->facts();
-    families.push_back(
-        info_family("vllm:cache_config_info", "Settings of the KV cache.", cache_labels(*instance, instance->stats())));
-    families.push_back(info_family(
-        "millrace:build_info", "What runs here.",
-        {{"device", facts.device}, {"engine", "0"}, {"isa", facts.isa}, {"model_name", model}, {"version", version}}));
+  for (const MetricRow& row : metric_table()) {
+    prometheus::MetricFamily& family = families.emplace_back();
+    family.name = row.name;
+    family.help = row.help;
+    family.type = type_of(row.kind);
+    for (const MetricsOfModel& one : models) {
+      double max_len = one.instance == nullptr ? 0.0 : static_cast<double>(one.instance->facts().max_len);
+      one.metrics->add_series(row, one.model, max_len, family);
+    }
+  }
+  prometheus::MetricFamily cache = info_family("vllm:cache_config_info", "Settings of the KV cache.");
+  prometheus::MetricFamily build = info_family("millrace:build_info", "What runs here.");
+  for (const MetricsOfModel& one : models) {
+    if (one.instance == nullptr) continue;
+    const instance::InstanceFacts& facts = one.instance->facts();
+    add_info(cache, cache_labels(*one.instance, one.instance->stats()));
+    add_info(build, {{"device", facts.device},
+                     {"engine", "0"},
+                     {"isa", facts.isa},
+                     {"model_name", one.model},
+                     {"version", version}});
+  }
+  if (!build.metric.empty()) {
+    families.push_back(std::move(cache));
+    families.push_back(std::move(build));
   }
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);
@@ -283,9 +323,26 @@ std::string Metrics::render(instance::Instance* instance, const std::string& ver
 std::string Metrics::text(instance::Instance* instance, const std::string& version) {
   std::lock_guard lock(snapshot_mutex_);
   Tick now = clock_.now();
-  bool loaded = instance != nullptr;
+  size_t loaded = instance != nullptr ? 1 : 0;
   if (snapshot_.empty() || now - snapshot_at_ >= kSnapshotAge || loaded != snapshot_loaded_) {
-    snapshot_ = render(instance, version);
+    MetricsOfModel one{
+        .model = loaded == 0 ? "" : instance->facts().served_names.front(), .metrics = this, .instance = instance};
+    snapshot_ = render({&one, 1}, version);
+    snapshot_at_ = now;
+    snapshot_loaded_ = loaded;
+  }
+  return snapshot_;
+}
+
+std::string Metrics::text_of_several(std::span<const MetricsOfModel> models, const std::string& version) {
+  std::lock_guard lock(snapshot_mutex_);
+  Tick now = clock_.now();
+  auto loaded = static_cast<size_t>(
+      std::count_if(models.begin(), models.end(), [](const MetricsOfModel& one) { return one.instance != nullptr; }));
+  if (snapshot_.empty() || now - snapshot_at_ >= kSnapshotAge || loaded != snapshot_loaded_) {
+    std::vector<MetricsOfModel> all(models.begin(), models.end());
+    all.push_back({.model = "", .metrics = this});
+    snapshot_ = render(all, version);
     snapshot_at_ = now;
     snapshot_loaded_ = loaded;
   }

@@ -28,6 +28,15 @@ class Instance;
 
 namespace millrace::server {
 
+class Metrics;
+
+// One model of several: its numbers, and its instance while it is loaded.
+struct MetricsOfModel {
+  std::string model;
+  Metrics* metrics = nullptr;
+  instance::Instance* instance = nullptr;
+};
+
 class Metrics final : public instance::SessionObserver, public engine::StepObserver {
  public:
   Metrics();
@@ -51,13 +60,20 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   // engine::StepObserver; thread: engine.
   void on_step(const engine::StepRecord& record) override;
 
+  // A new instance counts from zero; its counts are added to those of the ones before. Before its first scrape.
+  void begin_instance();
+
   // The text exposition (version 0.0.4). `instance` is null while loading.
   std::string text(instance::Instance* instance, const std::string& version);
+  // The same for a server with several models: these numbers are the server's own, under the model name "".
+  std::string text_of_several(std::span<const MetricsOfModel> models, const std::string& version);
 
  private:
   struct Series;
-  std::string render(instance::Instance* instance, const std::string& version);
-  prometheus::MetricFamily family_of(const MetricRow& row, const std::string& model, double max_len) const;
+  static std::string render(std::span<const MetricsOfModel> models, const std::string& version);
+  void take_numbers(instance::Instance* instance);
+  void add_series(const MetricRow& row, const std::string& model, double max_len,
+                  prometheus::MetricFamily& family) const;
   void take_engine_numbers(instance::Instance& instance);
   void set(MetricId id, double value, size_t label_idx = 0);
   void raise_to(MetricId id, double value, size_t label_idx = 0);  // a counter kept elsewhere
@@ -67,9 +83,9 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   std::atomic<uint64_t> longest_{0};
   SystemClock clock_;
   std::mutex snapshot_mutex_;
-  std::string snapshot_;          // guarded by snapshot_mutex_
-  Tick snapshot_at_ = 0;          // guarded by snapshot_mutex_
-  bool snapshot_loaded_ = false;  // guarded by snapshot_mutex_
+  std::string snapshot_;        // guarded by snapshot_mutex_
+  Tick snapshot_at_ = 0;        // guarded by snapshot_mutex_
+  size_t snapshot_loaded_ = 0;  // guarded by snapshot_mutex_; instances in it
 };
 
 // The bucket of a value: the first upper bound that is not below it; bounds.size() beyond all.

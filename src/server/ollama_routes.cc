@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <ctime>
 #include <utility>
+#include <vector>
 
 #include "base/macros.h"
 #include "base/sha256.h"
@@ -12,11 +14,58 @@ namespace {
 
 constexpr std::string_view kOllamaVersion = "0.12.0";  // whose interface is matched: clients compare it
 
+std::string digest_of(const std::string& text) {
+  Sha256 digest;
+  digest.update(text);
+  return hex(digest.finish());
+}
+
+// The models of a server with several: all, or those in memory.
+std::vector<api::OllamaModel> models_of_set(ServerContext& context, bool in_memory) {
+  std::vector<api::OllamaModel> out;
+  for (const instance::ModelStatus& status : context.models->statuses()) {
+    bool loaded = status.state == instance::ModelState::kLoaded;
+    if (in_memory && !loaded) continue;
+    const instance::ModelListing& file = status.listing;
+    api::OllamaModel model;
+    Result<instance::ModelUse> use = loaded ? context.models->look(file.name) : Error{};
+    if (use.ok()) model = ollama_model(*use->instance());
+    model.name = file.name;
+    model.digest = digest_of(fmt::format("{}/{}/{}", file.name, file.file_bytes, file.modified_s));
+    model.created = file.modified_s;
+    model.size_bytes = static_cast<int64_t>(file.file_bytes);
+    model.memory_bytes = static_cast<int64_t>(status.bytes);
+    if (status.expires != instance::kForever) {
+      Tick left = status.expires - context.clock.now();
+      model.expires = static_cast<int64_t>(std::time(nullptr)) + left / kSecond;
+    }
+    out.push_back(std::move(model));
+  }
+  return out;
+}
+
 Result<std::string> answer_body(ServerContext& context, const Route& route) {
   if (route.id == RouteId::kOllamaVersion) return fmt::format("{{\"version\":\"{}\"}}", kOllamaVersion);
-  instance::Instance* instance = TRY(context.usable_instance());
-  api::OllamaModel model = ollama_model(*instance);
-  return route.id == RouteId::kOllamaPs ? api::ollama_ps_reply(model) : api::ollama_tags_reply(model);
+  bool in_memory = route.id == RouteId::kOllamaPs;
+  std::vector<api::OllamaModel> models;
+  if (context.models != nullptr) {
+    models = models_of_set(context, in_memory);
+  } else {
+    instance::ModelUse use = TRY(context.loaded_model());
+    models.push_back(ollama_model(*use.instance()));
+  }
+  return in_memory ? api::ollama_ps_reply(models) : api::ollama_tags_reply(models);
+}
+
+// What can be asked of it over Ollama's routes.
+std::vector<std::string> capabilities_of(const instance::Instance& instance) {
+  const instance::TextParts& text = instance.text_parts();
+  if (!text.pooling.generates) return {"embedding"};
+  std::vector<std::string> out = {"completion"};
+  bool chats = text.chat_template.has_value();
+  if (chats && instance.text().answers().knows_tools()) out.emplace_back("tools");
+  if (chats && instance.text().answers().knows_reasoning()) out.emplace_back("thinking");
+  return out;
 }
 
 }  // namespace
@@ -24,10 +73,8 @@ Result<std::string> answer_body(ServerContext& context, const Route& route) {
 api::OllamaModel ollama_model(const instance::Instance& instance) {
   const instance::InstanceFacts& facts = instance.facts();
   const auto& chat_template = instance.text_parts().chat_template;
-  Sha256 digest;
-  digest.update(facts.system_fingerprint);
   return {.name = facts.served_names.front(),
-          .digest = hex(digest.finish()),
+          .digest = digest_of(facts.system_fingerprint),
           .family = facts.architecture,
           .quantization = facts.weight_format,
           .chat_template = chat_template ? chat_template->source() : "",
@@ -35,7 +82,8 @@ api::OllamaModel ollama_model(const instance::Instance& instance) {
           .size_bytes = facts.file_bytes,
           .n_params = facts.n_params,
           .context_length = facts.max_len,
-          .embedding_length = facts.d_model};
+          .embedding_length = facts.d_model,
+          .capabilities = capabilities_of(instance)};
 }
 
 HttpReply ollama_answer(ServerContext& context, const Route& route) {

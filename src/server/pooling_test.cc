@@ -35,6 +35,26 @@ TEST(PoolingRoutes, EmbeddingsOfTextsAndIds) {
   EXPECT_EQ(chat.get("data")->as_array()[0].get("embedding")->dump(), "[3,452,257,98]");  // <user> a b
 }
 
+// The echo reads out four values: [number of tokens, their sum, first, last].
+TEST(PoolingRoutes, ClassesOfTexts) {
+  testing::EchoOptions echo;
+  echo.pooling = {.pooling = flow::Pooling::kFirst, .generates = false, .n_scores = 4, .d_model = 4};
+  TestServer server({}, echo);
+  HttpClient client(server.port());
+  Json reply = client.post("/classify", R"({"input":["a","b"]})").json();
+  const JsonArray& data = reply.get("data")->as_array();
+  ASSERT_EQ(data.size(), 2u);
+  EXPECT_EQ(data[1].get("label")->as_string(), "LABEL_1");  // of three equal values the first
+  EXPECT_EQ(data[1].get("num_classes")->as_int(), 4);
+  EXPECT_NEAR(data[1].get("probs")->as_array()[2].as_double(), 1.0 / 3, 1e-9);
+  EXPECT_LT(data[1].get("probs")->as_array()[0].as_double(), 1e-9);
+  Json raw = client.post("/classify", R"({"input":"a","use_activation":false})").json();
+  EXPECT_EQ(raw.get("data")->as_array()[0].get("probs")->dump(), "[1,97,97,97]");
+  EXPECT_EQ(client.post("/classify", "{}").status, 400);
+  TestServer embeds;
+  EXPECT_EQ(HttpClient(embeds.port()).post("/classify", R"({"input":"a"})").status, 501);
+}
+
 TEST(PoolingRoutes, EveryDialect) {
   TestServer server;
   HttpClient client(server.port());

@@ -61,8 +61,13 @@ void add_times(Span& span, const flow::RequestTimes& times) {
 
 }  // namespace
 
-RequestTrace::RequestTrace(ServerContext& context, const HttpRequest& request, std::string_view operation)
-    : context_(&context), operation_(operation), begin_unix_ns_(now_unix_ns()), wanted_(context.traces.wanted()) {
+RequestTrace::RequestTrace(ServerContext& context, Metrics& metrics, const HttpRequest& request,
+                           std::string_view operation)
+    : context_(&context),
+      metrics_(&metrics),
+      operation_(operation),
+      begin_unix_ns_(now_unix_ns()),
+      wanted_(context.traces.wanted()) {
   if (!wanted_) return;
   const std::string* header = request.header("traceparent");
   std::optional<TraceParent> parent = header == nullptr ? std::nullopt : parse_traceparent(*header);
@@ -73,21 +78,19 @@ RequestTrace::RequestTrace(ServerContext& context, const HttpRequest& request, s
 
 void RequestTrace::on_first_token(Tick since_arrival) {
   if (!first_token_) first_token_ = since_arrival;
-  context_->metrics.on_first_token(since_arrival);
+  metrics_->on_first_token(since_arrival);
 }
 
-void RequestTrace::on_token_gap(Tick gap) { context_->metrics.on_token_gap(gap); }
+void RequestTrace::on_token_gap(Tick gap) { metrics_->on_token_gap(gap); }
 
 void RequestTrace::on_choice(const instance::ChoiceStats& stats) {
   if (!choice_) choice_ = stats;
-  context_->metrics.on_choice(stats);
+  metrics_->on_choice(stats);
 }
 
-void RequestTrace::on_admitted(uint32_t n) { context_->metrics.on_admitted(n); }
+void RequestTrace::on_admitted(uint32_t n) { metrics_->on_admitted(n); }
 
-void RequestTrace::on_ttft_ratio(double predicted_over_actual) {
-  context_->metrics.on_ttft_ratio(predicted_over_actual);
-}
+void RequestTrace::on_ttft_ratio(double predicted_over_actual) { metrics_->on_ttft_ratio(predicted_over_actual); }
 
 void RequestTrace::finish(const instance::Session& session, const std::string& request_id) {
   if (!std::exchange(wanted_, false)) return;

@@ -14,7 +14,7 @@ namespace millrace::server {
 
 class RequestTrace final : public instance::SessionObserver {
  public:
-  RequestTrace(ServerContext& context, const HttpRequest& request, std::string_view operation);
+  RequestTrace(ServerContext& context, Metrics& metrics, const HttpRequest& request, std::string_view operation);
 
   // instance::SessionObserver: passed on to the metrics.
   void on_first_token(Tick since_arrival) override;
@@ -28,6 +28,7 @@ class RequestTrace final : public instance::SessionObserver {
 
  private:
   ServerContext* context_;
+  Metrics* metrics_;  // of the model
   TraceParent parent_;
   std::string_view operation_;
   int64_t begin_unix_ns_;

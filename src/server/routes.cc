@@ -10,6 +10,10 @@ constexpr Route posted(std::string_view path, RouteId id, RouteKind kind,
                        std::optional<api::ErrorStyle> errors = std::nullopt) {
   return {.path = path, .id = id, .kind = kind, .methods = kPost, .auth = kKey, .has_body = true, .errors = errors};
 }
+// Answered at once, from a small body.
+constexpr Route small(std::string_view path, RouteId id, std::optional<api::ErrorStyle> errors) {
+  return posted(path, id, RouteKind::kAnswer, errors);
+}
 constexpr Route generation(std::string_view path, RouteId id, std::optional<api::ErrorStyle> errors = std::nullopt) {
   return posted(path, id, RouteKind::kGeneration, errors);
 }
@@ -35,6 +39,7 @@ constexpr Route kRoutes[] = {
     generation("/pooling", RouteId::kPooling),
     generation("/score", RouteId::kScore),
     generation("/v1/score", RouteId::kScore),
+    generation("/classify", RouteId::kClassify),
     generation("/rerank", RouteId::kRerank),
     generation("/v1/rerank", RouteId::kRerank),
     generation("/v2/rerank", RouteId::kRerank),
@@ -44,6 +49,8 @@ constexpr Route kRoutes[] = {
     {.path = "/v1/models", .id = RouteId::kModels},
     {.path = "/models", .id = RouteId::kModels},
     {.path = "/v1/models/", .id = RouteId::kModel, .prefix = true},
+    small("/models/load", RouteId::kModelLoad, kLlama),
+    small("/models/unload", RouteId::kModelUnload, kLlama),
     {.path = "/health", .id = RouteId::kHealth, .auth = kOpen},
     {.path = "/v1/health", .id = RouteId::kHealth, .auth = kOpen},
     {.path = "/ping", .id = RouteId::kHealth, .methods = kGet | kPost, .auth = kOpen},

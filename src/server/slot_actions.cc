@@ -9,6 +9,7 @@
 #include "instance/instance.h"
 #include "server/connection.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 #include "server/text_work.h"
 
 namespace millrace::server {
@@ -87,9 +88,9 @@ std::string reply_text(const SlotCall& slot, const instance::SessionReport& repo
 
 asio::awaitable<Result<std::string>> act(Connection& connection, const HttpRequest& request, const Route& route) {
   ServerContext& context = connection.context();
-  Result<instance::Instance*> usable = context.usable_instance();
-  if (!usable.ok()) co_return usable.take_error();
-  instance::Instance& instance = **usable;
+  Result<instance::ModelUse> use = co_await model_for(connection, request, route);
+  if (!use.ok()) co_return use.take_error();
+  instance::Instance& instance = *use->instance();
   Result<SlotCall> slot = read_call(context, request, route);
   if (!slot.ok()) co_return slot.take_error();
   std::optional<Result<instance::SessionReport>> report;

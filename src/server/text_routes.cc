@@ -13,6 +13,7 @@
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 #include "server/ollama_routes.h"
 #include "server/render_routes.h"
 #include "server/text_work.h"
@@ -71,12 +72,12 @@ Result<std::string> make_text_reply(const ServerContext& context, instance::Inst
 
 asio::awaitable<void> serve_text(Connection& connection, HttpRequest request, const Route& route) {
   ServerContext& context = connection.context();
-  Result<instance::Instance*> usable = context.usable_instance();
-  if (!usable.ok()) {
-    connection.send_reply(request, context.error_reply({usable.error()}, route.errors));
+  Result<instance::ModelUse> use = co_await model_for(connection, request, route);
+  if (!use.ok()) {
+    refuse_model(connection, request, route, use.error());
     co_return;
   }
-  instance::Instance& instance = **usable;
+  instance::Instance& instance = *use->instance();
   Result<std::string> reply = std::string();
   std::string body = std::move(request.body);
   size_t n_bytes = body.size();

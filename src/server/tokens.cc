@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/handlers.h"
+#include "server/model_choice.h"
 #include "server/text_work.h"
 
 namespace millrace::server {
@@ -103,12 +104,12 @@ asio::awaitable<void> send_in_chunks(Connection& connection, const HttpRequest& 
 
 asio::awaitable<void> serve_tokens(Connection& connection, HttpRequest request, const Route& route) {
   ServerContext& context = connection.context();
-  Result<instance::Instance*> usable = context.usable_instance();
-  if (!usable.ok()) {
-    connection.send_reply(request, context.error_reply({usable.error()}));
+  Result<instance::ModelUse> use = co_await model_for(connection, request, route);
+  if (!use.ok()) {
+    refuse_model(connection, request, route, use.error());
     co_return;
   }
-  instance::Instance& instance = **usable;
+  instance::Instance& instance = *use->instance();
   TokenAnswer answer;
   std::string body = std::move(request.body);
   size_t n_bytes = body.size();

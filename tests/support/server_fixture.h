@@ -39,6 +39,11 @@ class TestServer {
   TestServer(server::ServerOptions options, server::InstanceProvider provider) {
     start(std::move(options), std::move(provider));
   }
+  // A server with several models.
+  TestServer(server::ServerOptions options, server::SeveralModels models) {
+    start(std::move(options), {}, &models);
+    CHECK(eventually([&] { return context().ready(); }));
+  }
   ~TestServer() { (void)stop(); }
 
   uint16_t port() const { return server_->port(); }
@@ -58,12 +63,14 @@ class TestServer {
   bool ended() const { return ended_.load(); }
 
  private:
-  void start(server::ServerOptions options, server::InstanceProvider provider) {
+  void start(server::ServerOptions options, server::InstanceProvider provider,
+             server::SeveralModels* several = nullptr) {
     set_log_level(LogLevel::kError);
     options.port = 0;
     auto bound = server::HttpServer::bind(std::move(options));
     CHECK(bound.ok(), "{}", bound.error().message);
     server_ = std::move(bound).value();
+    if (several != nullptr) server_->serve_several(std::move(*several));
     thread_ = std::thread([this, provider = std::move(provider)] {
       result_ = server_->run(provider);
       ended_.store(true);

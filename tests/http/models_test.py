@@ -1,0 +1,166 @@
+"""Several real models in one server: models_test.py MILLRACE MODELS_FOLDER
+
+The folder holds SmolLM2, Gemma 3 and MiniLM. Requests choose, loads and unloads disturb no stream, the budget holds,
+Ollama's way without a model on the command line."""
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import checks  # noqa: E402
+
+PROGRAM, FOLDER = sys.argv[1:]
+SMOL, GEMMA, MINILM = "SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "all-minilm-l6-v2"
+PROMPT = "The history of the steam engine begins"
+
+
+class Server:
+    def __init__(self, *flags, environment=None):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen([PROGRAM, "serve", *flags, "--port", str(port), "--max-model-len", "512"], stderr=subprocess.DEVNULL,
+                                        env={**os.environ, **(environment or {})})
+        eventually(lambda: self.process.poll() is not None or self.get("/health")[0] == 200, "the server is ready")
+        assert self.process.poll() is None, "the server has ended"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        assert self.process.wait(40) == 0
+
+    def get(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=300) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except (urllib.error.URLError, ConnectionError):
+            return 0, ""
+
+    def json(self, path, body=None):
+        status, text = self.get(path, body)
+        assert status == 200, (status, text)
+        return json.loads(text)
+
+    def text(self, model, n=48, **more):
+        return self.json("/v1/completions", {"model": model, "prompt": PROMPT, "max_tokens": n, "seed": 7, **more})["choices"][0]["text"]
+
+    def states(self):
+        return {card["id"]: card["status"]["value"] for card in self.json("/v1/models")["data"]}
+
+    def stream(self, model, n, on_event=lambda count: None):
+        body = {"model": model, "prompt": PROMPT, "max_tokens": n, "seed": 7, "ignore_eos": True, "stream": True}
+        request = urllib.request.Request(self.url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        out, count = "", 0
+        with urllib.request.urlopen(request, timeout=300) as reply:
+            for line in reply:
+                if line.startswith(b"data: {"):
+                    event = json.loads(line[6:])
+                    assert "error" not in event, event
+                    out += "".join(choice["text"] for choice in event["choices"])
+                    count += 1
+                    on_event(count)
+        return out
+
+
+def eventually(condition, what, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def check_requests_choose_their_model():
+    with Server("--models-dir", FOLDER) as server:
+        assert server.states() == {SMOL: "unloaded", GEMMA: "unloaded", MINILM: "unloaded"}
+        first, second = server.text(SMOL), server.text(GEMMA)
+        assert first and second and first != second
+        assert server.text(SMOL) == first and server.text(GEMMA) == second
+        vector = server.json("/v1/embeddings", {"model": MINILM, "input": "a steam engine"})["data"][0]["embedding"]
+        assert len(vector) == 384
+        assert set(server.states().values()) == {"loaded"}
+        assert server.get("/v1/completions", {"model": "nobody", "prompt": "x"})[0] == 404
+        metrics = server.get("/metrics")[1]
+        assert {SMOL, GEMMA, MINILM} <= set(re.findall(r'vllm:generation_tokens_total{engine="0",model_name="([^"]*)"}', metrics))
+    with Server(f"{FOLDER}/{SMOL}.gguf") as alone:  # the same bits as without neighbours
+        assert alone.text(SMOL) == first
+
+
+def check_loads_and_unloads_disturb_no_stream():
+    with Server(f"{FOLDER}/{SMOL}.gguf", f"{FOLDER}/{GEMMA}.gguf") as server:
+        assert server.states() == {SMOL: "loaded", GEMMA: "loaded"}
+        want = server.stream(SMOL, 200)
+        actions = {5: "unload", 60: "load", 61: "generate", 120: "unload", 121: "generate"}
+        threads = []
+
+        def act(count):
+            action = actions.get(count)
+            if action == "generate":
+                threads.append(threading.Thread(target=server.text, args=(GEMMA,)))
+                threads[-1].start()
+            elif action is not None:
+                server.get(f"/models/{action}", {"model": GEMMA})
+                eventually(lambda: server.states()[GEMMA] in ("loaded", "unloaded"), action)
+
+        assert server.stream(SMOL, 200, act) == want
+        for thread in threads:
+            thread.join()
+
+
+def check_an_unload_waits_for_its_stream():
+    with Server("--models-dir", FOLDER) as server:
+        want = server.stream(SMOL, 150)
+        got = server.stream(SMOL, 150, lambda count: count == 10 and server.json("/models/unload", {"model": SMOL}))
+        assert got == want
+        eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded behind the stream")
+
+
+def check_the_longest_unused_goes():
+    with Server("--models-dir", FOLDER, "--models-max", "2") as server:
+        server.text(SMOL, 4), server.text(GEMMA, 4), server.text(SMOL, 4)
+        server.json("/v1/embeddings", {"model": MINILM, "input": "x"})
+        assert server.states() == {SMOL: "loaded", GEMMA: "unloaded", MINILM: "loaded"}
+
+
+def check_the_budget_is_said_and_kept():
+    with Server("--models-dir", FOLDER, "--memory-limit", "300M", "--models-max", "1") as server:
+        server.text(SMOL, 4)
+        status, text = server.get("/v1/completions", {"model": GEMMA, "prompt": "x", "max_tokens": 4})
+        assert status == 503 and "GiB" in text, (status, text)
+        assert server.text(SMOL, 4)
+
+
+def check_ollama_without_a_model():
+    with tempfile.TemporaryDirectory() as home:
+        os.makedirs(f"{home}/models")
+        for name in (SMOL, GEMMA):
+            os.symlink(pathlib.Path(FOLDER).resolve() / f"{name}.gguf", f"{home}/models/{name}.gguf")
+        with Server("--compat", "ollama", environment={"MILLRACE_HOME": home}) as server:
+            assert {one["name"] for one in server.json("/api/tags")["models"]} == {SMOL, GEMMA}
+            assert server.json("/api/ps")["models"] == []
+            body = {"model": SMOL + ":latest", "messages": [{"role": "user", "content": "Say hi."}], "stream": False, "options": {"num_predict": 8}}
+            assert server.json("/api/chat", body)["message"]["content"]
+            running = server.json("/api/ps")["models"]
+            assert [one["name"] for one in running] == [SMOL] and running[0]["size"] > 0 and not running[0]["expires_at"].startswith("9999")
+            assert server.json("/api/generate", {"model": SMOL, "keep_alive": 0})["done_reason"] == "unload"
+            eventually(lambda: server.json("/api/ps")["models"] == [], "unloaded")
+            assert "completion" in server.json("/api/show", {"model": GEMMA})["capabilities"]
+
+
+if __name__ == "__main__":
+    sys.exit(checks.run(checks.named(globals())))
