@@ -68,6 +68,11 @@ Result<std::string> reset_cache(ServerContext& context) {
   return std::string("{\"success\":true}");
 }
 
+Probe probe_of(RouteId id) {
+  if (id == RouteId::kLive) return Probe::kLive;
+  return id == RouteId::kReady ? Probe::kReady : Probe::kHealth;
+}
+
 // Before the model is loaded the document names neither it nor the size of its vocabulary.
 std::string openapi_reply(const ServerContext& context) {
   const Instance* instance = context.instance.load();
@@ -217,11 +222,9 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kModel:
       return reply_of(context, one_model(context, request, route));
     case RouteId::kHealth:
-      return health_reply(context, Probe::kHealth);
     case RouteId::kLive:
-      return health_reply(context, Probe::kLive);
     case RouteId::kReady:
-      return health_reply(context, Probe::kReady);
+      return health_reply(context, probe_of(route.id));
     case RouteId::kMetrics:
       return metrics_reply(context);
     case RouteId::kVersion:
