@@ -49,7 +49,7 @@ TEST(PoolingRoutes, ClassesOfTexts) {
   EXPECT_NEAR(data[1].get("probs")->as_array()[2].as_double(), 1.0 / 3, 1e-9);
   EXPECT_LT(data[1].get("probs")->as_array()[0].as_double(), 1e-9);
   Json raw = client.post("/classify", R"({"input":"a","use_activation":false})").json();
-  EXPECT_EQ(raw.get("data")->as_array()[0].get("probs")->dump(), "[1,97,97,97]");
+  EXPECT_EQ(raw.get("data")->as_array()[0].get("probs")->dump(), "[1.0,97.0,97.0,97.0]");
   EXPECT_EQ(client.post("/classify", "{}").status, 400);
   TestServer embeds;
   EXPECT_EQ(HttpClient(embeds.port()).post("/classify", R"({"input":"a"})").status, 501);
