@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 #include "app/commands.h"
@@ -70,7 +71,7 @@ struct SimulateFlags {
 
 void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--trace", &f.trace, "requests of a .jsonl (Mooncake) or .csv file; default: synthetic ones");
-  set.add("--arrival", &f.arrival, "trace | once | poisson:RATE (requests per second)");
+  set.add("--arrival", &f.arrival, "trace | once | poisson:RATE (requests per second) | closed:CLIENTS");
   set.add("-n,--requests", &f.requests, "first requests of the trace, or synthetic ones; 0 = all, or 1000",
           {0, kMostRequests});
   set.add("--copies", &f.copies, "every request so often, each with prompts of its own", {1, kMostReplicas});
@@ -160,13 +161,19 @@ Result<sim::Workload> load_of(const SimulateFlags& f) {
   }
   sim::multiply(load, u32(f.copies));
   constexpr std::string_view kPoisson = "poisson:";
+  constexpr std::string_view kClosed = "closed:";
   if (f.arrival == "once") {
     sim::arrive_at_once(load);
   } else if (f.arrival.starts_with(kPoisson)) {
     std::string_view rate = std::string_view(f.arrival).substr(kPoisson.size());
     sim::arrive_poisson(load, TRY(positive_number("--arrival poisson", rate)), seed);
+  } else if (f.arrival.starts_with(kClosed)) {
+    std::string_view clients = std::string_view(f.arrival).substr(kClosed.size());
+    double n = TRY(positive_number("--arrival closed", clients));
+    if (n != std::floor(n) || n > UINT32_MAX) return bad_flag("--arrival closed", clients, "a whole number of clients");
+    load.n_clients = static_cast<uint32_t>(n);
   } else if (f.arrival != "trace") {
-    return bad_flag("--arrival", f.arrival, "trace, once or poisson:RATE");
+    return bad_flag("--arrival", f.arrival, "trace, once, poisson:RATE or closed:CLIENTS");
   }
   uint32_t max_tokens = u32(f.max_tokens);
   for (sim::SimRequest& request : load.requests) {

@@ -157,6 +157,7 @@ struct Cluster::State {
   void end(uint64_t index, const Replica& replica) {
     leave(index, replica);
     --n_open;
+    if (workload.n_clients > 0) next_arrival();
   }
 
   void send(uint64_t index, Replica& from) {
@@ -217,8 +218,8 @@ struct Cluster::State {
   void handle(const Event& event) {
     clock.advance_to(event.at);
     if (event.source == kArrivals) {
+      if (workload.n_clients == 0) next_arrival();
       arrive(event.subject);
-      if (event.subject + 1 < workload.requests.size()) push_arrival(event.subject + 1);
     } else if (event.source == kHandOvers) {
       hand_over(event.subject);
     } else {
@@ -227,7 +228,11 @@ struct Cluster::State {
     }
   }
 
-  void push_arrival(uint64_t index) { push(std::max(workload.requests[index].arrival, clock.now()), kArrivals, index); }
+  void next_arrival() {
+    if (n_sent == workload.requests.size()) return;
+    Tick arrival = workload.n_clients > 0 ? 0 : workload.requests[n_sent].arrival;
+    push(std::max(arrival, clock.now()), kArrivals, n_sent++);
+  }
 
   Report report() const;
 
@@ -243,6 +248,7 @@ struct Cluster::State {
   std::vector<Outcome> outcomes;
   Histogram ttft, tbt;
   uint64_t n_open = 0;
+  uint64_t n_sent = 0;  // requests whose arrival is known
 };
 
 Report Cluster::State::report() const {
@@ -252,7 +258,7 @@ Report Cluster::State::report() const {
   out.tbt = tbt;
   out.slo = spec.slo;
   out.n_replicas = static_cast<uint32_t>(replicas.size());
-  out.began = workload.requests.front().arrival;
+  out.began = outcomes.front().arrival;
   for (const Outcome& outcome : outcomes) {
     out.n_refused += outcome.refused ? 1u : 0u;
     if (!outcome.finished) continue;
@@ -311,7 +317,7 @@ Result<std::unique_ptr<Cluster>> Cluster::create(const ClusterSpec& spec, const 
 Result<Report> Cluster::run() {
   State& s = *state_;
   s.n_open = s.workload.requests.size();
-  s.push_arrival(0);
+  for (uint32_t i = 0; i < std::max(1u, s.workload.n_clients); ++i) s.next_arrival();
   while (s.n_open > 0 && !s.heap.empty()) {
     Event event = s.heap.top();
     s.heap.pop();

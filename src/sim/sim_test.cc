@@ -191,6 +191,26 @@ TEST(Cluster, SplitReplicasHandOverAfterTheFirstToken) {
   EXPECT_EQ(Cluster::create(spec, load).error().code, ErrorCode::kUsage);
 }
 
+// Three clients: never more than three open, and each next request comes when one has ended.
+TEST(Cluster, ClientsSendTheNextRequestWhenTheLastHasEnded) {
+  Workload load = generate({.n_requests = 20, .prompt = {.center = 100}, .output = {.center = 10}});
+  load.n_clients = 3;
+  ClusterSpec spec;
+  spec.replicas = {{.engine = engine_options(), .cost = cost("llama3-8b-a100")}};
+  Report report = run(spec, load);
+  EXPECT_EQ(report.n_finished, 20u);
+  std::vector<Tick> ends;
+  for (size_t i = 0; i < report.outcomes.size(); ++i) {
+    if (i < 3) {
+      EXPECT_EQ(report.outcomes[i].arrival, 0);
+    } else {
+      std::ranges::sort(ends);
+      EXPECT_EQ(report.outcomes[i].arrival, ends[i - 3]) << i;
+    }
+    ends.push_back(report.outcomes[i].last_token);
+  }
+}
+
 TEST(Cluster, ReplicasShareTheLoad) {
   Workload load = small_load(2);
   for (const char* router : {"round-robin", "least-tokens", "prefix"}) {

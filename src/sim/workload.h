@@ -36,6 +36,8 @@ struct SimRequest {
 
 struct Workload {
   std::vector<SimRequest> requests;  // by arrival
+  // > 0: so many clients, each with the next request the moment its last one has ended; arrivals are not looked at.
+  uint32_t n_clients = 0;
 };
 
 TokenId token_of(uint64_t content, uint64_t place);
