@@ -128,7 +128,7 @@ void Engine::State::publish_stats() {
     if (n_unspawned == 0) break;
     if (!request->spawned) stats.n_waiting += static_cast<uint32_t>(request->forks.size()) - 1;
   }
-  sched::PrefillOutlook outlook = scheduler.outlook(seqs);
+  sched::PrefillOutlook outlook = scheduler.outlook(seqs, seqs.live());
   stats.pending_prefill = outlook.n_pending;
   stats.prefill_row = outlook.row;
   stats.decode_step = outlook.decode_step;

@@ -10,9 +10,11 @@ namespace millrace::sched {
 namespace {
 
 constexpr Tick kShortStep = 10 * kMillisecond;
-constexpr double kLeastMultiple = 3;
+constexpr double kUsualMultiple = 3;  // while nothing is known of who waits
+constexpr double kLeastMultiple = 2;
 constexpr double kMostMultiple = 8;
-constexpr double kPatience = 2e9;  // ns of work that waits: each adds one to the multiple
+constexpr double kHeadroom = 1.25;
+constexpr double kPatience = 2e9;  // ns of work that waits: so many a multiple, whatever the balance says
 constexpr uint32_t kMostGrowth = 4;
 // So many streams that reading the weights is a small part of their step: more of them aboard make steps longer and
 // nothing faster, and with a multiple of 3 prompts come aboard faster than streams end, up to the last slot.
@@ -45,14 +47,28 @@ Tick Slack::limit(const BudgetView& view) const {
   auto left = static_cast<double>(view.due - view.now);
   Tick by_target = view.due != 0 ? std::llround(left / view.cost.lateness()) : INT64_MAX;
   if (view.due != 0 && !view.untargeted) return by_target;
-  double backlog = static_cast<double>(view.n_pending) * view.cost.large().c[1];  // a prompt row costs c[1]
-  double most = std::min(kMostMultiple, kLeastMultiple + view.decodes.n_decode - 1);
-  double multiple = std::clamp(backlog / kPatience, kLeastMultiple, most);
+  StepShape aboard = with_newcomers(view);
+  double most = std::min(kMostMultiple, kUsualMultiple + view.decodes.n_decode - 1);
+  double multiple = std::clamp(multiple_of(view, aboard), kLeastMultiple, most);
   auto decodes = static_cast<double>(view.cost.predict(view.decodes));
   bool crowded = view.decodes.n_decode >= kCrowd && view.cost.large().c[0] < kFixedPart * decodes;
   if (crowded) multiple = std::min(multiple, kCrowdMultiple);
-  auto by_speed = std::llround(multiple * static_cast<double>(view.cost.predict(with_newcomers(view))));
+  auto by_speed = std::llround(multiple * static_cast<double>(view.cost.predict(aboard)));
   return std::min(by_target, std::max<Tick>(kShortStep, by_speed));
+}
+
+// In balance as many streams come aboard as end: beside each decode a step computes the share of a prompt that one
+// token of its answer pays for. With less, the queue grows and slots stay empty; much more only makes streams wait.
+double Slack::multiple_of(const BudgetView& view, const StepShape& aboard) {
+  double backlog = static_cast<double>(view.n_pending) * view.cost.large().c[1];  // a prompt row costs c[1]
+  double multiple = backlog / kPatience;
+  if (view.n_answer == 0) return std::max(multiple, kUsualMultiple);
+  double rows = aboard.n_decode * static_cast<double>(view.n_pending) / static_cast<double>(view.n_answer);
+  StepShape balanced = aboard;
+  balanced.n_prefill = static_cast<uint32_t>(std::min<double>(rows, view.most_rows));
+  balanced.ctx_prefill = row_context(view.prefill_ctx, balanced.n_prefill);
+  double in_balance = static_cast<double>(view.cost.predict(balanced)) / static_cast<double>(view.cost.predict(aboard));
+  return std::max(multiple, kHeadroom * in_balance);
 }
 
 StepShape Slack::with_newcomers(const BudgetView& view) {

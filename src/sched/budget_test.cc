@@ -87,6 +87,22 @@ TEST(Budget, ALongQueueSlowsStreamsDown) {
   EXPECT_EQ(rows_of(BudgetKind::kSlack, alone), 83u);
 }
 
+// 8 decodes and 12 who wait, 20 aboard: 5 ms. What one token of an answer pays for: so many prompt rows beside each
+// decode.
+TEST(Budget, StepsAreAsLongAsTheLoadNeedsToStayInBalance) {
+  CostModel cost = simple_model();
+  BudgetView view = view_of(cost, 8);
+  view.n_prompts = 12;
+  view.n_pending = 12 * 200;
+  view.n_answer =
+      12 * 50;  // 4 rows a token, 80 beside 20 decodes: 13 ms, a quarter more is 16.25, less 2.6 for decodes
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 136u);
+  view.n_answer = 12 * 400;  // 10 rows: 6 ms, a quarter more is less than twice 5 ms: 10 - 2.6
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 70u);
+  view.n_answer = 12;  // 4,000 rows, as many as fit the step: no more than 8 times
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 370u);
+}
+
 TEST(Budget, SlackWithATargetEndsBeforeTheFirstStreamIsDue) {
   CostModel cost = simple_model();
   BudgetView view = view_of(cost, 8);

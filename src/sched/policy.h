@@ -57,7 +57,8 @@ struct BudgetView {
   Tick due = 0;              // when the first of them is due its next token by a target; 0 = none has a target
   bool untargeted = false;   // some of them have no target
   uint32_t n_prompts = 0;    // sequences whose prompt is not computed: they decode next
-  uint64_t n_pending = 0;    // rows of those prompts, cached ones too
+  uint64_t n_pending = 0;    // rows of those prompts, but those that an order knows to be cached
+  uint64_t n_answer = 0;     // tokens that their answers are expected to have
   uint32_t prefill_ctx = 0;  // context of the sequence that would prefill first
   uint32_t most_rows = 0;    // prompt rows that fit the step
 };

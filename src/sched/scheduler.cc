@@ -78,8 +78,7 @@ class Scheduler::Run {
         if (seq.next_due == 0) view.untargeted = true;
         if (seq.next_due != 0 && (view.due == 0 || seq.next_due < view.due)) view.due = seq.next_due;
       } else if (want > 1) {
-        if (view.n_prompts++ == 0) view.prefill_ctx = seq.progress.computed;
-        view.n_pending += seq.n_known() - seq.progress.computed;
+        sched_.add_prompt(seq, view);
       }
     }
     draft_left_ = std::min(options_.tok_cap - view.decodes.n_decode, kMostDraftRows);
@@ -369,19 +368,34 @@ Scheduler::Scheduler(const SchedOptions& options, const flow::KvGeometry& kv)
       victim_(make_victim(options)),
       cost_(options.cost_split),
       slack_(options),
-      max_len_(kv.max_len) {
+      max_len_(kv.max_len),
+      block_tokens_(kv.block_tokens) {
   refused_.reserve(kMostRefusals);
   takeable_.reserve(options.max_live);
   victims_.reserve(options.max_live);
 }
 
-PrefillOutlook Scheduler::outlook(const SeqTable& seqs) const {
+void Scheduler::add_prompt(const Seq& seq, BudgetView& view) const {
+  if (view.n_prompts++ == 0) view.prefill_ctx = seq.progress.computed;
+  uint32_t cached = seq.state == SeqState::kLive ? 0 : seq.memo.n_blocks * block_tokens_;
+  view.n_pending += seq.n_known() - std::max(seq.progress.computed, cached);
+  view.n_answer += std::min(lengths_.mean(), seq.request->sampling.max_tokens);
+}
+
+PrefillOutlook Scheduler::outlook(const SeqTable& seqs, std::span<const SeqId> ids) const {
   PrefillOutlook outlook;
   BudgetView view{.cost = cost_, .now = 0};
-  for (SeqId id : seqs.live()) {
+  for (SeqId id : ids) {
     const Seq& seq = seqs.at(id);
+    if (seq.state != SeqState::kLive) {
+      if (!seq.parked) add_prompt(seq, view);
+      continue;
+    }
     uint32_t left = seq.n_known() + seq.progress.placeholders + seq.progress.n_drafted - seq.progress.computed;
-    if (left > 1) outlook.n_pending += left;
+    if (left > 1) {
+      outlook.n_pending += left;
+      add_prompt(seq, view);
+    }
     if (left > 1 || seq.parked) continue;
     ++view.decodes.n_decode;
     view.decodes.ctx_decode += seq.progress.computed;
@@ -401,7 +415,8 @@ Tick Scheduler::first_token_at(SeqTable& seqs, const cache::KvCache& cache, SeqI
   OrderView view{.seqs = seqs, .cache = cache, .cost = cost_, .now = now};
   places_.build_all(view);
   Tick wait = forecast_first_token(
-      {.list = view, .order = places_.ids(), .outlook = outlook(seqs), .usual_output = lengths_.mean()}, id);
+      {.list = view, .order = places_.ids(), .outlook = outlook(seqs, places_.ids()), .usual_output = lengths_.mean()},
+      id);
   return wait == 0 ? 0 : now + wait;
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "cache/kv_cache.h"
@@ -61,7 +62,8 @@ class Scheduler {
   // What lies below the pool; nullptr (as at first): nothing. Outlives its use by plan().
   void set_below(Below* below) { below_ = below; }
 
-  PrefillOutlook outlook(const SeqTable& seqs) const;
+  // ids: the live sequences, and those waiting whose prompts count when the length of steps is foreseen.
+  PrefillOutlook outlook(const SeqTable& seqs, std::span<const SeqId> ids) const;
   // When the waiting sequence is expected to give its first token (forecast.h), on the clock of `now`; 0 = not known.
   Tick first_token_at(SeqTable& seqs, const cache::KvCache& cache, SeqId id, Tick now);
 
@@ -70,6 +72,8 @@ class Scheduler {
 
  private:
   class Run;
+  // A sequence whose prompt is not computed.
+  void add_prompt(const Seq& seq, BudgetView& view) const;
 
   SchedOptions options_;
   PlaceList places_;
@@ -80,6 +84,7 @@ class Scheduler {
   OutputLengths lengths_;
   Slack slack_;
   uint32_t max_len_;
+  uint32_t block_tokens_;
   uint64_t next_step_ = 1;
   Below* below_ = nullptr;
   std::vector<SeqId> victims_;   // scratch
