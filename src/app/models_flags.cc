@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "base/file.h"
@@ -132,6 +133,12 @@ Result<std::optional<ModelsPlan>> models_plan(const ModelsFlags& f, const ModelF
   if (!f.folder.empty() && !is_directory(f.folder)) {
     return Error{ErrorCode::kUsage, fmt::format("--models-dir = {}: no such folder", quote_for_message(f.folder)),
                  "--models-dir"};
+  }
+  for (size_t i = 1; i < plan.references.size(); ++i) {
+    std::string name = instance::served_name(plan.references[i]);
+    auto before = std::span(plan.references).first(i);
+    if (std::ranges::find(before, name, instance::served_name) == before.end()) continue;
+    return Error{ErrorCode::kUsage, fmt::format("{}: another model is named {}", plan.references[i], name), "-m"};
   }
   plan.options.most_loaded = static_cast<size_t>(f.most_loaded);
   plan.options.autoload = f.autoload;

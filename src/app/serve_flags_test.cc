@@ -304,6 +304,7 @@ TEST_F(ServeFlags, HarmlessOnesPassWithTheirValues) {
 }
 
 TEST_F(ServeFlags, BadValuesNameFlagAndRange) {
+  EXPECT_THAT(error_of({"other/model.gguf", "more/model.gguf"}), HasSubstr("another model is named model"));
   EXPECT_THAT(error_of({"--port", "abc"}), HasSubstr("--port = abc: must be an integer in 0..65535"));
   EXPECT_THAT(error_of({"--port", "70000"}), HasSubstr("--port = 70000: must be an integer in 0..65535"));
   EXPECT_THAT(error_of({"-c", "1e9"}), HasSubstr("--max-model-len = 1e9: must be an integer in 0..16777216"));

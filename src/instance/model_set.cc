@@ -185,6 +185,7 @@ Result<ModelUse> ModelSet::use(std::string_view name) {
 
 Result<ModelUse> ModelSet::look(std::string_view name) {
   if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
+  if (!name.empty()) TRY(known_name(name));
   std::lock_guard lock(mutex_);
   EntryPtr best;
   for (const auto& [key, entry] : entries_) {
@@ -446,6 +447,13 @@ void ModelSet::load_now(const EntryPtr& entry, uint64_t bytes, Lock& lock) {
   if (!result.ok()) {
     used_bytes_ -= bytes;
     entry->bytes = 0;
+    if (result.error().code == ErrorCode::kCancelled && !stopping_ && !entry->abandoned()) {
+      entry->state = ModelState::kWaiting;  // given up, and asked for again meanwhile
+      entry->progress = 0;
+      entry->room_until = clock_.now() + options_.room_wait;
+      queue_.push_front(entry);
+      return;
+    }
     fail(entry, result.take_error(), lock);
     return;
   }

@@ -255,6 +255,8 @@ Result<void> HttpServer::State::load(const InstanceProvider& provider) {
 // Waits for the models of the start, or for a signal.
 Result<void> HttpServer::State::load_several() {
   for (const std::string& name : at_start) {
+    Result<void> asked = models->load(name);  // also where requests load nothing by themselves
+    if (!asked.ok() && asked.error().code != ErrorCode::kInvalidValue) return asked.error();  // given twice: on its way
     instance::ModelUse use = TRY(models->use(name));
     while (use.instance() == nullptr && n_signals.load() == 0) {
       if (std::optional<Error> error = use.failure()) return *error;
@@ -412,6 +414,7 @@ Result<int> HttpServer::run(const InstanceProvider& provider) {
   }
   bool dead = state_->any_dead();
   state_->stop_threads();
+  dead = dead || state_->any_dead();
   state_->context.instance.store(nullptr);
   if (dead) {
     state_->abandoned = true;

@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
 constexpr size_t kEnd = std::string_view::npos;
+constexpr size_t kMostValueBytes = 1024;  // of a name or a time: this is read on the IO thread
 
 size_t skip_space(std::string_view text, size_t at) {
   return std::min(text.find_first_not_of(kSpace, at), text.size());
@@ -26,11 +27,10 @@ size_t skip_space(std::string_view text, size_t at) {
 
 // Behind the closing quote of the string that begins at `at`; kEnd when it has none.
 size_t end_of_string(std::string_view text, size_t at) {
-  for (size_t i = at + 1; i < text.size(); ++i) {
-    i = text.find_first_of("\"\\", i);
-    if (i == kEnd) return kEnd;
+  size_t i = at + 1;
+  while ((i = text.find_first_of("\"\\", i)) != kEnd) {
     if (text[i] == '"') return i + 1;
-    ++i;
+    i += 2;  // an escape
   }
   return kEnd;
 }
@@ -87,8 +87,9 @@ std::string model_name(const ServerContext& context, const HttpRequest& request)
   if (std::string_view name = model_of_path(request.path, context.options.root_path); !name.empty()) {
     return std::string(name);
   }
-  if (auto name = parse_json(find_member(request.body, "model")); name.ok() && name->is_string()) {
-    return name->as_string();
+  std::string_view value = find_member(request.body, "model");
+  if (value.starts_with('"') && value.size() <= kMostValueBytes) {
+    if (auto name = parse_json(value); name.ok() && name->is_string()) return name->as_string();
   }
   return query_value(request.query, "model");
 }
@@ -168,6 +169,7 @@ std::string query_value(std::string_view query, std::string_view name) {
 }
 
 std::optional<Tick> parse_keep_alive(std::string_view json_text) {
+  if (json_text.size() > kMostValueBytes) return std::nullopt;
   Result<Json> value = parse_json(json_text);
   if (!value.ok()) return std::nullopt;
   constexpr double kMost = 1e9;  // seconds; more is for ever
@@ -199,7 +201,7 @@ std::optional<Tick> parse_keep_alive(std::string_view json_text) {
   } else {
     return std::nullopt;
   }
-  if (seconds < 0 || seconds > kMost) return instance::kForever;
+  if (!(seconds >= 0 && seconds <= kMost)) return instance::kForever;  // also the sum of what cancels out
   return static_cast<Tick>(seconds * static_cast<double>(kSecond));
 }
 

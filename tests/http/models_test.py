@@ -1,7 +1,8 @@
-"""Several real models in one server: models_test.py MILLRACE MODELS_FOLDER
+"""Several real models in one server: models_test.py MILLRACE MODELS_FOLDER [ENCODER]
 
-The folder holds SmolLM2, Gemma 3 and MiniLM. Requests choose, loads and unloads disturb no stream, the budget holds,
-Ollama's way without a model on the command line."""
+The folder holds SmolLM2 and Gemma 3; a link to the first under another name is the third model. ENCODER: a BERT folder,
+which then embeds beside them. Requests choose, loads and unloads disturb no stream, the budget holds, Ollama's way
+without a model on the command line."""
 import json
 import os
 import pathlib
@@ -18,8 +19,13 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import checks  # noqa: E402
 
-PROGRAM, FOLDER = sys.argv[1:]
-SMOL, GEMMA, MINILM = "SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "all-minilm-l6-v2"
+PROGRAM = sys.argv[1]
+ENCODERS = sys.argv[3:]
+SMOL, GEMMA, THIRD = "SmolLM2-135M-Instruct.Q4_1", "gemma-3-270m-q4_k_m", "third"
+links = tempfile.TemporaryDirectory()
+FOLDER = links.name
+for name, file in {SMOL: SMOL, GEMMA: GEMMA, THIRD: SMOL}.items():
+    os.symlink(pathlib.Path(sys.argv[2]).resolve() / f"{file}.gguf", f"{FOLDER}/{name}.gguf")
 PROMPT = "The history of the steam engine begins"
 
 
@@ -87,18 +93,34 @@ def eventually(condition, what, seconds=120):
 
 def check_requests_choose_their_model():
     with Server("--models-dir", FOLDER) as server:
-        assert server.states() == {SMOL: "unloaded", GEMMA: "unloaded", MINILM: "unloaded"}
+        assert server.states() == {SMOL: "unloaded", GEMMA: "unloaded", THIRD: "unloaded"}
         first, second = server.text(SMOL), server.text(GEMMA)
         assert first and second and first != second
         assert server.text(SMOL) == first and server.text(GEMMA) == second
-        vector = server.json("/v1/embeddings", {"model": MINILM, "input": "a steam engine"})["data"][0]["embedding"]
-        assert len(vector) == 384
+        assert server.text(THIRD) == first
         assert set(server.states().values()) == {"loaded"}
         assert server.get("/v1/completions", {"model": "nobody", "prompt": "x"})[0] == 404
         metrics = server.get("/metrics")[1]
-        assert {SMOL, GEMMA, MINILM} <= set(re.findall(r'vllm:generation_tokens_total{engine="0",model_name="([^"]*)"}', metrics))
+        assert {SMOL, GEMMA, THIRD} <= set(re.findall(r'vllm:generation_tokens_total{engine="0",model_name="([^"]*)"}', metrics))
     with Server(f"{FOLDER}/{SMOL}.gguf") as alone:  # the same bits as without neighbours
         assert alone.text(SMOL) == first
+
+
+def check_an_encoder_embeds_beside_a_decoder():
+    for encoder in ENCODERS:
+        with Server(f"{FOLDER}/{SMOL}.gguf", encoder) as server:
+            text = server.text(SMOL)
+            vector = server.json("/v1/embeddings", {"model": pathlib.Path(encoder).name, "input": "a steam engine"})["data"][0]["embedding"]
+            assert len(vector) == 384 and server.text(SMOL) == text
+
+
+def check_those_of_the_command_line_are_loaded_whoever_loads_the_others():
+    with Server(f"{FOLDER}/{SMOL}.gguf", f"{FOLDER}/{THIRD}.gguf", "--no-models-autoload") as server:
+        assert server.states() == {SMOL: "loaded", THIRD: "loaded"}
+        assert server.text(SMOL, 4)
+        server.json("/models/unload", {"model": SMOL})
+        eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded")
+        assert server.get("/v1/completions", {"model": SMOL, "prompt": "x"})[0] == 400
 
 
 def check_loads_and_unloads_disturb_no_stream():
@@ -133,8 +155,8 @@ def check_an_unload_waits_for_its_stream():
 def check_the_longest_unused_goes():
     with Server("--models-dir", FOLDER, "--models-max", "2") as server:
         server.text(SMOL, 4), server.text(GEMMA, 4), server.text(SMOL, 4)
-        server.json("/v1/embeddings", {"model": MINILM, "input": "x"})
-        assert server.states() == {SMOL: "loaded", GEMMA: "unloaded", MINILM: "loaded"}
+        server.text(THIRD, 4)
+        assert server.states() == {SMOL: "loaded", GEMMA: "unloaded", THIRD: "loaded"}
 
 
 def check_the_budget_is_said_and_kept():
@@ -163,4 +185,5 @@ def check_ollama_without_a_model():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run(checks.named(globals())))
+    wanted = [check for check in checks.named(globals()) if ENCODERS or check is not check_an_encoder_embeds_beside_a_decoder]
+    sys.exit(checks.run(wanted))

@@ -43,7 +43,8 @@ run_schemathesis() { served --max-model-len 512 -- tools/check/schemathesis.sh; 
 run_embedding() {
   python3 tools/setup/fetch_models.py all-minilm-l6-v2 &&
     python3 tools/check/with_server.py "$millrace" models/all-minilm-l6-v2 --served-model-name minilm -- \
-      python3 tests/http/embedding_client.py
+      python3 tests/http/embedding_client.py &&
+    python3 tests/http/models_test.py "$millrace" models models/all-minilm-l6-v2
 }
 run_wheel() { tools/check/wheel.sh "$model"; }
 run_llama_suite() { tools/check/llama_suite.sh; }
