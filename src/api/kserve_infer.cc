@@ -22,6 +22,8 @@ static_assert(std::endian::native == std::endian::little, "binary tensors are li
 
 constexpr std::string_view kPrompts = "text_input";
 constexpr std::string_view kAnswers = "text_output";
+constexpr size_t kMostMembers = 1000;  // of what becomes fields: each is looked for among the others
+constexpr std::string_view kTooMany = "must have at most 1000 members";
 constexpr double kMicrosPerSecond = 1e6;  // Triton's `timeout` is in microseconds, the field table's in seconds
 
 Error bad(std::string path, std::string_view wanted) {
@@ -169,6 +171,7 @@ Result<void> add_sampling_parameters(const Tensor& tensor, const ParseContext& c
   JsonLimits limits{.depth = static_cast<uint32_t>(context.limits[LimitId::kJsonDepth])};
   Result<Json> parsed = parse_json(tensor.data.as_array()[0].as_string(), limits);
   if (!parsed.ok() || !parsed->is_object()) return bad(name, "must be a JSON object");
+  if (parsed->as_object().members.size() > kMostMembers) return bad(name, kTooMany);
   for (const auto& member : parsed->as_object().members) fields.set(member.first, member.second);
   return {};
 }
@@ -198,6 +201,7 @@ Result<Json> read_parameters(const Json& body, bool& binary) {
   const Json* parameters = body.get("parameters");
   if (parameters == nullptr) return out;
   if (!parameters->is_object()) return bad("parameters", "must be an object");
+  if (parameters->as_object().members.size() > kMostMembers) return bad("parameters", kTooMany);
   for (const auto& [name, value] : parameters->as_object().members) {
     if (name.starts_with("sequence_")) continue;  // every request stands alone
     if (name == "binary_data_output") {

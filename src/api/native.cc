@@ -39,7 +39,7 @@ Json without(const Json& fields, std::initializer_list<std::string_view> names) 
   for (const auto& member : fields.as_object().members) {
     bool left_out = false;
     for (std::string_view name : names) left_out = left_out || member.first == name;
-    if (!left_out) out.set(member.first, member.second);
+    if (!left_out) out.as_object().members.push_back(member);  // names are distinct already
   }
   return out;
 }
@@ -92,6 +92,8 @@ Result<DialectRequest> kserve(const Json& body, const ParseContext& context, boo
   std::string text = TRY(required_text(body, "text_input"));
   Json parameters = TRY(inner(body, "parameters"));
   const Json beside = without(body, {"text_input", "parameters", "id", "model_name"});
+  constexpr size_t kMostMembers = 1000;  // each is looked for among the others
+  if (parameters.size() + beside.size() > kMostMembers) return bad("parameters", "must have at most 1000 members");
   for (const auto& member : beside.as_object().members) {
     if (parameters.find(member.first) == nullptr) parameters.set(member.first, member.second);  // Triton's form
   }
