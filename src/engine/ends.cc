@@ -40,7 +40,7 @@ void Engine::State::end_fork(Request& request, uint32_t fork_index, flow::TokenE
     event.n_preempted = seq.rank.n_preempted;
     if (event.finish != flow::FinishReason::kError) keep_prefix(request, seq, now);
     bool by_itself = event.finish != flow::FinishReason::kCancelled && event.finish != flow::FinishReason::kError;
-    if (by_itself) scheduler.note_output(event.n_output);
+    if (by_itself && request.ask.sampling.max_tokens > 0) scheduler.note_output(event.n_output);
     if (seq.load_until != 0) tiers->forget({.request = request.ask.id, .seq = seq.id});
     seqs.end(seq);
     cache.release(seq.kv);

@@ -31,7 +31,7 @@ namespace millrace::engine {
 struct EngineOptions;
 
 constexpr std::string_view kEventLogMagic = "MRLOG";
-constexpr uint8_t kEventLogVersion = 4;
+constexpr uint8_t kEventLogVersion = 5;
 
 enum class EventRecord : uint8_t { kStep = 1, kEnd = 2, kCut = 3 };
 constexpr uint64_t kShareHasToken = 1;  // flags of a share

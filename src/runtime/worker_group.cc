@@ -72,10 +72,11 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
     result.prompt_logprobs.emplace_back();
   }
   if (!share.sample) return;
-  if (share.n_draft > 0) drafts_.push_back({share_idx, static_cast<uint32_t>(wanted_.size())});
+  if (share.n_draft > 0) drafts_.push_back({share_idx, n_drafted_});
   for (int32_t i = q_len - 1 - share.n_draft; i < q_len; ++i) {
     wanted_rows_.push_back(row_begin + i);
     wanted_.push_back({.share = share_idx, .drafted = share.n_draft > 0});
+    if (share.n_draft > 0) wanted_.back().drafted_idx = n_drafted_++;
   }
 }
 
@@ -116,6 +117,7 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   wanted_.clear();
   pools_.clear();
   drafts_.clear();
+  n_drafted_ = 0;
   output_ = {};
   output_.step = plan.step;
   output_.shares.resize(plan.shares.size());
@@ -123,7 +125,7 @@ void WorkerGroup::build_batch(const flow::StepPlan& plan) {
   for (uint32_t i = 0; i < plan.shares.size(); ++i) {
     if (slots_.at(plan.shares[i].slot).pool.pooling() != flow::Pooling::kNone) add_pool_job(plan.shares[i], i);
   }
-  if (!drafts_.empty() && drafted_logits_.size() < wanted_.size()) drafted_logits_.resize(wanted_.size());
+  if (drafted_logits_.size() < n_drafted_) drafted_logits_.resize(n_drafted_);
   batch_ = {.n_rows = static_cast<int64_t>(tokens_.size()),
             .tokens = tokens_.data(),
             .row_seq = row_seq_.data(),
@@ -144,7 +146,7 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
     wanted.error = std::move(error);
   };
   if (wanted.drafted) {
-    drafted_logits_[static_cast<size_t>(wanted_idx)].assign(logits.begin(), logits.end());
+    drafted_logits_[wanted.drafted_idx].assign(logits.begin(), logits.end());
     return;
   }
   if (wanted.target == kNoToken) {
@@ -205,7 +207,7 @@ void WorkerGroup::check_draft(size_t thread, const DraftJob& job) {
     if (slot.mask != nullptr) mask = i == 0 ? slot.mask->wait() : slot.mask->fill_now();
     flow::FurtherToken next;
     Error error;
-    if (!sample_row(slot, drafted_logits_[job.wanted_begin + i], mask, thread, next, error)) {
+    if (!sample_row(slot, drafted_logits_[job.logits_begin + i], mask, thread, next, error)) {
       if (i > 0) break;  // what was sampled counts; the next step meets the error again
       result.failed = true;
       result.error = std::move(error);

@@ -51,13 +51,14 @@ class WorkerGroup final : public flow::Backend {
     uint32_t prompt_idx = 0;    // place in ShareResult::prompt_logprobs
     bool drafted = false;       // sampled behind the others, as one of a share with proposals
     bool failed = false;
+    uint32_t drafted_idx = 0;  // drafted: place in drafted_logits_
     Error error;
   };
 
-  // A share with proposals: rows wanted_begin .. wanted_begin + n_draft.
+  // A share with proposals: its rows are drafted_logits_[logits_begin] .. [logits_begin + n_draft].
   struct DraftJob {
     uint32_t share = 0;
-    uint32_t wanted_begin = 0;
+    uint32_t logits_begin = 0;
   };
 
   // A share whose prompt is read out.
@@ -96,7 +97,8 @@ class WorkerGroup final : public flow::Backend {
   std::vector<DraftJob> drafts_;
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
   uint32_t max_draft_;
-  std::vector<std::vector<float>> drafted_logits_;  // by place in wanted_, of rows that are drafted; [n_vocab] each
+  std::vector<std::vector<float>> drafted_logits_;  // of rows that are drafted; [n_vocab] each
+  uint32_t n_drafted_ = 0;                          // such rows of the step
   const flow::StepPlan* plan_ = nullptr;            // while a step runs
   flow::StepOutput output_;
   std::unique_ptr<TaskPool> mask_workers_;  // null: the compute threads fill masks

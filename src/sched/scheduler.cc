@@ -81,9 +81,13 @@ class Scheduler::Run {
         sched_.add_prompt(seq, view);
       }
     }
-    draft_left_ = std::min(options_.tok_cap - view.decodes.n_decode, kMostDraftRows);
-    if (view.n_prompts == 0) return;
     view.most_rows = options_.tok_cap - view.decodes.n_decode;
+    uint32_t beside = options_.budget_tokens - std::min(options_.budget_tokens, view.decodes.n_decode);
+    draft_left_ = std::min({view.most_rows, beside, kMostDraftRows});
+    if (view.due != 0) {
+      draft_left_ = std::min(draft_left_, sched_.slack_.prefill_rows(view, sched_.slack_.limit(view), 0));
+    }
+    if (view.n_prompts == 0) return;
     StepBudget budget = sched_.budget_->compute(view);
     side_ = any ? Side::kBoth : budget.side;
     if (any && budget.side == Side::kDecode) budget.prefill_rows = options_.c_min;
@@ -132,8 +136,9 @@ class Scheduler::Run {
   }
 
   // Proposals that are checked beside the next row: as far as rows are left over, and blocks that nobody else needs in
-  // this plan.
+  // this plan. None where the peak of all sequences was admitted by: it lets nobody run ahead.
   uint32_t draft_rows(const Seq& seq) {
+    if (options_.admit == AdmitKind::kNoEvictPeak) return 0;
     const SeqProgress& progress = seq.progress;
     uint32_t n_outputs = static_cast<uint32_t>(seq.outputs.size());
     if (progress.n_proposed == 0 || progress.in_flight > 0 || seq.request->beam_width > 1) return 0;
@@ -379,7 +384,8 @@ void Scheduler::add_prompt(const Seq& seq, BudgetView& view) const {
   if (view.n_prompts++ == 0) view.prefill_ctx = seq.progress.computed;
   uint32_t cached = seq.state == SeqState::kLive ? 0 : seq.memo.n_blocks * block_tokens_;
   view.n_pending += seq.n_known() - std::max(seq.progress.computed, cached);
-  view.n_answer += std::min(lengths_.mean(), seq.request->sampling.max_tokens);
+  uint32_t most = seq.request->sampling.max_tokens;  // 0: the prompt is read out
+  view.n_answer += most == 0 ? lengths_.mean() : std::min(lengths_.mean(), most);
 }
 
 PrefillOutlook Scheduler::outlook(const SeqTable& seqs, std::span<const SeqId> ids) const {
