@@ -36,8 +36,7 @@ class Mirror {
   // Tokens of the longest prefix that is known, of all but the last token.
   uint32_t hits(const std::vector<TokenId>& prompt, const std::string& salt) const {
     uint32_t n = 0;
-    while (n + kBlock < prompt.size() &&
-           known_.contains({salt, {prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(n + kBlock)}})) {
+    while (n + kBlock < prompt.size() && known_.contains({salt, {prompt.begin(), prompt.begin() + n + kBlock}})) {
       n += kBlock;
     }
     return n;

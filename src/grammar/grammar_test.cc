@@ -216,8 +216,8 @@ TEST(Schema, NoConstrainingKeywordIsIgnored) {
   for (const Keyword& keyword : schema_keywords()) {
     if (keyword.use != KeywordUse::kUnsupported) continue;
     std::string name(keyword.name);
-    EXPECT_EQ(refusal(ConstraintKind::kJsonSchema, "{\"" + name + "\":{}}", ErrorCode::kInvalidSchema),
-              "#/" + name + ": \"" + name + "\" is not supported");
+    EXPECT_EQ(refusal(ConstraintKind::kJsonSchema, fmt::format(R"({{"{}":{{}}}})", name), ErrorCode::kInvalidSchema),
+              fmt::format(R"(#/{}: "{}" is not supported)", name, name));
   }
 }
 
@@ -244,7 +244,7 @@ TEST(Compiler, PostsToItsOwnThread) {
   bool done = false;
   ASSERT_TRUE(compiler
                   .post({.kind = ConstraintKind::kChoice, .text = R"(["a","b"])"},
-                        [&](Result<CompiledConstraint> result) {
+                        [&](const Result<CompiledConstraint>& result) {
                           EXPECT_TRUE(result.ok());
                           std::lock_guard lock(mutex);
                           done = true;

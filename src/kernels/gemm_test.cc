@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 
 namespace millrace::kernels {
@@ -18,7 +19,9 @@ struct Case {
   int format;
 };
 
-bool same_bits(float a, float b) { return std::memcmp(&a, &b, 4) == 0 || (std::isnan(a) && std::isnan(b)); }
+bool same_bits(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b) || (std::isnan(a) && std::isnan(b));
+}
 
 std::vector<int64_t> k_grid(Format format) {
   int64_t values = kFileGroups[static_cast<int>(format)].values;

@@ -34,7 +34,7 @@ std::vector<float> test_logits(uint64_t seed = 1) {
 }
 
 TokenId draw(const SamplingParams& params, uint32_t index, std::vector<float> logits,
-             std::vector<TokenId> prompt = {1, 2, 3}) {
+             const std::vector<TokenId>& prompt = {1, 2, 3}) {
   SlotSampler slot;
   std::vector<TokenId> tokens = prompt;
   tokens.resize(prompt.size() + index, 5);

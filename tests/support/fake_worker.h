@@ -129,7 +129,7 @@ class FakeWorker final : public flow::Backend {
     write_rows(plan);
     for (const flow::Share& share : plan.shares) pending.output.shares.push_back(result_of(share));
     if (pending.tainted) scramble(plan);
-    pending.output.took = static_cast<Tick>(1000 * plan.n_rows());
+    pending.output.took = Tick{1000} * plan.n_rows();
     pending_.push_back(std::move(pending));
     if (pending_.size() == 1) polls_ = 0;
   }

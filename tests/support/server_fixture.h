@@ -28,7 +28,7 @@ inline bool eventually(const std::function<bool()>& condition, int timeout_ms = 
 
 class TestServer {
  public:
-  explicit TestServer(server::ServerOptions options = {}, EchoOptions echo = {}) {
+  explicit TestServer(server::ServerOptions options = {}, const EchoOptions& echo = {}) {
     start(std::move(options), [this, echo](const instance::ProgressFn&) {
       EchoInstance made = make_echo(echo);
       backend_ = made.switches;
