@@ -187,8 +187,8 @@ TEST(ModelSet, KeepAliveEndsAnIdleModel) {
     auto answer = generate_blocking(*a.instance(), completion("x"), {});
     EXPECT_TRUE(answer.ok());
   }
-  ASSERT_TRUE(eventually([&] { return loaded_names(set).empty(); }));
-  EXPECT_EQ(set.used_bytes(), 0u);
+  // The bytes come back when the instance is gone, a moment after its name.
+  EXPECT_TRUE(eventually([&] { return loaded_names(set).empty() && set.used_bytes() == 0; }));
 }
 
 TEST(ModelSet, AFailedLoadIsToldAndTriedAgain) {
