@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/anthropic_format.h"
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "base/macros.h"
@@ -14,11 +15,6 @@ namespace millrace::api {
 namespace {
 
 constexpr int64_t kLeastBudget = 1024;  // tokens of thinking
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Result<std::string> text_member(const Json& block, std::string_view key, const std::string& path) {
   const Json* value = block.get(key);

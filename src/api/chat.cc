@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "base/macros.h"
 
@@ -17,11 +18,6 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kRoles = {"system", "developer", "user", "assistant", "tool", "function"};
 constexpr std::array<std::string_view, 4> kReservedKwargs = {"messages", "tools", "add_generation_prompt", "tokenize"};
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 // A part of a content array as {"type":"text","text":...}.
 Result<Json> check_part(const Json& part, const std::string& path) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "base/macros.h"
 
@@ -13,11 +14,6 @@ namespace {
 
 constexpr std::string_view kWanted =
     "must be a string, an array of strings, an array of token ids or an array of such arrays";
-
-Error bad(std::string path, std::string_view wanted = kWanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Error empty(std::string path) {
   std::string text = path + ": must not be empty";
@@ -43,7 +39,7 @@ Result<PromptInput> read_ids(const Json& ids, const std::string& path, const Par
 
 Result<PromptInput> read_one(const Json& prompt, const std::string& path, const ParseContext& context) {
   if (prompt.is_array()) return read_ids(prompt, path, context);
-  if (!prompt.is_string()) return bad(path);
+  if (!prompt.is_string()) return bad(path, kWanted);
   if (prompt.as_string().empty()) return empty(path);
   return PromptInput(prompt.as_string());
 }
@@ -65,7 +61,7 @@ Result<std::vector<PromptInput>> read_prompts(const Json& prompt, const ParseCon
   bool arrays = prompt.as_array()[0].is_array();
   for (const Json& item : prompt.as_array()) {
     std::string path = fmt::format("prompt[{}]", out.size());
-    if (item.is_array() != arrays) return bad(path);
+    if (item.is_array() != arrays) return bad(path, kWanted);
     out.push_back(TRY(read_one(item, path, context)));
   }
   return out;

@@ -5,17 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "base/macros.h"
 
 namespace millrace::api {
 namespace {
 
 using flow::ConstraintKind;
-
-Error bad(std::string path, std::string_view what) {
-  std::string text = fmt::format("{} {}", path, what);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 std::string quoted(std::string_view text) { return fmt::format("\"{}\"", quote_for_message(text)); }
 

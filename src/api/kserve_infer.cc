@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_text.h"
 #include "api/native_format.h"
@@ -22,13 +23,10 @@ static_assert(std::endian::native == std::endian::little, "binary tensors are li
 
 constexpr std::string_view kPrompts = "text_input";
 constexpr std::string_view kAnswers = "text_output";
-constexpr size_t kMostMembers = 1000;  // of what becomes fields: each is looked for among the others
-constexpr std::string_view kTooMany = "must have at most 1000 members";
 constexpr double kMicrosPerSecond = 1e6;  // Triton's `timeout` is in microseconds, the field table's in seconds
 
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
+Error too_many(const std::string& path, int64_t most) {
+  return Error{ErrorCode::kTooManyPrompts, fmt::format("{}: more than {} elements", path, most), path};
 }
 
 std::string text_of(const Json* value) { return value != nullptr && value->is_string() ? value->as_string() : ""; }
@@ -80,7 +78,7 @@ Result<Json> read_texts(std::string_view bytes, const std::string& path, int64_t
   Json out = Json::array();
   while (!bytes.empty()) {
     if (static_cast<int64_t>(out.size()) >= most) {
-      return Error{ErrorCode::kTooManyPrompts, fmt::format("{}: more than {} elements", path, most), path};
+      return too_many(path, most);
     }
     if (bytes.size() < sizeof(uint32_t)) return bad(path, "ends inside the length of an element");
     uint32_t length = take<uint32_t>(bytes);
@@ -101,7 +99,7 @@ Result<Json> read_elements(std::string_view datatype, std::string_view bytes, co
     if (type.name != datatype) continue;
     if (bytes.size() % type.n_bytes != 0) return bad(path, fmt::format("is not a whole number of {}", datatype));
     if (static_cast<int64_t>(bytes.size() / type.n_bytes) > most) {
-      return Error{ErrorCode::kTooManyPrompts, fmt::format("{}: more than {} elements", path, most), path};
+      return too_many(path, most);
     }
     Json out = Json::array();
     while (!bytes.empty()) out.push_back(type.take(bytes));
@@ -114,7 +112,7 @@ Result<Json> read_elements(std::string_view datatype, std::string_view bytes, co
 Result<void> flatten(const Json& data, const std::string& path, int64_t most, Json& out) {
   if (!data.is_array()) {
     if (static_cast<int64_t>(out.size()) >= most) {
-      return Error{ErrorCode::kTooManyPrompts, fmt::format("{}: more than {} elements", path, most), path};
+      return too_many(path, most);
     }
     out.push_back(data);
     return {};
@@ -171,7 +169,7 @@ Result<void> add_sampling_parameters(const Tensor& tensor, const ParseContext& c
   JsonLimits limits{.depth = static_cast<uint32_t>(context.limits[LimitId::kJsonDepth])};
   Result<Json> parsed = parse_json(tensor.data.as_array()[0].as_string(), limits);
   if (!parsed.ok() || !parsed->is_object()) return bad(name, "must be a JSON object");
-  if (parsed->as_object().members.size() > kMostMembers) return bad(name, kTooMany);
+  TRY(check_members(parsed->size(), name));
   for (const auto& member : parsed->as_object().members) fields.set(member.first, member.second);
   return {};
 }
@@ -201,7 +199,7 @@ Result<Json> read_parameters(const Json& body, bool& binary) {
   const Json* parameters = body.get("parameters");
   if (parameters == nullptr) return out;
   if (!parameters->is_object()) return bad("parameters", "must be an object");
-  if (parameters->as_object().members.size() > kMostMembers) return bad("parameters", kTooMany);
+  TRY(check_members(parameters->size(), "parameters"));
   for (const auto& [name, value] : parameters->as_object().members) {
     if (name.starts_with("sequence_")) continue;  // every request stands alone
     if (name == "binary_data_output") {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "api/native_format.h"
@@ -13,11 +14,6 @@
 
 namespace millrace::api {
 namespace {
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Result<bool> flag_of(const Json& body, std::string_view name) {
   const Json* value = body.get(name);
@@ -92,8 +88,7 @@ Result<DialectRequest> kserve(const Json& body, const ParseContext& context, boo
   std::string text = TRY(required_text(body, "text_input"));
   Json parameters = TRY(inner(body, "parameters"));
   const Json beside = without(body, {"text_input", "parameters", "id", "model_name"});
-  constexpr size_t kMostMembers = 1000;  // each is looked for among the others
-  if (parameters.size() + beside.size() > kMostMembers) return bad("parameters", "must have at most 1000 members");
+  TRY(check_members(parameters.size() + beside.size(), "parameters"));
   for (const auto& member : beside.as_object().members) {
     if (parameters.find(member.first) == nullptr) parameters.set(member.first, member.second);  // Triton's form
   }

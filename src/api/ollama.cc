@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "api/ollama_format.h"
@@ -16,11 +17,6 @@ namespace millrace::api {
 namespace {
 
 constexpr int64_t kPenaltyWindow = 64;  // repeat_last_n
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 // Options of the model runner that change no text here.
 constexpr std::string_view kIgnoredOptions[] = {"num_ctx",  "num_batch",  "num_gpu",           "main_gpu",

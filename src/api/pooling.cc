@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/pooling_format.h"
 #include "api/tokenize.h"
@@ -12,11 +13,6 @@
 
 namespace millrace::api {
 namespace {
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Error missing(std::string_view name) {
   return {ErrorCode::kMissingField, fmt::format("{} is required", name), std::string(name)};

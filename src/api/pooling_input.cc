@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/pooling.h"
 #include "base/macros.h"
 
@@ -10,11 +11,6 @@ namespace millrace::api {
 namespace {
 
 constexpr std::string_view kWanted = "must be a string, token ids, an object with content, or an array of such";
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Result<TokenId> read_id(const Json& id, const std::string& path, const ParseContext& context) {
   if (!id.is_int()) return bad(path, "must be a token id (an integer) or a string");

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "api/responses_format.h"
@@ -12,11 +13,6 @@
 
 namespace millrace::api {
 namespace {
-
-Error bad(std::string path, std::string_view wanted) {
-  std::string text = fmt::format("{} {}", path, wanted);
-  return Error{ErrorCode::kInvalidValue, std::move(text), std::move(path)};
-}
 
 Result<std::string> text_member(const Json& item, std::string_view key, const std::string& path) {
   const Json* value = item.get(key);
