@@ -5,15 +5,15 @@
 
 #include "api/completions.h"
 #include "api/tokenize.h"
+#include "tests/support/tiny_context.h"
 
 namespace millrace::api {
 namespace {
 
-const Limits kLimits;
-const std::vector<std::string> kNames = {"tiny"};
+using support::json;
+using support::kLimits;
+using support::kNames;
 const ParseContext kContext{.limits = kLimits, .served_names = kNames, .model = {.n_vocab = 1000, .max_len = 128}};
-
-Json json(std::string_view text) { return parse_json(text).value(); }
 
 std::string messages_error(std::string_view messages) {
   auto result = parse_chat(json(R"({"messages":)" + std::string(messages) + "}"), kContext);

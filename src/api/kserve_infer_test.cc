@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/output.h"
+#include "tests/support/tiny_context.h"
 
 namespace millrace::api {
 namespace {
@@ -16,13 +17,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const Limits kLimits;
-const std::vector<std::string> kNames = {"tiny"};
-const std::vector<TokenId> kEnds = {7};
-const ParseContext kContext{
-    .limits = kLimits, .served_names = kNames, .model = {.n_vocab = 1000, .max_len = 64, .eos_token_ids = kEnds}};
-
-Json json(std::string_view text) { return parse_json(text).value(); }
+const ParseContext& kContext = support::kTinyContext;
+using support::json;
+using support::kLimits;
 
 std::string body_of(std::string_view inputs, std::string_view more = "") {
   return "{\"inputs\":[" + std::string(inputs) + "]" + std::string(more) + "}";

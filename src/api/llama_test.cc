@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/output.h"
+#include "tests/support/tiny_context.h"
 
 namespace millrace::api {
 namespace {
@@ -15,13 +16,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const Limits kLimits;
-const std::vector<std::string> kNames = {"tiny"};
-const std::vector<TokenId> kEnds = {7};
-const ParseContext kContext{
-    .limits = kLimits, .served_names = kNames, .model = {.n_vocab = 1000, .max_len = 64, .eos_token_ids = kEnds}};
-
-Json json(std::string_view text) { return parse_json(text).value(); }
+const ParseContext& kContext = support::kTinyContext;
+using support::json;
 
 CompletionRequest completion(std::string_view body) {
   auto parsed = parse_llama_completion(json(body), kContext, {});

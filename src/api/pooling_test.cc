@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "api/pooling_format.h"
+#include "tests/support/tiny_context.h"
 #include "text/base64.h"
 
 namespace millrace::api {
@@ -17,13 +18,13 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const Limits kLimits;
-const std::vector<std::string> kNames = {"tiny"};
+using support::json;
+using support::kLimits;
+using support::kNames;
 
 ParseContext context(PoolingFacts facts = {.d_model = 4}) {
   return {.limits = kLimits, .served_names = kNames, .model = {.n_vocab = 1000, .max_len = 128, .pooling = facts}};
 }
-Json json(std::string_view text) { return parse_json(text).value(); }
 
 const CompletionRequest& completion(const DialectRequest& request) { return std::get<CompletionRequest>(request.body); }
 

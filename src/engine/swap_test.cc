@@ -104,10 +104,7 @@ TEST_P(Swap, ASequenceThatEndsWhileItsBlocksAreLoadedLeavesNothing) {
 INSTANTIATE_TEST_SUITE_P(Settings, Swap,
                          ::testing::Values(Setting{}, Setting{.depth = 2}, Setting{.windows = true},
                                            Setting{.depth = 2, .windows = true}),
-                         [](const auto& info) {
-                           return std::string(info.param.windows ? "Windows" : "Full") + "Depth" +
-                                  std::to_string(info.param.depth);
-                         });
+                         [](const auto& info) { return support::setting_name(info.param.windows, info.param.depth); });
 
 }  // namespace
 }  // namespace millrace::engine

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,11 @@
 #include "tests/support/memory_tier.h"
 
 namespace millrace::support {
+
+// Of a test with parameters, as in "WindowsDepth2".
+inline std::string setting_name(bool windows, uint32_t depth) {
+  return std::string(windows ? "Windows" : "Full") + "Depth" + std::to_string(depth);
+}
 
 class StepRecords final : public engine::StepObserver {
  public:
