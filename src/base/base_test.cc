@@ -67,6 +67,14 @@ TEST(JsonTest, RoundTripKeepsOrderAndKinds) {
   EXPECT_EQ(parse_json(json->dump()).value(), *json);
 }
 
+TEST(JsonTest, NulIsNoEndOfTheText) {
+  using namespace std::string_view_literals;
+  for (std::string_view text : {"{}\0"sv, "{}\0{}"sv, "[1\0]"sv, "\"a\0b\""sv, "\0"sv}) {
+    EXPECT_FALSE(parse_json(text).ok()) << text;
+  }
+  EXPECT_EQ(parse_json("{} \0"sv).error().message, "not valid JSON at byte 3: NUL after the value");
+}
+
 TEST(JsonTest, LargeObjectsAreIndexed) {
   std::string text = "{";
   for (int i = 0; i < 1000; ++i) text += fmt::format("{}\"k{}\":{}", i ? "," : "", i, i);

@@ -381,6 +381,10 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
     bool done = nlohmann::json::sax_parse(CountingIterator(text.data(), &read_to),
                                           CountingIterator(text.data() + text.size(), &read_to), &builder);
     if (!done || builder.failed()) return builder.take_error();
+    // The reader behind takes a NUL for the end of the text; what it accepted has one only there.
+    if (size_t nul = text.find('\0'); nul != std::string_view::npos) {
+      return Error{ErrorCode::kInvalidJson, fmt::format("not valid JSON at byte {}: NUL after the value", nul), ""};
+    }
   } catch (const std::exception&) {  // out of memory inside the reader: an error of this text, not of the process
     return Error{ErrorCode::kInvalidJson, "not valid JSON: out of memory", ""};
   }

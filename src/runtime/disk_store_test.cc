@@ -313,6 +313,19 @@ TEST(DiskStore, AFullDiskIsAPauseAndNoEntry) {
   }
 }
 
+TEST(DiskStore, AFileThatCannotGetItsNameIsNoEntry) {
+  testing::TempDir dir;
+  Disk disk(dir.path());
+  std::filesystem::create_directory(dir.file(record_file_name(name_of(1), 3)));
+  disk.save(1);
+  EXPECT_EQ(disk.store().totals().n_failed, 1u);
+  EXPECT_FALSE(disk.known().contains(name_of(1)));
+  EXPECT_FALSE(disk.hit(1));
+  for (const auto& file : std::filesystem::directory_iterator(dir.path())) {
+    EXPECT_FALSE(file.path().filename().string().starts_with("aside-"));
+  }
+}
+
 // Saves for ever, with little room, so that it writes, renames and removes all the time.
 [[noreturn]] void churn(const std::string& folder, uint64_t seed) {
   Disk disk(folder, 40'000);

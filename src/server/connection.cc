@@ -254,6 +254,10 @@ asio::awaitable<size_t> Connection::read_head() {
   TimePoint head_end = in_.empty() && !first ? TimePoint::max() : begin + seconds(limits[LimitId::kHeaderSeconds]);
   size_t looked_at = 0;
   while (true) {
+    if (size_t n = empty_lines(in_); n > 0) {
+      in_.erase(0, n);
+      looked_at = 0;
+    }
     Result<std::optional<size_t>> found = find_head(in_, looked_at, limits);
     if (!found.ok()) {
       refuse_bytes(found.error());

@@ -87,6 +87,18 @@ TEST(Connection, RequestsInPieces) {
   EXPECT_EQ(reply.body, R"({"prompt":"hi"})");
 }
 
+TEST(Connection, EmptyLinesBeforeARequestArePassedOver) {
+  TestServer server;
+  HttpClient client(server.port());
+  std::string body = R"({"tokens":[104,105]})";
+  client.send("\r\n\r");
+  client.send("\n");
+  EXPECT_EQ(client.post("/detokenize", body).status, 200);
+  EXPECT_EQ(client.request(std::string("\r\n") + kGetVersion).status, 200);
+  client.send("\r\n\r\n\n");
+  EXPECT_EQ(client.read_reply().status, 400);
+}
+
 TEST(Connection, MalformedRequestsEndTheConnection) {
   TestServer server;
   struct Row {
@@ -108,6 +120,7 @@ TEST(Connection, MalformedRequestsEndTheConnection) {
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 10000000000\r\n\r\n", 413,
        "request_too_large"},
       {"POST /tokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "invalid_value"},
+      {"POST /tokenize HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n", 400, "invalid_value"},
   };
   for (const Row& row : rows) {
     HttpClient client(server.port());

@@ -166,6 +166,12 @@ Target split_target(std::string_view target) {
   return out;
 }
 
+size_t empty_lines(std::string_view bytes) {
+  size_t n = 0;
+  while (bytes.substr(n, 2) == "\r\n") n += 2;
+  return n;
+}
+
 Result<void> check_trailers(std::string_view last_chunk, const Limits& limits) {
   if (last_chunk.starts_with("\r\n")) last_chunk.remove_prefix(2);  // the end of the chunk before
   size_t end = last_chunk.find("\r\n");

@@ -17,6 +17,9 @@ namespace millrace::server {
 // bare line feed, a control byte. The connection is closed after any error.
 Result<std::optional<size_t>> find_head(std::string_view bytes, size_t from, const Limits& limits);
 
+// Bytes of the empty lines before a request line, which are to be passed over (RFC 9112, section 2.2).
+size_t empty_lines(std::string_view bytes);
+
 // A complete head: request line, names, values, Host and the framing headers.
 Result<void> check_head(std::string_view head, const Limits& limits);
 

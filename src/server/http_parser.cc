@@ -26,6 +26,15 @@ Error too_large(const Limits& limits) {
           ""};
 }
 
+Error malformed_chunks() { return {ErrorCode::kInvalidValue, "malformed chunked body", ""}; }
+
+bool has_bare_line_feed(std::string_view bytes) {
+  for (size_t at = bytes.find('\n'); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
+    if (at == 0 || bytes[at - 1] != '\r') return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 struct HttpParser::State {
@@ -82,13 +91,14 @@ Result<size_t> HttpParser::put_body(std::string_view bytes) {
     total += used;
     if (error == http::error::body_limit) return too_large(state_->limits);
     if (error == http::error::need_more) {
+      if (has_bare_line_feed(bytes.substr(total))) return malformed_chunks();  // Beast would wait for more
       if (bytes.size() - total > max_chunk_header(state_->limits)) {
         return Error{ErrorCode::kInvalidValue,
                      fmt::format("chunk header or trailers over {} bytes", state_->limits[LimitId::kHeadersBytes]), ""};
       }
       break;
     }
-    if (error) return Error{ErrorCode::kInvalidValue, "malformed chunked body", ""};
+    if (error) return malformed_chunks();
     if (used == 0) break;
     if (parser.chunked() && parser.is_done()) {
       TRY(check_trailers(bytes.substr(total - used, used), state_->limits));

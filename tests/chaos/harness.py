@@ -39,18 +39,22 @@ class Server:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.process = None
 
+    ready_path = "/health/ready"
+
+    def command(self):
+        return [PROGRAM, "serve", MODEL, "--port", str(self.port), "--served-model-name", "m", "--no-access-log", *self.flags]
+
     def start(self):
         """Seconds until ready."""
         began = time.monotonic()
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen([PROGRAM, "serve", MODEL, "--port", str(self.port), "--served-model-name", "m", "--no-access-log", *self.flags],
-                                            stdout=out, stderr=out)
+            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out)
         while True:
             assert self.process.poll() is None, f"the server ended with {self.process.poll()}: {self.log.read_text()[-2000:]}"
             assert time.monotonic() - began < 120
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 5) as one:
-                    one.sendall(b"GET /health/ready HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+                    one.sendall(f"GET {self.ready_path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
                     if one.recv(20).startswith(b"HTTP/1.1 200"):
                         return time.monotonic() - began
             except OSError:

@@ -1,90 +1,117 @@
-"""Overload: overload.py MILLRACE MODEL [--short]
+"""Overload: overload.py MILLRACE MODEL [--short] [--peer LLAMA_SERVER]
 
 The capacity is measured by clients that wait for their answers; then requests arrive at 1, 2 and 10 times that rate
 whether they are answered or not. What is answered must stay near the capacity; what is refused must be refused at once
-and be told when to come back."""
-import asyncio
+and be told when to come back. An answer that takes longer than PATIENCE_S does not count: a server that lets its queue grow
+answers everybody too late. With --peer the same load goes to that llama-server afterwards, only for the figures."""
+import os
 import random
+import sys
 import time
 
-import harness
-from harness import Server, ask, percentile, prompt, scaled
+PEER = None
+if "--peer" in sys.argv:
+    at = sys.argv.index("--peer")
+    PEER = sys.argv[at + 1]
+    del sys.argv[at:at + 2]
 
-SECONDS = scaled(60, 15)
+import harness  # noqa: E402
+from harness import Server, percentile, prompt, request_bytes, scaled  # noqa: E402
+from open_loop import closed_loop, open_loop  # noqa: E402
+
+SECONDS = scaled(30, 15)
 BEGIN = SECONDS / 3  # answers before are not counted: the first ones need their time
+PATIENCE_S = 10
 CLIENTS = 48
 BODY = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
-FLAGS = ["--max-model-len", "512", "--max-num-seqs", "32", "--max-num-queued-reqs", "64", "--limit-connections-per-ip", "16384"]
+SEQUENCES, QUEUE, CONTEXT = 32, 64, 512
+FLAGS = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(SEQUENCES), "--max-num-queued-reqs", str(QUEUE),
+         "--limit-connections-per-ip", "16384"]
 REFUSED_WITHIN_S = 0.05
 
 
-async def capacity(port):
-    """Answers a second with as many clients as keep the server busy."""
-    n_done = 0
-    begin = time.monotonic()
-    end = begin + SECONDS
-
-    async def one(i):
-        nonlocal n_done
-        turn = 0
-        while time.monotonic() < end:
-            turn += 1
-            reply = await ask(port, "/v1/completions", {"prompt": prompt(i * 1000 + turn), **BODY})
-            if reply.status == 200 and begin + BEGIN <= time.monotonic() < end:
-                n_done += 1
-
-    await asyncio.gather(*(one(i) for i in range(CLIENTS)))
-    return n_done / (SECONDS - BEGIN)
+def request(i):
+    return request_bytes("/v1/completions", {"prompt": prompt(i), **BODY})
 
 
-async def arrivals(port, rate, seed):
-    """(answers that ended within the time, replies) of requests that come at a rate, at random."""
-    draw = random.Random(seed)
-    began = time.monotonic()
-    tasks, at, n = [], 0.0, 0
+def counted(answers, patience_s=PATIENCE_S):
+    """Answers a second that came in time, after the beginning and before the end."""
+    good = [a for a in answers if a.status == 200 and a.seconds <= patience_s and BEGIN <= a.at + a.seconds < SECONDS]
+    return len(good) / (SECONDS - BEGIN)
 
-    async def one(i):
-        try:
-            reply = await ask(port, "/v1/completions", {"prompt": prompt(10_000_000 + seed * 100_000 + i), **BODY})
-        except (OSError, asyncio.TimeoutError, asyncio.IncompleteReadError) as error:
-            return None, repr(error)
-        return time.monotonic() - began, reply
 
-    while at < SECONDS:
-        at += draw.expovariate(rate)
-        await asyncio.sleep(max(0.0, began + at - time.monotonic()))
-        tasks.append(asyncio.create_task(one(n)))
+def capacity(port):
+    answers, cpu = closed_loop(port, map(request, range(10 ** 9)), CLIENTS, SECONDS)
+    best = counted(answers, SECONDS)
+    assert best > 0, "no request was answered"
+    print(f"      capacity {best:.1f} requests/s, the client used {100 * cpu / SECONDS:.1f} % of a core")
+    return best
+
+
+def arrivals(rate, seed):
+    draw, at, n = random.Random(seed), 0.0, 0
+    made = []
+    while (at := at + draw.expovariate(rate)) < SECONDS:
+        made.append((at, request(10_000_000 + seed * 100_000 + n)))
         n += 1
-    return await asyncio.gather(*tasks)
+    return made
 
 
-async def scenario(server):
-    await capacity(server.port) if not harness.SHORT else None  # warm
-    best = await capacity(server.port)
-    print(f"      capacity {best:.1f} requests/s")
+def overload(port, best, times):
+    """(goodput, answers) at so many times the capacity, printed."""
+    answers, cpu = open_loop(port, arrivals(best * times, times), SECONDS)
+    goodput = counted(answers)
+    good = [a.seconds for a in answers if a.status == 200]
+    refused = [a.seconds for a in answers if a.status in (429, 503)]
+    late = sum(s > PATIENCE_S for s in good) + sum(a.status == 0 for a in answers)
+    print(f"      {times:>2}x: {len(answers)} sent, goodput {goodput:.1f}/s ({100 * goodput / best:.0f} %), {late} too late or never, "
+          f"answered after p50 {percentile(good, 0.5):.1f} s, p99 {percentile(good, 0.99):.1f} s; {len(refused)} refused after "
+          f"p50 {percentile(refused, 0.5) * 1e3:.1f} ms, p99 {percentile(refused, 0.99) * 1e3:.1f} ms, "
+          f"max {max(refused, default=0) * 1e3:.1f} ms; client {100 * cpu / SECONDS:.1f} % of a core", flush=True)
+    return goodput, answers
+
+
+def scenario(port):
+    capacity(port) if not harness.SHORT else None  # warm
+    best = capacity(port)
     for times, least in ((1, 0.80), (2, 0.95), (10, 0.90)):
-        replies = await arrivals(server.port, best * times, times)
-        lost = [what for at, what in replies if at is None]
-        good = sum(at is not None and BEGIN <= at <= SECONDS and reply.status == 200 for at, reply in replies)
-        refused = [reply for at, reply in replies if at is not None and reply.status == 503]
-        other = {reply.status for at, reply in replies if at is not None} - {200, 503}
-        late = percentile([reply.seconds for reply in refused], 0.99)
-        goodput = good / (SECONDS - BEGIN)
-        print(f"      {times:>2}x: {len(replies)} sent, goodput {goodput:.1f}/s ({100 * goodput / best:.0f} %), {len(refused)} refused, "
-              f"p50 {percentile([r.seconds for r in refused], 0.5) * 1e3:.0f} ms, p99 {late * 1e3:.0f} ms")
-        assert not lost and not other, (lost[:3], other)
-        assert all(1 <= int(reply.headers["retry-after"]) <= 60 for reply in refused)
+        goodput, answers = overload(port, best, times)
+        wrong = [(a.status, a.seconds) for a in answers if a.status not in (200, 503)]
+        refused = [a for a in answers if a.status == 503]
+        assert not wrong, wrong[:3]
+        assert all(a.retry_after is not None and 1 <= int(a.retry_after) <= 60 for a in refused)
         assert goodput >= least * best * (0.9 if harness.SHORT else 1), f"{times}x: goodput {goodput:.1f}, want {least * best:.1f}"
-        if refused:
-            assert late <= REFUSED_WITHIN_S or harness.SHORT, f"refused after {late * 1e3:.0f} ms"
-        await asyncio.sleep(3)
+        late = percentile([a.seconds for a in refused], 0.99)
+        assert late <= REFUSED_WITHIN_S or harness.SHORT, f"refused after {late * 1e3:.0f} ms"
+        time.sleep(3)
 
 
 def check_goodput_stays_under_overload():
     harness.raise_descriptor_limit(16384)
     with Server(*FLAGS) as server:
-        asyncio.run(scenario(server))
+        scenario(server.port)
         assert server.alive()
+
+
+class Peer(Server):
+    """llama-server with as many sequences of the same length; it knows no bound of its queue."""
+
+    def command(self):
+        return [PEER, "-m", harness.MODEL, "--port", str(self.port), "-np", str(SEQUENCES), "-c", str(SEQUENCES * CONTEXT), "-t", str(os.cpu_count()),
+                "--no-webui", "-lv", "1"]
+
+    ready_path = "/health"
+
+
+def check_the_peer_under_the_same_load():
+    if PEER is None:
+        return
+    with Peer() as server:
+        best = capacity(server.port)
+        for times in (1, 2, 10):
+            overload(server.port, best, times)
+            server.kill()  # its queue would take minutes
+            server.start()
 
 
 if __name__ == "__main__":
