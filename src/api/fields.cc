@@ -395,10 +395,13 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
   return check_together(target, context);
 }
 
+JsonLimits body_limits(const Limits& limits) {
+  return {.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth] + 2 * limits[LimitId::kSchemaDepth]),
+          .nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes])};
+}
+
 Result<Json> parse_body(std::string_view text, const Limits& limits) {
-  JsonLimits caps{.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth]),
-                  .nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes])};
-  Json body = TRY(parse_json(text, caps));
+  Json body = TRY(parse_json(text, body_limits(limits)));
   if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
   return body;
 }

@@ -98,6 +98,8 @@ Result<void> check_field(const Field& field, const Json& value, const ParseConte
 // Applies every member of body that is a row of the table for this route; unknown names are counted or refused.
 Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& context, FieldTarget& target);
 
+// Depth and number of values of a body. A schema in it may be as deep as schema_depth allows, two levels of JSON each.
+JsonLimits body_limits(const Limits& limits);
 // The body of a POST: a JSON object within the limits (kInvalidJson, kDuplicateKey, kInvalidValue).
 Result<Json> parse_body(std::string_view text, const Limits& limits);
 

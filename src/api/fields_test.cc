@@ -423,8 +423,8 @@ TEST(FieldsTest, BodyMustBeAnObjectWithinTheLimits) {
   EXPECT_EQ(parse_body("[]", kLimits).error().code, ErrorCode::kInvalidValue);
   EXPECT_EQ(parse_body("{", kLimits).error().code, ErrorCode::kInvalidJson);
   EXPECT_EQ(parse_body(R"({"a":1,"a":2})", kLimits).error().code, ErrorCode::kDuplicateKey);
-  std::string deep(65, '[');
-  EXPECT_THAT(parse_body("{\"a\":" + deep, kLimits).error().message, HasSubstr("at byte 69: nesting deeper than 64"));
+  std::string deep(193, '[');
+  EXPECT_THAT(parse_body("{\"a\":" + deep, kLimits).error().message, HasSubstr("at byte 197: nesting deeper than 192"));
   EXPECT_TRUE(parse_body("{}", kLimits).ok());
 }
 

@@ -258,8 +258,8 @@ std::optional<flow::ConstraintSpec> call_constraint(const ToolParams& tools, con
                            {"calls", std::move(calls)}});
   if (other.kind == flow::ConstraintKind::kJsonObject) spec.set("or", true);
   if (other.kind == flow::ConstraintKind::kJsonSchema) {
-    auto schema = parse_json(other.text, {.depth = 128});
-    if (!schema.ok()) return other;  // its own compiling says what is wrong
+    auto schema = parse_json(other.text, {.depth = 1024});  // more than any limit
+    if (!schema.ok()) return other;                         // its own compiling says what is wrong
     spec.set("or", std::move(schema).value());
   }
   flow::ConstraintSpec out;

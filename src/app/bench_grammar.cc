@@ -68,7 +68,7 @@ std::vector<Case> cases() {
       {"schema: any value", ConstraintKind::kJsonSchema, "{}"},
       {"schema: 2,000 properties", ConstraintKind::kJsonSchema, wide_schema(2000)},
       {"schema: 2,000 random names", ConstraintKind::kJsonSchema, wide_words_schema(2000)},
-      {"schema: depth 40", ConstraintKind::kJsonSchema, deep_schema(20)},
+      {"schema: depth 40", ConstraintKind::kJsonSchema, deep_schema(40)},
       {"regex", ConstraintKind::kRegex, R"([a-z]{3,12}@[a-z]+\.(com|org) \d{4}-\d\d-\d\d)"},
       {"grammar: expressions", ConstraintKind::kGrammar,
        "root ::= e\ne ::= t ((\"+\" | \"-\") t)*\nt ::= [0-9]+ | \"(\" e \")\" | [a-z]+"},

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/macros.h"
+#include "grammar/spelling.h"
 
 namespace millrace::grammar {
 namespace {
@@ -44,6 +45,7 @@ class Matcher final : public flow::TokenMatcher {
         core_(compiled),
         after_(std::move(after)),
         lengths_(lengths),
+        spelling_(*tokens_),
         inside_(after_.empty()),
         proposes_(proposes) {}
 
@@ -54,7 +56,9 @@ class Matcher final : public flow::TokenMatcher {
   bool accept_token(TokenId token) {
     if (ended_ || token < 0 || static_cast<size_t>(token) >= tokens_->n_vocab()) return false;
     if (!inside_) return accept_before(token);
-    bool as_foreseen = std::string_view(fixed_).substr(n_fixed_).starts_with(tokens_->text(token));
+    std::string_view ahead = std::string_view(fixed_).substr(n_fixed_);
+    bool as_foreseen = ahead.starts_with(tokens_->text(token));
+    if (as_foreseen) spelling_.learn(ahead, token);
     n_fixed_ = as_foreseen ? n_fixed_ + tokens_->text(token).size() : fixed_.size();
     StringGuard before = guard_;
     if (!tokens_->is_end(token)) follow(tokens_->text(token));
@@ -111,6 +115,7 @@ class Matcher final : public flow::TokenMatcher {
   size_t draft_tokens(std::span<TokenId> out) {
     constexpr size_t kWorthIt = 2;     // bytes
     constexpr size_t kTokenBytes = 8;  // of text that is looked at, for each token
+    constexpr size_t kMoreBytes = 16;  // and behind the last one
     if (!proposes_ || ended_ || !inside_ || core_.IsCompleted()) return 0;
     if (n_fixed_ >= fixed_.size()) {
       fixed_ = core_.FindJumpForwardString();
@@ -118,13 +123,10 @@ class Matcher final : public flow::TokenMatcher {
     }
     std::string_view text = std::string_view(fixed_).substr(n_fixed_);
     if (text.size() < kWorthIt) return 0;
-    bool cut = text.size() > out.size() * kTokenBytes;
-    if (cut) text = text.substr(0, out.size() * kTokenBytes);
-    std::vector<TokenId> tokens = tokens_->write(text);
-    if (cut && !tokens.empty()) tokens.pop_back();  // the rest of the text may change it
-    size_t n = std::min(out.size(), tokens.size());
-    std::copy_n(tokens.begin(), n, out.begin());
-    return n;
+    size_t most = out.size() * kTokenBytes + kMoreBytes;
+    std::vector<TokenId> tokens = spelling_.write(text.substr(0, most), out.size(), text.size() <= most);
+    std::ranges::copy(tokens, out.begin());
+    return tokens.size();
   }
 
   bool ended() const override { return ended_; }
@@ -259,6 +261,7 @@ class Matcher final : public flow::TokenMatcher {
   std::vector<Step> steps_;
   std::string fixed_;  // what the core said must come next; from n_fixed_ on it still holds
   size_t n_fixed_ = 0;
+  Spelling spelling_;
   bool inside_ = true;
   bool ended_ = false;
   bool proposes_;
@@ -304,19 +307,19 @@ std::vector<TokenId> TokenTable::write(std::string_view text) const {
   if (written == text) return out;
   out.clear();
   while (!text.empty()) {
-    TokenId best = kNoToken;
     size_t n = std::min(text.size(), longest_);
-    for (; n > 0; --n) {
-      auto at = std::ranges::lower_bound(sorted_, text.substr(0, n), {}, &std::pair<std::string_view, TokenId>::first);
-      if (at == sorted_.end() || at->first != text.substr(0, n)) continue;
-      best = at->second;
-      break;
-    }
+    TokenId best = token_of(text.substr(0, n));
+    while (n > 1 && best == kNoToken) best = token_of(text.substr(0, --n));
     if (best == kNoToken) return {};
     out.push_back(best);
     text.remove_prefix(n);
   }
   return out;
+}
+
+TokenId TokenTable::token_of(std::string_view text) const {
+  auto at = std::ranges::lower_bound(sorted_, text, {}, &std::pair<std::string_view, TokenId>::first);
+  return at != sorted_.end() && at->first == text ? at->second : kNoToken;
 }
 
 const TokenLengths& TokenTable::lengths() const {

@@ -36,6 +36,8 @@ class TokenTable {
   const TokenLengths& lengths() const;
   // The tokens that a text is written in, most likely; empty when that is not known.
   std::vector<TokenId> write(std::string_view text) const;
+  // The token of exactly this text, kNoToken when there is none.
+  TokenId token_of(std::string_view text) const;
 
  private:
   Vocabulary vocabulary_;

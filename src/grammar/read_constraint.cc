@@ -30,7 +30,7 @@ SchemaOptions schema_options(const flow::ConstraintSpec& spec, const Limits& lim
 }
 
 Result<Json> read_json(std::string_view text, const Limits& limits) {
-  int64_t depth = limits[LimitId::kJsonDepth] + limits[LimitId::kSchemaDepth];
+  int64_t depth = limits[LimitId::kJsonDepth] + 2 * limits[LimitId::kSchemaDepth];  // a level of schemas is at most two
   return parse_json(
       text, {.depth = static_cast<uint32_t>(depth), .nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes])});
 }

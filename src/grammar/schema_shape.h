@@ -21,7 +21,7 @@ namespace millrace::grammar {
 
 struct SchemaLimits {
   int64_t bytes = 256 * 1024;
-  int64_t depth = 64;  // JSON levels from the root of the schema
+  int64_t depth = 64;  // levels of schemas; what is no schema counts as JSON
   int64_t enum_values = 10'000;
   int64_t alternatives = 1'000;
   int64_t properties = 10'000;

@@ -1,8 +1,11 @@
 // How large a schema is, before anything is made of it; and where its pointers lead.
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,7 +19,17 @@ struct Open {
   const Json* value = nullptr;
   std::string pointer;
   int64_t depth = 0;
+  bool holds_schemas = false;  // a map or list of schemas, no level of its own
 };
+
+// Keywords whose value is a map or a list of schemas. Levels are those of schemas, so that an object of 40 levels is
+// 40 deep whatever its JSON is; values under other keywords count as they are written.
+bool holds_schemas(std::string_view keyword) {
+  constexpr std::array<std::string_view, 11> kHolders = {
+      "properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies", "allOf", "anyOf",
+      "oneOf",      "prefixItems",       "items"};
+  return std::ranges::find(kHolders, keyword) != kHolders.end();
+}
 
 Result<void> check_count(const std::string& pointer, std::string_view name, size_t n, int64_t limit) {
   if (static_cast<int64_t>(n) <= limit) return {};
@@ -37,8 +50,9 @@ Result<void> check_schema_size(const Json& root, const SchemaLimits& limits) {
     if (at.depth > limits.depth) {
       return schema_error(at.pointer, fmt::format("schema nesting deeper than {}", limits.depth));
     }
-    auto look_into = [&](const Json& value, std::string pointer) {
-      if (value.is_object() || value.is_array()) open.push_back({&value, std::move(pointer), at.depth + 1});
+    auto look_into = [&](const Json& value, std::string pointer, bool holder = false) {
+      if (!value.is_object() && !value.is_array()) return;
+      open.push_back({&value, std::move(pointer), at.depth + (holder ? 0 : 1), holder});
     };
     if (at.value->is_array()) {
       for (size_t i = 0; i < at.value->size(); ++i) look_into(at.value->as_array()[i], pointer_to(at.pointer, i));
@@ -57,7 +71,9 @@ Result<void> check_schema_size(const Json& root, const SchemaLimits& limits) {
       if (n_refs > limits.refs) TRY(check_count(at.pointer, name, static_cast<size_t>(n_refs), limits.refs));
       bool choice = name == "anyOf" || name == "oneOf" || name == "allOf" || name == "prefixItems";
       if (choice) TRY(check_count(at.pointer, name, value.size(), limits.alternatives));
-      look_into(value, pointer_to(at.pointer, name));
+      // `items` as one schema is a level
+      bool holder = !at.holds_schemas && holds_schemas(name) && (name != "items" || value.is_array());
+      look_into(value, pointer_to(at.pointer, name), holder);
     }
   }
   return {};

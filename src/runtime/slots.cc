@@ -39,6 +39,7 @@ void Slots::init(const flow::SlotInit& init) {
   slot.pool.reset(init.sampling->pooling);
   slot.mask.reset();
   slot.draft.clear();
+  slot.draft_length = {};
   if (init.sampling->constraint == nullptr) return;
   auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));
   slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs);

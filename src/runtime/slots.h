@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "flow/step_plan.h"
+#include "runtime/draft_length.h"
 #include "runtime/pooling.h"
 #include "runtime/slot_mask.h"
 #include "sample/sampler.h"
@@ -25,6 +26,7 @@ struct Slot {
   sample::SlotSampler sampler;
   PoolState pool;
   std::vector<TokenId> draft;      // proposals behind `tokens`
+  DraftLength draft_length;        // how many of them are made
   std::shared_ptr<SlotMask> mask;  // with sampling.constraint; a helper thread may hold it, too
 };
 

@@ -188,8 +188,8 @@ bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<cons
 void WorkerGroup::propose(Slot& slot, flow::ShareResult& result) const {
   slot.draft.clear();
   if (max_draft_ == 0 || slot.mask == nullptr || slot.mask->ended()) return;
-  slot.draft.resize(max_draft_);
-  slot.draft.resize(slot.mask->draft(slot.draft));
+  slot.draft.resize(slot.draft_length.rows(plan_->shares.size(), max_draft_));
+  if (!slot.draft.empty()) slot.draft.resize(slot.mask->draft(slot.draft));
   result.n_proposed = static_cast<uint16_t>(slot.draft.size());
 }
 
@@ -222,7 +222,9 @@ void WorkerGroup::check_draft(size_t thread, const DraftJob& job) {
     } else {
       result.further.push_back(std::move(next));
     }
-    bool right = i < draft.size() && token == draft[i];
+    if (i == draft.size()) break;
+    bool right = token == draft[i];
+    slot.draft_length.learn(right);
     if (!right || (slot.mask != nullptr && slot.mask->ended())) break;
   }
   propose(slot, result);

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "api/fields.h"
 #include "api/output.h"
 #include "base/json.h"
 #include "base/macros.h"
@@ -142,9 +143,7 @@ bool is_visible_id(std::string_view id) {
 }
 
 Result<Json> parse_body(const std::string& body, const Limits& limits) {
-  JsonLimits json_limits;
-  json_limits.depth = static_cast<uint32_t>(limits[LimitId::kJsonDepth]);
-  json_limits.nodes = static_cast<uint32_t>(limits[LimitId::kJsonNodes]);
+  JsonLimits json_limits = api::body_limits(limits);
   json_limits.bytes = kJsonShare * body.size() + kJsonBytes;
   Result<Json> parsed = parse_json(body, json_limits);
   if (!parsed.ok()) {

@@ -62,6 +62,14 @@ std::string unlike_names(uint32_t n) {
   return out;
 }
 
+// An object of `n` levels, the member of the last one of which is `inside`.
+std::string deep_by(size_t n, std::string inside) {
+  for (size_t i = 0; i < n; ++i) {
+    inside = R"({"type":"object","properties":{"a":)" + inside + R"(},"required":["a"]})";
+  }
+  return inside;
+}
+
 struct Row {
   const char* name;
   ConstraintKind kind;
@@ -70,10 +78,9 @@ struct Row {
 };
 
 std::vector<Row> rows() {
-  std::string deep = R"({"type":"integer"})";
-  for (int i = 0; i < 19; ++i) deep = R"({"type":"object","properties":{"a":)" + deep + R"(},"required":["a"]})";
+  std::string deep = deep_by(40, R"({"type":"integer"})");
   std::string too_deep = R"({"type":"integer"})";
-  for (int i = 0; i < 1000; ++i) too_deep = R"({"items":)" + too_deep + "}";
+  for (int i = 0; i < 64; ++i) too_deep = R"({"items":)" + too_deep + "}";
   std::string choices = R"({"type":"integer"})";
   for (int i = 0; i < 12; ++i) {
     choices = R"({"anyOf":[{"properties":{"x":)" + choices + R"(}},{"properties":{"y":)" + choices + R"(}}]})";
@@ -88,7 +95,11 @@ std::vector<Row> rows() {
   constexpr auto kGrammar = ConstraintKind::kGrammar;
   return {
       {"depth 40", kSchema, deep, ""},
-      {"depth 1000", kSchema, too_deep, "nesting deeper than"},
+      {"depth 65", kSchema, too_deep, "nesting deeper than 64"},
+      {"depth 65, of objects", kSchema, R"({"properties":{"a":)" + deep_by(24, deep) + "}}", "nesting deeper than 64"},
+      {"depth 1000", kSchema, deep_by(1000, "{}"), "nesting deeper than"},
+      {"a value of 65 levels", kSchema, R"({"const":)" + repeat("[", 64) + repeat("]", 64) + "}",
+       "nesting deeper than 64"},
       {"maxLength 10000", kSchema, R"({"type":"string","maxLength":10000})", ""},
       {"minLength 10000", kSchema, R"({"type":"string","minLength":10000})", ""},
       {"2,000 properties", kSchema,

@@ -144,7 +144,7 @@ TEST(HostileRequestTest, S01ToS09AndS13ToS16) {
   EXPECT_THAT(completion(R"("model":")" + std::string(10240, 'm') + "\""), HasSubstr("model must be a string"));
   EXPECT_THAT(completion(R"("stop":")" + std::string(1 << 20, 's') + "\""), HasSubstr(stop));
   EXPECT_THAT(completion(R"("stop":[)" + repeat("\"a\",", 999) + R"("a"])"), HasSubstr(stop));
-  EXPECT_THAT(completion(R"("a":)" + repeat("[", 100000)), HasSubstr("nesting deeper than 64"));
+  EXPECT_THAT(completion(R"("a":)" + repeat("[", 100000)), HasSubstr("nesting deeper than 192"));
   EXPECT_THAT(completion(R"("a":[)" + repeat("0,", 1000000) + "0]"), HasSubstr("more than 1000000 values"));
 }
 
