@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "kernels/layout.h"
 #include "tensor/formats.h"
+#include "weights/mapped_pages.h"
 
 namespace millrace::layers {
 
@@ -18,6 +19,9 @@ using tensor::Format;
 using tensor::TensorView;
 
 namespace {
+
+// Bytes of the file that a thread maps at a time while it packs.
+constexpr int64_t kMappedBytes = int64_t{4} << 20;
 
 bool has_kernels(const kernels::KernelTable& table, Format format) {
   auto i = static_cast<size_t>(format);
@@ -66,13 +70,22 @@ void WeightPacker::pack_part(device::ThreadPool& pool, const MatrixJob& job, uin
   bool encode = decode && part.format != Format::kF32;
   const tensor::FormatInfo& format = tensor::format_info(part.format);
   int64_t row_bytes = encode ? tensor::row_bytes(part.format, k) : 0;
+  auto file_row_bytes = static_cast<size_t>(tensor::row_bytes(view.format, k));
+  int64_t panels_at_once = 1 + kMappedBytes / (kPanelRows * static_cast<int64_t>(file_row_bytes));
   std::vector<float> decoded(decode ? static_cast<size_t>(pool.n_threads() * kPanelRows * k) : 0);
   std::vector<uint8_t> encoded(static_cast<size_t>(pool.n_threads() * kPanelRows * row_bytes));
   pool.run([&](device::Team& team) {
     device::Range range = team.range(part.n_panels);
     float* own = decoded.data() + (decode ? team.thread * kPanelRows * k : 0);
     uint8_t* groups = encoded.data() + team.thread * kPanelRows * row_bytes;
+    int64_t mapped = range.begin;
     for (int64_t panel = range.begin; panel < range.end; ++panel) {
+      if (panel == mapped) {
+        mapped = std::min(panel + panels_at_once, range.end);
+        const uint8_t* from = tensor::row_data(view, panel * kPanelRows);
+        auto n_rows = static_cast<size_t>(std::min(mapped * kPanelRows, view.rows()) - panel * kPanelRows);
+        weights::map_pages(from, n_rows * file_row_bytes);
+      }
       const uint8_t* rows[kPanelRows] = {};
       int64_t n = std::min<int64_t>(kPanelRows, view.rows() - panel * kPanelRows);
       for (int64_t i = 0; i < n; ++i) {
