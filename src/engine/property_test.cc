@@ -64,7 +64,8 @@ Case random_case(uint64_t seed) {
               .n_vocab = 50,
               .eos = 0,
               .eos_per_mille = dice.chance(50) ? 60u : 0u,
-              .delay = sched.depth == 1 ? 0 : dice.below(3)};
+              .delay = sched.depth == 1 ? 0 : dice.below(3),
+              .max_draft = dice.chance(50) ? 0 : dice.between(1, 5)};
   return c;
 }
 
@@ -253,7 +254,7 @@ std::string describe(uint64_t seed, const Case& c) {
 TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   constexpr uint64_t kSeeds = 400;
   uint64_t n_steps = 0, n_preemptions = 0, n_hits = 0, n_failed = 0, n_evictions = 0, n_leased = 0, n_restored = 0;
-  uint64_t n_swapped_out = 0, n_swap_loads = 0;
+  uint64_t n_swapped_out = 0, n_swap_loads = 0, n_right = 0, n_wrong = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     Case c = random_case(seed);
     SCOPED_TRACE(describe(seed, c));
@@ -270,6 +271,8 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
     n_restored += world.n_restored();
     n_swapped_out += stats.swapped_out_blocks;
     n_swap_loads += stats.swap_loads;
+    n_right += stats.draft_tokens_accepted;
+    n_wrong += stats.draft_tokens - stats.draft_tokens_accepted;
   }
   // the traces reach what they are meant to reach
   EXPECT_GT(n_steps, kSeeds * 50);
@@ -281,6 +284,8 @@ TEST(EngineProperty, RandomTracesKeepTheBooksAndTheTexts) {
   EXPECT_GT(n_restored, kSeeds * 2);
   EXPECT_GT(n_swapped_out, kSeeds / 4);
   EXPECT_GT(n_swap_loads, kSeeds / 8);
+  EXPECT_GT(n_right, kSeeds * 10);
+  EXPECT_GT(n_wrong, kSeeds * 10);
 }
 
 TEST(EngineProperty, SameEventsGiveSamePlansWhateverTheHash) {

@@ -37,6 +37,8 @@ struct Sums {
   uint64_t n_hits = 0;
   uint64_t n_failed = 0;
   uint64_t n_evictions = 0;
+  uint64_t n_right = 0;  // proposals
+  uint64_t n_wrong = 0;
 };
 
 bool play(uint64_t seed, Sums& sums) {
@@ -54,6 +56,8 @@ bool play(uint64_t seed, Sums& sums) {
   sums.n_hits += result.stats.prefix_hit_tokens;
   sums.n_failed += result.stats.n_failed_steps;
   sums.n_evictions += result.stats.n_evictions;
+  sums.n_right += result.stats.draft_tokens_accepted;
+  sums.n_wrong += result.stats.draft_tokens - result.stats.draft_tokens_accepted;
   return true;
 }
 
@@ -74,6 +78,8 @@ TEST(EngineRules, RandomTracesKeepTheBooksTheRulesAndTheTexts) {
   EXPECT_GT(sums.n_hits, n_seeds * 100);
   EXPECT_GT(sums.n_failed, n_seeds / 4);
   EXPECT_GT(sums.n_evictions, n_seeds);
+  EXPECT_GT(sums.n_right, n_seeds * 10);
+  EXPECT_GT(sums.n_wrong, n_seeds * 10);
 }
 
 TEST(EngineRules, SameEventsGiveSamePlansWhateverTheHash) {

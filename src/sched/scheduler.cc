@@ -68,6 +68,7 @@ class Scheduler::Run {
   // is set, a budget that asks for one kind only is not obeyed.
   void divide(bool any) {
     BudgetView view{.cost = sched_.cost_, .now = now_};
+    uint32_t n_proposed = 0;  // none where the peak of all sequences was admitted by: it lets nobody run ahead
     for (SeqId id : order_) {
       const Seq& seq = seqs_.at(id);
       if (seq.parked) continue;
@@ -75,6 +76,7 @@ class Scheduler::Run {
       if (want == 1) {
         ++view.decodes.n_decode;
         view.decodes.ctx_decode += seq.progress.computed;
+        if (options_.admit != AdmitKind::kNoEvictPeak) n_proposed += seq.progress.n_proposed;
         if (seq.next_due == 0) view.untargeted = true;
         if (seq.next_due != 0 && (view.due == 0 || seq.next_due < view.due)) view.due = seq.next_due;
       } else if (want > 1) {
@@ -83,7 +85,7 @@ class Scheduler::Run {
     }
     view.most_rows = options_.tok_cap - view.decodes.n_decode;
     uint32_t beside = options_.budget_tokens - std::min(options_.budget_tokens, view.decodes.n_decode);
-    draft_left_ = std::min({view.most_rows, beside, kMostDraftRows});
+    draft_left_ = std::min({n_proposed, view.most_rows, beside, kMostDraftRows});
     if (view.due != 0) {
       draft_left_ = std::min(draft_left_, sched_.slack_.prefill_rows(view, sched_.slack_.limit(view), 0));
     }
@@ -92,7 +94,11 @@ class Scheduler::Run {
     side_ = any ? Side::kBoth : budget.side;
     if (any && budget.side == Side::kDecode) budget.prefill_rows = options_.c_min;
     prefill_left_ = std::min(budget.prefill_rows, view.most_rows);
-    draft_left_ = std::min(draft_left_, view.most_rows - prefill_left_);
+    // Proposals belong to the decodes: prompts make way for them, but for c_min rows.
+    if (side_ == Side::kPrefill) draft_left_ = 0;
+    uint32_t least = std::min(prefill_left_, options_.c_min);
+    draft_left_ = std::min(draft_left_, view.most_rows - least);
+    prefill_left_ = std::max(prefill_left_ - std::min(prefill_left_, draft_left_), least);
   }
 
   void walk() {
@@ -136,9 +142,8 @@ class Scheduler::Run {
   }
 
   // Proposals that are checked beside the next row: as far as rows are left over, and blocks that nobody else needs in
-  // this plan. None where the peak of all sequences was admitted by: it lets nobody run ahead.
+  // this plan.
   uint32_t draft_rows(const Seq& seq) {
-    if (options_.admit == AdmitKind::kNoEvictPeak) return 0;
     const SeqProgress& progress = seq.progress;
     uint32_t n_outputs = static_cast<uint32_t>(seq.outputs.size());
     if (progress.n_proposed == 0 || progress.in_flight > 0 || seq.request->beam_width > 1) return 0;

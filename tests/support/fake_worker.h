@@ -28,6 +28,7 @@ struct FakeWorkerOptions {
   TokenId eos = 0;
   uint32_t eos_per_mille = 0;  // how often a row yields eos
   uint32_t delay = 0;          // done(step) turns true after this many calls
+  uint32_t max_draft = 0;      // proposals behind a sampled token: 0 .. max_draft, about half of them wrong
 };
 
 inline uint64_t fake_hash(uint64_t a, uint64_t b) {
@@ -149,6 +150,7 @@ class FakeWorker final : public flow::Backend {
   using Cell = FakeCell;
   struct Slot {
     std::vector<TokenId> tokens;
+    std::vector<TokenId> draft;  // proposals behind `tokens`
     std::vector<flow::BlockId> tables[flow::kMaxKvGroups];
     uint32_t computed = 0;
     bool fresh = true;  // no share yet: its first ctx is what it says
@@ -233,20 +235,82 @@ class FakeWorker final : public flow::Backend {
   void write_rows(const flow::StepPlan& plan) {
     for (const flow::Share& share : plan.shares) {
       Slot& slot = slots_[share.slot];
-      uint32_t end = share.ctx + share.q_len;
-      if (share.q_len == 0) violate("step {}: slot {} has no rows", plan.step, share.slot);
+      uint32_t end = share.ctx + share.q_len - share.n_draft;  // of known tokens
+      if (share.q_len <= share.n_draft) violate("step {}: slot {} has no rows", plan.step, share.slot);
       if (slot.sampling == nullptr || end > slot.tokens.size()) {
         violate("step {}: slot {} computes {} of {} known tokens", plan.step, share.slot, end, slot.tokens.size());
+        continue;
+      }
+      bool behind_all = share.sample && end == slot.tokens.size();
+      if (share.n_draft > 0 && (!behind_all || share.n_draft > slot.draft.size())) {
+        violate("step {}: slot {} checks {} of {} proposals", plan.step, share.slot, share.n_draft, slot.draft.size());
         continue;
       }
       if (!slot.fresh && share.ctx != slot.computed) {
         violate("step {}: slot {} is at {}, the plan says {}", plan.step, share.slot, slot.computed, share.ctx);
       }
       slot.fresh = false;
-      slot.computed = end;
+      slot.draft.resize(share.n_draft);
+      slot.tokens.insert(slot.tokens.end(), slot.draft.begin(), slot.draft.end());
       for (uint32_t g = 0; g < options_.kv.groups.size(); ++g) write_group(plan, share, slot, g);
-      if (share.sample && end == slot.tokens.size()) slot.tokens.push_back(next_token(slot, end));
+      slot.tokens.resize(slot.tokens.size() - share.n_draft);
+      slot.computed = end;
+      if (behind_all) sample(slot, share.ctx + share.q_len);
     }
+  }
+
+  // The tokens behind the known ones: one, and one more for each proposal that was right. Then the next proposals.
+  // `end`: of the rows that were written.
+  void sample(Slot& slot, uint32_t end) {
+    std::vector<TokenId> draft = std::exchange(slot.draft, {});
+    slot.tokens.push_back(next_token(slot, slot.computed));
+    for (size_t i = 0; i < draft.size() && slot.tokens.back() == draft[i]; ++i) {
+      slot.tokens.push_back(next_token(slot, ++slot.computed));
+    }
+    for (uint32_t g = 0; g < options_.kv.groups.size(); ++g) give_back(slot, g, end);
+    if (options_.max_draft > 0) propose(slot);
+  }
+
+  // Proposals that were wrong, up to `end`: not to be read, and blocks without any other row are the engine's again.
+  void give_back(Slot& slot, uint32_t g, uint32_t end) {
+    for (uint32_t pos = slot.computed; pos < end; ++pos) cell(slot, g, pos).good = false;
+    std::vector<flow::BlockId>& table = slot.tables[g];
+    for (; slot.computed < end && table.size() * options_.kv.block_tokens >= slot.computed + options_.kv.block_tokens;
+         table.pop_back()) {
+      if (table.back() != flow::kNullBlock) --owners_[table.back()];
+    }
+  }
+
+  // What the model says next, of hypothetical KV; each with a chance to be another token.
+  void propose(Slot& slot) {
+    FakeModel model{options_};
+    uint64_t luck = fake_hash(slot.tokens.size(), static_cast<uint32_t>(slot.tokens.back()));
+    auto n = static_cast<uint32_t>(luck % (options_.max_draft + 1));
+    std::vector<TokenId> tokens = slot.tokens;
+    for (uint32_t i = 0; i < n; ++i, luck = fake_hash(luck, i)) {
+      TokenId right = model.choose(seen_behind(slot, tokens), *slot.sampling, slot.fork,
+                                   static_cast<uint32_t>(tokens.size()) - slot.input_len);
+      auto wrong = static_cast<TokenId>((static_cast<uint32_t>(right) + 1) % options_.n_vocab);
+      tokens.push_back((luck >> 20) % 4 == 0 ? wrong : right);
+      slot.draft.push_back(tokens.back());
+    }
+  }
+
+  // What the last of `tokens` sees; those from slot.computed on are not in the KV.
+  uint64_t seen_behind(const Slot& slot, const std::vector<TokenId>& tokens) {
+    FakeModel model{options_};
+    uint64_t seen = 0;
+    auto end = static_cast<uint32_t>(tokens.size());
+    for (uint32_t g = 0; g < options_.kv.groups.size(); ++g) {
+      uint64_t kv = 0;
+      if (slot.computed > 0) kv = cell(slot, g, slot.computed - 1).kv;
+      for (uint32_t pos = 0; pos < end; ++pos) {
+        bool visible = model.sees(g, end - 1, pos, slot.window, slot.sinks);
+        if (pos >= slot.computed) kv = model.kv_of(tokens[pos], pos, g, kv);
+        if (visible) seen = fake_hash(seen, pos < slot.computed ? cell(slot, g, pos).kv : kv);
+      }
+    }
+    return seen;
   }
 
   void write_group(const flow::StepPlan& plan, const flow::Share& share, Slot& slot, uint32_t g) {
@@ -305,16 +369,14 @@ class FakeWorker final : public flow::Backend {
       result.error = {ErrorCode::kInternal, "non-finite logits", ""};
       return result;
     }
-    uint32_t end = share.ctx + share.q_len;
+    uint32_t end = share.ctx + share.q_len - share.n_draft;
     if (share.sample && end < slot.tokens.size()) {
       result.token = slot.tokens[end];
-      if (slot.sampling->n_logprobs >= 0) {
-        result.logprobs = std::make_unique<flow::PositionLogprobs>();
-        uint64_t kv = cell(slot, 0, end - 1).kv;
-        result.logprobs->chosen = {result.token, FakeModel::logprob(kv, result.token), 1};
-        if (slot.sampling->n_logprobs > 1)
-          result.logprobs->top = FakeModel{options_}.top(kv, slot.sampling->n_logprobs);
+      result.logprobs = logprobs_of(slot, end);
+      for (uint32_t pos = end + 1; pos < slot.tokens.size(); ++pos) {
+        result.further.push_back({slot.tokens[pos], logprobs_of(slot, pos)});
       }
+      result.n_proposed = static_cast<uint16_t>(slot.draft.size());
     }
     if (share.prompt_logprobs) {
       for (uint32_t pos = share.ctx; pos < end && pos + 1 < slot.input_len; ++pos) {
@@ -326,12 +388,22 @@ class FakeWorker final : public flow::Backend {
     return result;
   }
 
+  // Of the token at `pos`; null when none are wanted.
+  std::unique_ptr<flow::PositionLogprobs> logprobs_of(const Slot& slot, uint32_t pos) {
+    if (slot.sampling->n_logprobs < 0) return nullptr;
+    auto out = std::make_unique<flow::PositionLogprobs>();
+    uint64_t kv = cell(slot, 0, pos - 1).kv;
+    out->chosen = {slot.tokens[pos], FakeModel::logprob(kv, slot.tokens[pos]), 1};
+    if (slot.sampling->n_logprobs > 1) out->top = FakeModel{options_}.top(kv, slot.sampling->n_logprobs);
+    return out;
+  }
+
   // What a failed step leaves behind.
   void scramble(const flow::StepPlan& plan) {
     for (const flow::Share& share : plan.shares) {
       const Slot& slot = slots_[share.slot];
       for (uint32_t g = 0; g < options_.kv.groups.size(); ++g) {
-        for (uint32_t pos = share.ctx; pos < share.ctx + share.q_len; ++pos) {
+        for (uint32_t pos = share.ctx; pos < slot.computed; ++pos) {
           cell(slot, g, pos) = {.kv = 0xbadbadbadbadbad, .good = false};
         }
       }

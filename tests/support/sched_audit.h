@@ -54,11 +54,13 @@ class SchedAudit {
 
   // S1: prompt rows within the budget, all rows within the workspace.
   std::string check_rows(const flow::StepPlan& plan) const {
-    uint32_t n_single = 0;
-    for (const flow::Share& share : plan.shares) n_single += share.q_len == 1 ? 1u : 0u;
+    uint32_t n_single = 0;  // with their proposals
+    for (const flow::Share& share : plan.shares) {
+      if (share.q_len == 1u + share.n_draft) n_single += share.q_len;
+    }
     uint32_t most = std::max(options_.budget_tokens, n_single + options_.c_min);
     if (plan.n_rows() <= std::min(most, options_.tok_cap)) return {};
-    return fmt::format("S1: {} rows, {} of them single, budget {}", plan.n_rows(), n_single, options_.budget_tokens);
+    return fmt::format("S1: {} rows, {} of decodes, budget {}", plan.n_rows(), n_single, options_.budget_tokens);
   }
 
   // S5: who was decoding is in the plan, unless it ended, was preempted, or there may be no memory. Exclusive steps

@@ -156,7 +156,8 @@ inline Trace random_trace(uint64_t seed, uint32_t n_turns) {
                   .n_vocab = 50,
                   .eos = 0,
                   .eos_per_mille = dice.chance(50) ? 60u : 0u,
-                  .delay = sched.depth == 1 ? 0 : dice.below(3)};
+                  .delay = sched.depth == 1 ? 0 : dice.below(3),
+                  .max_draft = dice.chance(50) ? 0 : dice.between(1, 5)};
   std::vector<TokenId> stems[3];
   for (auto& stem : stems) {
     for (uint32_t i = 0; i < trace.options.kv.max_len; ++i) stem.push_back(static_cast<TokenId>(dice.between(1, 49)));
