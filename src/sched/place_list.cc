@@ -5,9 +5,13 @@
 namespace millrace::sched {
 namespace {
 
-constexpr size_t kMostOwed = 4;  // each costs a look at every live sequence
+constexpr size_t kMostOwed = 4;  // waiting ones: each costs a look at every prompt in progress
 
-enum Level : uint8_t { kRunning, kOwed, kCatchingUp, kBarrier, kFresh };
+enum Level : uint8_t { kRunning, kOwedCatchingUp, kOwed, kCatchingUp, kBarrier, kFresh };
+
+bool decodes(const Seq& seq) {
+  return seq.state == SeqState::kLive && seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1;
+}
 
 // Higher bands sort first.
 uint64_t group_of(bool parked, int32_t band, Level level) {
@@ -26,21 +30,36 @@ PlaceList::PlaceList(const SchedOptions& options)
 }
 
 void PlaceList::build(const OrderView& view, bool with_waiting) {
-  places_.clear();
-  for (SeqId id : view.seqs.live()) add_ran(view.seqs.at(id));
+  begin(view);
   if (with_waiting) {
-    for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id));
+    for (SeqId id : view.seqs.resumed()) add_ran(view, view.seqs.at(id));
     add_fresh(view, n_candidates_);
   }
   sort_places();
 }
 
 void PlaceList::build_all(const OrderView& view) {
-  places_.clear();
-  for (SeqId id : view.seqs.live()) add_ran(view.seqs.at(id));
-  for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id));
+  begin(view);
+  for (SeqId id : view.seqs.resumed()) add_ran(view, view.seqs.at(id));
   add_fresh(view, view.seqs.fresh().size());
   sort_places();
+}
+
+void PlaceList::begin(const OrderView& view) {
+  places_.clear();
+  owed_.clear();
+  catching_up_.clear();
+  decodes_ = false;
+  for (SeqId id : view.seqs.live()) {
+    const Seq& seq = view.seqs.at(id);
+    if (seq.parked || seq.held) continue;
+    if (decodes(seq)) {
+      decodes_ = true;
+    } else {
+      catching_up_.push_back(id);
+    }
+  }
+  for (SeqId id : view.seqs.live()) add_ran(view, view.seqs.at(id));
 }
 
 void PlaceList::sort_places() {
@@ -49,30 +68,29 @@ void PlaceList::sort_places() {
   for (const Place& place : places_) ids_.push_back(place.id);
 }
 
-void PlaceList::add_ran(const Seq& seq) {
-  bool decoding =
-      seq.state == SeqState::kLive && seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1;
-  Level level = decoding || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
-  places_.push_back({.group = group_of(seq.parked || seq.held, band_of(seq.request->band), level),
-                     .within = seq.rank.seniority,
-                     .id = seq.id});
+void PlaceList::add_ran(const OrderView& view, const Seq& seq) {
+  bool aside = seq.parked || seq.held;
+  Level level = decodes(seq) || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
+  if (level == kCatchingUp && seq.state == SeqState::kLive && !aside && is_owed(view, seq)) {
+    level = kOwedCatchingUp;
+    owed_.push_back(seq.id);
+  }
+  places_.push_back(
+      {.group = group_of(aside, band_of(seq.request->band), level), .within = seq.rank.seniority, .id = seq.id});
 }
 
-// Something decodes (so it is not the head, which may take what others hold), and every prompt in progress is of a
-// tenant that has had more of its part.
-bool PlaceList::is_owed(const OrderView& view, SeqId id) const {
-  const Seq& seq = view.seqs.at(id);
-  if (!view.seqs.resumed().empty() || view.seqs.is_barrier(seq, view.now)) return false;
-  bool decodes = false;
-  bool catches_up = false;
-  for (SeqId live : view.seqs.live()) {
-    const Seq& other = view.seqs.at(live);
-    if (other.parked || other.held) continue;
-    bool decoding = other.n_known() + other.progress.placeholders - other.progress.computed <= 1;
-    if (!decoding && !order_->owes(view, seq, other)) return false;
-    (decoding ? decodes : catches_up) = true;
+// Something decodes (so it is not the head, which may take what others hold), nobody was preempted, and every other
+// prompt in progress is of its own tenant or of one that has had more of its part; one at least is.
+bool PlaceList::is_owed(const OrderView& view, const Seq& seq) const {
+  if (!decodes_ || !view.seqs.resumed().empty()) return false;
+  bool passes = false;
+  for (SeqId id : catching_up_) {
+    const Seq& other = view.seqs.at(id);
+    if (other.tenant == seq.tenant) continue;
+    if (!order_->owes(view, seq, other)) return false;
+    passes = true;
   }
-  return decodes && catches_up;
+  return passes;
 }
 
 // Band by band, the highest first, until there are enough candidates.
@@ -124,7 +142,9 @@ void PlaceList::add_band(const OrderView& view, std::span<const Waiter> band, si
   order_->rank(view, band, limit - n_barriers, ranked_);
   bool owed = true;  // as far as those before it are
   for (size_t i = 0; i < ranked_.size(); ++i) {
-    owed = owed && i < kMostOwed && is_owed(view, ranked_[i]);
+    const Seq& seq = view.seqs.at(ranked_[i]);
+    owed = owed && i < kMostOwed && !view.seqs.is_barrier(seq, view.now) && is_owed(view, seq);
+    if (owed) owed_.push_back(seq.id);
     places_.push_back({.group = group_of(false, number, owed ? kOwed : kFresh), .within = i, .id = ranked_[i]});
   }
 }

@@ -1,8 +1,8 @@
 // PlaceList: the one list of a plan, best first. Key, ascending: (parked, -band, level, seniority or rank); level 0 =
-// decodes or was preempted too often, 1 = waits, and a fair policy owes its tenant more than those of all prompts in
-// progress: a prompt of a large tenant does not take the rows that a small one's needs, 2 = prefill in progress or
-// resumed, 3 = barrier that never ran (where the policy leaves them to the list), 4 = waits for its first admission, in
-// the order of the policy.
+// decodes or was preempted too often, 1 and 2 = prompt in progress, and waiting, whose tenant a fair policy owes more
+// than those of all other prompts in progress: a prompt of a large tenant does not take the rows that a small one's
+// needs, 3 = prefill in progress or resumed, 4 = barrier that never ran (where the policy leaves them to the list), 5 =
+// waits for its first admission, in the order of the policy.
 // Thread: engine.
 #pragma once
 
@@ -22,6 +22,7 @@ class PlaceList {
   // The same with everyone who waits, however many.
   void build_all(const OrderView& view);
   const std::vector<SeqId>& ids() const { return ids_; }
+  const std::vector<SeqId>& owed() const { return owed_; }  // those of levels 1 and 2
 
  private:
   struct Place {
@@ -33,8 +34,9 @@ class PlaceList {
     }
   };
 
-  void add_ran(const Seq& seq);
-  bool is_owed(const OrderView& view, SeqId id) const;
+  void begin(const OrderView& view);
+  void add_ran(const OrderView& view, const Seq& seq);
+  bool is_owed(const OrderView& view, const Seq& seq) const;
   void add_fresh(const OrderView& view, size_t limit);
   void sort_places();
   void add_band(const OrderView& view, std::span<const Waiter> band, size_t limit);
@@ -45,10 +47,13 @@ class PlaceList {
   size_t n_candidates_;
   std::unique_ptr<Order> order_;
   std::vector<SeqId> ids_;
-  std::vector<Place> places_;   // scratch
-  std::vector<Waiter> band_;    // scratch: the waiting of one band
-  std::vector<Waiter> others_;  // scratch: those of a band that are no barriers
-  std::vector<SeqId> ranked_;   // scratch
+  std::vector<SeqId> owed_;
+  std::vector<SeqId> catching_up_;  // live, with a prompt in progress
+  bool decodes_ = false;            // somebody does
+  std::vector<Place> places_;       // scratch
+  std::vector<Waiter> band_;        // scratch: the waiting of one band
+  std::vector<Waiter> others_;      // scratch: those of a band that are no barriers
+  std::vector<SeqId> ranked_;       // scratch
 };
 
 }  // namespace millrace::sched

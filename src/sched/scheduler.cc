@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "sched/expected_output.h"
 #include "sched/forecast.h"
 #include "sched/plan_hash.h"
 
@@ -16,6 +17,10 @@ constexpr uint32_t kMostRefusals = 8;
 
 // Rows of one step that check proposals: the backend keeps the logits of each, 600 kB for a vocabulary of 150,000.
 constexpr uint32_t kMostDraftRows = 64;
+
+// Without a target, a step grows at most so many times for the prompts of a tenant that is owed most: they are done in
+// one step instead of two.
+constexpr uint32_t kMostOwedGrowth = 3;
 
 }  // namespace
 
@@ -93,7 +98,12 @@ class Scheduler::Run {
     StepBudget budget = sched_.budget_->compute(view);
     side_ = any ? Side::kBoth : budget.side;
     if (any && budget.side == Side::kDecode) budget.prefill_rows = options_.c_min;
-    prefill_left_ = std::min(budget.prefill_rows, view.most_rows);
+    uint32_t n_rows = budget.prefill_rows;
+    if (view.due == 0 && owed_rows() > n_rows) {
+      uint32_t most = rows_beside_decodes(view, options_.budget_tokens, options_.c_min);
+      n_rows = std::max(n_rows, std::min({owed_rows(), kMostOwedGrowth * n_rows, most}));
+    }
+    prefill_left_ = std::min(n_rows, view.most_rows);
     // Proposals belong to the decodes: prompts make way for them, but for c_min rows.
     if (side_ == Side::kPrefill) draft_left_ = 0;
     uint32_t least = std::min(prefill_left_, options_.c_min);
@@ -107,6 +117,12 @@ class Scheduler::Run {
   Side side() const { return side_; }
 
  private:
+  // Rows of the prompts that come first because their tenants are owed most.
+  uint32_t owed_rows() const {
+    uint32_t n = 0;
+    for (SeqId id : sched_.places_.owed()) n += sched_.rows_left(seqs_.at(id));
+    return n;
+  }
   // No step gives a prompt less than all of it: encoders.
   bool whole_prompts() const { return options_.c_min >= sched_.max_len_; }
   // Rows of a prompt with so many left to compute. A whole one goes beyond the budget when it is the first of the step.
@@ -387,10 +403,14 @@ Scheduler::Scheduler(const SchedOptions& options, const flow::KvGeometry& kv)
 
 void Scheduler::add_prompt(const Seq& seq, BudgetView& view) const {
   if (view.n_prompts++ == 0) view.prefill_ctx = seq.progress.computed;
+  view.n_pending += rows_left(seq);
+  bool read_out = seq.request->sampling.max_tokens == 0;
+  view.n_answer += read_out ? lengths_.mean() : expected_output(seq, lengths_.mean());
+}
+
+uint32_t Scheduler::rows_left(const Seq& seq) const {
   uint32_t cached = seq.state == SeqState::kLive ? 0 : seq.memo.n_blocks * block_tokens_;
-  view.n_pending += seq.n_known() - std::max(seq.progress.computed, cached);
-  uint32_t most = seq.request->sampling.max_tokens;  // 0: the prompt is read out
-  view.n_answer += most == 0 ? lengths_.mean() : std::min(lengths_.mean(), most);
+  return seq.n_known() - std::max(seq.progress.computed, cached);
 }
 
 PrefillOutlook Scheduler::outlook(const SeqTable& seqs, std::span<const SeqId> ids) const {

@@ -74,6 +74,8 @@ class Scheduler {
   class Run;
   // A sequence whose prompt is not computed.
   void add_prompt(const Seq& seq, BudgetView& view) const;
+  // Rows of its prompt to compute, but what an order knows to be cached.
+  uint32_t rows_left(const Seq& seq) const;
 
   SchedOptions options_;
   PlaceList places_;
