@@ -1,5 +1,6 @@
 // The rows of request_fields(): API.md sections 3.3 to 3.9. Rows are applied in this order, so that of two rows that
 // set the same member the later one wins.
+#include <algorithm>
 #include <array>
 #include <iterator>
 
@@ -131,6 +132,7 @@ void set_chat_probs(T& t, J v) {
 
 void set_presence(T& t, J v) { t.common.sampling.presence_penalty = as_float(v); }
 void set_frequency(T& t, J v) { t.common.sampling.frequency_penalty = as_float(v); }
+constexpr float kLeastPenalty = 1e-6F;  // logits are divided by it: what is below counts as this, and they stay finite
 constexpr double kNativeNumber = 1e6;  // native dialects bound no penalty and no bias; this only keeps sums finite
 
 constexpr std::string_view kSamplerOrders =
@@ -211,7 +213,7 @@ constexpr Field kRows[] = {
     real("min_p", "", 0, 1, "0", [](T& t, J v) { t.common.sampling.min_p = as_float(v); }),
     open(real("typical_p", "", 0, 1, "1.0", [](T& t, J v) { t.common.sampling.typical_p = as_float(v); })),
     open(real("repetition_penalty", "repeat_penalty", 0, 1e6, "1.0",
-              [](T& t, J v) { t.common.sampling.repetition_penalty = as_float(v); })),
+              [](T& t, J v) { t.common.sampling.repetition_penalty = std::max(as_float(v), kLeastPenalty); })),
     on(kOpenAi, real("presence_penalty", "", -2, 2, "0", set_presence)),
     on(kNative, real("presence_penalty", "", -kNativeNumber, kNativeNumber, "0", set_presence)),
     on(kOpenAi, real("frequency_penalty", "", -2, 2, "0", set_frequency)),

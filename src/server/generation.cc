@@ -352,7 +352,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     co_return;
   }
   instance::Instance& instance = *use->instance();
-  Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route.id);
+  Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route);
   if (!asked.ok() && asked.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();
     co_return;

@@ -122,19 +122,21 @@ Result<Json> parse_tensors(const ServerContext& context, const HttpRequest& requ
 
 // Takes the body out of the request. Thread: IO or a text worker.
 Result<GenerationRequest> read_now(const ServerContext& context, const instance::Instance& instance,
-                                   HttpRequest& request, RouteId route) {
+                                   HttpRequest& request, const Route& route) {
   GenerationRequest out;
   instance::Job& job = out.job;
   job.arrival = instance.clock().now();
   job.body_bytes = request.body.size();
   std::string bytes = std::exchange(request.body, {});
-  Json body = TRY(route == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
+  Json body = TRY(route.id == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
                                                  : parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
   if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
     body.set("model", model);
   }
-  api::DialectRequest parsed = TRY(parser_of(route)(body, parse, format_options(context.options)));
+  api::FormatOptions format = format_options(context.options);
+  format.error_style = route.errors.value_or(format.error_style);
+  api::DialectRequest parsed = TRY(parser_of(route.id)(body, parse, format));
   job.body = std::move(parsed.body);
   out.format = std::move(parsed.format);
   out.instant = std::move(parsed.instant);
@@ -149,7 +151,7 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
 }  // namespace
 
 asio::awaitable<Result<GenerationRequest>> read_request(Connection& connection, instance::Instance& instance,
-                                                        HttpRequest& request, RouteId route) {
+                                                        HttpRequest& request, const Route& route) {
   const ServerContext& context = connection.context();
   if (request.body.size() < kInlineBodyBytes) co_return read_now(context, instance, request, route);
   Result<GenerationRequest> read = Error{};

@@ -28,6 +28,6 @@ struct GenerationRequest {
 
 // Takes the body out of the request; parses it where it delays nobody. kCancelled: the client left.
 boost::asio::awaitable<Result<GenerationRequest>> read_request(Connection& connection, instance::Instance& instance,
-                                                               HttpRequest& request, RouteId route);
+                                                               HttpRequest& request, const Route& route);
 
 }  // namespace millrace::server

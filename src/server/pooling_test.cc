@@ -100,6 +100,10 @@ TEST(PoolingRoutes, RefusalsAreOfTheirDialect) {
   EXPECT_EQ(client.post("/v1/embeddings", R"({"input":["a",""]})").status, 400);
   EXPECT_EQ(client.post("/api/embed", R"({"model":"none","input":"a"})").json().get("error")->is_string(), true);
   EXPECT_EQ(client.post("/rerank", R"({"query":"a","documents":[1]})").status, 400);
+  for (const char* path : {"/reranking", "/v1/reranking"}) {  // of llama-server: the code is the status
+    Json reply = client.post(path, R"({"query":"","documents":[""]})").json();
+    EXPECT_EQ(reply.get("error")->get("code")->as_int(), 400) << path;
+  }
 }
 
 TEST(PoolingRoutes, AnEncoderGeneratesNothing) {

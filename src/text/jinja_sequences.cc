@@ -187,6 +187,7 @@ Value filter_sum(I& interpreter, const A& a) {
 
 // map('upper', ...) or map(attribute='x', default=y)
 Value filter_map(I& interpreter, const A& a) {
+  if (!truthy(a.self)) return interpreter.make_list({});  // none too, as with Jinja
   Items items = interpreter.iterate(a.self);
   if (interpreter.failed()) return {};
   const Value* attribute = a.get(SIZE_MAX, "attribute");
@@ -214,6 +215,7 @@ Value filter_map(I& interpreter, const A& a) {
 // select, reject: test name and arguments; selectattr, rejectattr: an attribute path before them.
 template <bool kWanted, bool kByAttribute>
 Value filter_select(I& interpreter, const A& a) {
+  if (!truthy(a.self)) return interpreter.make_list({});  // none too, as with Jinja
   Items items = interpreter.iterate(a.self);
   if (interpreter.failed()) return {};
   size_t first = kByAttribute ? 1 : 0;
