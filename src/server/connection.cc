@@ -384,7 +384,10 @@ asio::awaitable<bool> Connection::serve_one() {
     }
     send_reply(request, std::move(*refusal));
     end_record();
-    co_return keep_;
+    handling_ = true;  // bounds what is read ahead
+    co_await wait_for_reader();
+    handling_ = false;
+    co_return keep_ && !gone_;
   }
   KeyPlace place{*context_, route->has_body ? who.tenant : 0};
   if (record_) record_->tenant = who.tenant;
@@ -395,6 +398,7 @@ asio::awaitable<bool> Connection::serve_one() {
   CallCount count(*context_);
   co_await handle(parser.take(), *route, who);
   end_record();
+  co_await wait_for_reader();
   handling_ = false;
   co_return keep_ && !gone_;
 }
@@ -419,11 +423,16 @@ asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route
   HttpReply reply = answer(*context_, request, route);
   add_load_header(*context_, request, reply.headers);
   send_reply(request, std::move(reply));
-  // A client that does not read its replies is not read from either.
+}
+
+// A client that does not read its replies is not read from either, and in the end let go: else every pipelined request
+// would add a reply to what waits.
+asio::awaitable<void> Connection::wait_for_reader() {
   while (unsent() > kReadAhead && !gone_ && !stalled()) {
     listen();
     co_await event_.wait_until(stall_deadline());
   }
+  if (stalled()) gone_ = true;
 }
 
 asio::awaitable<void> Connection::finish() {

@@ -64,6 +64,7 @@ class Connection {
   boost::asio::awaitable<bool> read_body(HttpParser& parser, const HttpRequest& head);
   boost::asio::awaitable<void> finish();
   boost::asio::awaitable<void> handle(HttpRequest request, const Route& route, Principal who);
+  boost::asio::awaitable<void> wait_for_reader();
   std::optional<HttpReply> refuse(const HttpRequest& request, const Route*& route, Principal& who);
   void refuse_bytes(const Error& error);
   void on_readable();

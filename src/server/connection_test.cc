@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "server/page.h"
@@ -131,6 +132,24 @@ TEST(Connection, MalformedRequestsEndTheConnection) {
     client.send("GET /version HTTP/1.1\r\nHost: t\r\n\r\n");
     EXPECT_TRUE(client.wait_closed());
     EXPECT_EQ(client.buffer(), "") << "a request after a broken one was read";
+  }
+}
+
+TEST(Connection, RepliesThatNobodyReadsAreNotPiledUp) {
+  for (const char* path : {"/metrics", "/no/such/route"}) {
+    TestServer server(with_limit(LimitId::kSendStallSeconds, 1));
+    HttpClient client(server.port());
+    client.set_receive_buffer(4096);
+    constexpr int kSent = 4000;
+    std::string all;
+    for (int i = 0; i < kSent; ++i) all += std::string("GET ") + path + " HTTP/1.1\r\nHost: t\r\n\r\n";
+    std::thread sender([&] { client.send(all); });  // may not get rid of all of it
+    Metrics& metrics = server.context().metrics;
+    auto replies = [&] { return metrics.value(MetricId::kHttpReplies, 0) + metrics.value(MetricId::kHttpReplies, 1); };
+    EXPECT_TRUE(testing::eventually([&] { return replies() > 0; })) << path;
+    EXPECT_TRUE(testing::eventually([&] { return server.context().n_connections.load() == 0; }, 10'000)) << path;
+    EXPECT_LT(replies(), kSent / 2) << path;
+    sender.join();
   }
 }
 

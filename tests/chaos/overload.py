@@ -31,7 +31,7 @@ REFUSED_WITHIN_S = 0.05
 
 
 def request(i):
-    return request_bytes("/v1/completions", {"prompt": prompt(i), **BODY})
+    return request_bytes("/v1/completions", {"prompt": prompt(i), **BODY}, keep=True)
 
 
 def counted(answers, patience_s=PATIENCE_S):
@@ -41,7 +41,8 @@ def counted(answers, patience_s=PATIENCE_S):
 
 
 def capacity(port):
-    answers, cpu = closed_loop(port, map(request, range(10 ** 9)), CLIENTS, SECONDS)
+    # made before, as those of the open loop
+    answers, cpu = closed_loop(port, [request(i) for i in range(int(SECONDS * 400))], CLIENTS, SECONDS)
     best = counted(answers, SECONDS)
     assert best > 0, "no request was answered"
     print(f"      capacity {best:.1f} requests/s, the client used {100 * cpu / SECONDS:.1f} % of a core")

@@ -3,7 +3,9 @@
 10,000 idle connections; 2,000 slow attackers of five kinds beside 50 honest clients. The server must go on answering the
 honest ones as before, stay within its memory, and let go of the rest."""
 import asyncio
+import multiprocessing
 import os
+import pathlib
 import socket
 import struct
 import time
@@ -42,9 +44,9 @@ async def idle_connections(server):
     assert percentile(waits, 0.9) < 5
 
 
-async def attacker(port, kind, stop):
-    """One slow client after the other until told to stop."""
-    while not stop.is_set():
+async def attacker(port, kind):
+    """One slow client after the other."""
+    while True:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -74,7 +76,7 @@ async def attacker(port, kind, stop):
             else:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.write(request_bytes("/v1/completions", {"prompt": "x", "max_tokens": 64, "stream": True}) if os.urandom(1)[0] < 8 else b"GET ")
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(2)
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -100,24 +102,35 @@ async def honest(port, seconds):
     return waits, statuses
 
 
+def attack(port):
+    """All attackers, for ever; in a process of their own, so that the honest clients measure the server and not them."""
+    async def crowd():
+        kinds = ["header", "body", "reader", "half", "reset"]
+        await asyncio.gather(*(attacker(port, kinds[i % len(kinds)]) for i in range(N_SLOW)))
+
+    asyncio.run(crowd())
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def slow_attackers(server):
     quiet, statuses = await honest(server.port, SECONDS / 2)
     assert set(statuses) == {200}
-    stop = asyncio.Event()
-    kinds = ["header", "body", "reader", "half", "reset"]
-    attacks = [asyncio.create_task(attacker(server.port, kinds[i % len(kinds)], stop)) for i in range(N_SLOW)]
-    await asyncio.sleep(2)
+    attackers = multiprocessing.Process(target=attack, args=(server.port,), daemon=True)
+    attackers.start()
+    await asyncio.sleep(5)
     waits, statuses = await honest(server.port, SECONDS)
-    rss = server.rss_bytes()
-    stop.set()
-    for attack in attacks:
-        attack.cancel()
-    await asyncio.gather(*attacks, return_exceptions=True)
+    rss, spent = server.rss_bytes(), cpu_seconds(attackers.pid)
+    attackers.kill()
+    attackers.join()
     bad = [status for status in statuses if status != 200]
     print(f"      {N_SLOW} attackers, {N_HONEST} honest clients: p50 {percentile(quiet, 0.5) * 1e3:.0f} -> {percentile(waits, 0.5) * 1e3:.0f} ms, "
-          f"p99 {percentile(quiet, 0.99) * 1e3:.0f} -> {percentile(waits, 0.99) * 1e3:.0f} ms, {len(waits)} answers, {len(bad)} not 200, {rss >> 20} MiB")
+          f"p99 {percentile(quiet, 0.99) * 1e3:.0f} -> {percentile(waits, 0.99) * 1e3:.0f} ms, {len(waits)} answers, {len(bad)} not 200, {rss >> 20} MiB; the attackers used {100 * spent / (SECONDS + 5):.0f} % of a core")
     assert not bad and len(waits) > N_HONEST
-    assert percentile(waits, 0.99) < 10 * percentile(quiet, 0.99) + 1
+    assert percentile(waits, 0.99) <= 1.5 * percentile(quiet, 0.99) + 0.25
 
 
 def with_server(scenario):
