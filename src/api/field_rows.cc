@@ -133,7 +133,7 @@ void set_chat_probs(T& t, J v) {
 void set_presence(T& t, J v) { t.common.sampling.presence_penalty = as_float(v); }
 void set_frequency(T& t, J v) { t.common.sampling.frequency_penalty = as_float(v); }
 constexpr float kLeastPenalty = 1e-6F;  // logits are divided by it: what is below counts as this, and they stay finite
-constexpr double kNativeNumber = 1e6;  // native dialects bound no penalty and no bias; this only keeps sums finite
+constexpr double kNativeNumber = 1e6;   // native dialects bound no penalty and no bias; this only keeps sums finite
 
 constexpr std::string_view kSamplerOrders =
     R"([]|["penalties","dry","top_n_sigma","top_k","typ_p","top_p","min_p","xtc","temperature"]|"edskypmxt")";

@@ -129,7 +129,7 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   job.body_bytes = request.body.size();
   std::string bytes = std::exchange(request.body, {});
   Json body = TRY(route.id == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
-                                                 : parse_body(bytes, context.options.limits));
+                                                    : parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
   if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
     body.set("model", model);
