@@ -167,6 +167,7 @@ Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
     auto read = read_file(f.api_key_file, kMaxKeyFileBytes);
     if (!read.ok()) return Error{ErrorCode::kUsage, read.error().message, "--api-key-file"};
     std::string_view text = *read;
+    size_t n_given = keys.size();
     while (!text.empty()) {
       size_t end = std::min(text.find('\n'), text.size());
       std::string_view line = text.substr(0, end);
@@ -174,6 +175,8 @@ Result<std::vector<std::string>> keys_of(const ServeFlags& f) {
       if (!line.empty()) keys.emplace_back(line);
       text.remove_prefix(std::min(end + 1, text.size()));
     }
+    // else a file cut short would open the server to everybody
+    if (keys.size() == n_given) return Error{ErrorCode::kUsage, f.api_key_file + " holds no key", "--api-key-file"};
   }
   for (const std::string& key : keys) {
     if (key.empty()) return Error{ErrorCode::kUsage, "--api-key is empty: nobody could enter", "--api-key"};

@@ -111,8 +111,10 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   auto size = static_cast<size_t>(info.st_size);
   if (size > 0) {
     void* memory = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (memory == MAP_FAILED)
-      return Error{ErrorCode::kIo, fmt::format("{}: mmap: {}", path, std::strerror(errno)), path};
+    if (memory == MAP_FAILED) {
+      ErrorCode code = errno == ENOMEM ? ErrorCode::kResource : ErrorCode::kIo;
+      return Error{code, fmt::format("{}: mmap: {}", path, std::strerror(errno)), path};
+    }
     out.bytes_ = {static_cast<const uint8_t*>(memory), size};
   }
   out.fd_ = std::exchange(file.fd, -1);

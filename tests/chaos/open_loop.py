@@ -17,8 +17,8 @@ class Answer:
 
 
 class Client:
-    def __init__(self, port, patience_s=60):
-        self.port, self.patience_s = port, patience_s
+    def __init__(self, port):
+        self.port = port
         self.poll = select.epoll()
         self.open = {}  # descriptor: (socket, bytes so far, answer)
         self.idle = []  # sockets that are connected and owed nothing
@@ -106,11 +106,12 @@ def closed_loop(port, requests, n_clients, seconds):
     return answers, time.process_time() - cpu
 
 
-def open_loop(port, arrivals, seconds):
-    """(answers, CPU seconds of this process): requests at their times, (s, bytes) each, whether others are answered or not."""
+def open_loop(port, arrivals, seconds, patience_s):
+    """(answers, CPU seconds of this process): requests at their times, (s, bytes) each, whether others are answered or not;
+    so long after the last one the rest is given up."""
     client, answers, cpu = Client(port), [], time.process_time()
     next_one = 0
-    while client.now() < seconds + client.patience_s and (next_one < len(arrivals) or client.open):
+    while client.now() < seconds + patience_s and (next_one < len(arrivals) or client.open):
         while next_one < len(arrivals) and arrivals[next_one][0] <= client.now():
             at, request = arrivals[next_one]
             answers.append(client.send(request, at))

@@ -1,19 +1,26 @@
-"""Overload: overload.py MILLRACE MODEL [--short] [--peer LLAMA_SERVER]
+"""Overload: overload.py MILLRACE MODEL [--short] [--peer LLAMA_SERVER] [--peer-port PORT]
 
 The capacity is measured by clients that wait for their answers; then requests arrive at 1, 2 and 10 times that rate
 whether they are answered or not. What is answered must stay near the capacity; what is refused must be refused at once
 and be told when to come back. An answer that takes longer than PATIENCE_S does not count: a server that lets its queue grow
-answers everybody too late. With --peer the same load goes to that llama-server afterwards, only for the figures."""
+answers everybody too late. The same load may go to other servers afterwards, only for the figures: a llama-server of the same
+model, and one that already listens on a port (vLLM, whose start takes a minute)."""
 import os
 import random
 import sys
 import time
 
-PEER = None
-if "--peer" in sys.argv:
-    at = sys.argv.index("--peer")
-    PEER = sys.argv[at + 1]
+
+def option(name):
+    if name not in sys.argv:
+        return None
+    at = sys.argv.index(name)
+    value = sys.argv[at + 1]
     del sys.argv[at:at + 2]
+    return value
+
+
+PEER, PEER_PORT = option("--peer"), option("--peer-port")
 
 import harness  # noqa: E402
 from harness import Server, percentile, prompt, request_bytes, scaled  # noqa: E402
@@ -22,9 +29,9 @@ from open_loop import closed_loop, open_loop  # noqa: E402
 SECONDS = scaled(30, 15)
 BEGIN = SECONDS / 3  # answers before are not counted: the first ones need their time
 PATIENCE_S = 10
-CLIENTS = 48
 BODY = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
 SEQUENCES, QUEUE, CONTEXT = 32, 64, 512
+CLIENTS = SEQUENCES + QUEUE  # as many as keep the server busy without being refused
 FLAGS = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(SEQUENCES), "--max-num-queued-reqs", str(QUEUE),
          "--limit-connections-per-ip", "16384"]
 REFUSED_WITHIN_S = 0.05
@@ -60,7 +67,7 @@ def arrivals(rate, seed):
 
 def overload(port, best, times):
     """(goodput, answers) at so many times the capacity, printed."""
-    answers, cpu = open_loop(port, arrivals(best * times, times), SECONDS)
+    answers, cpu = open_loop(port, arrivals(best * times, times), SECONDS, PATIENCE_S)
     goodput = counted(answers)
     good = [a.seconds for a in answers if a.status == 200]
     refused = [a.seconds for a in answers if a.status in (429, 503)]
@@ -107,12 +114,23 @@ class Peer(Server):
 def check_the_peer_under_the_same_load():
     if PEER is None:
         return
-    with Peer() as server:
-        best = capacity(server.port)
-        for times in (1, 2, 10):
-            overload(server.port, best, times)
-            server.kill()  # its queue would take minutes
-            server.start()
+    peer = Peer()
+    peer.start()
+    best = capacity(peer.port)
+    for times in (1, 2, 10):
+        overload(peer.port, best, times)
+        peer.kill()  # its queue would take minutes
+        if times < 10:
+            peer.start()
+
+
+def check_the_server_on_a_port_under_the_same_load():
+    if PEER_PORT is None:
+        return
+    best = capacity(int(PEER_PORT))
+    for times in (1, 2, 10):
+        overload(int(PEER_PORT), best, times)
+        time.sleep(15)  # to get rid of what its clients have given up
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ for test in storm overload kill_restart; do
   python3 "tests/chaos/$test.py" build/release/millrace "$model" "$@" || failed=1
 done
 if [ $# -eq 0 ]; then
+  say "== mutated requests"
+  python3 tools/check/with_server.py build/release/millrace "$model" --max-model-len 512 --served-model-name m -- \
+    python3 tests/http/hostile_fuzz.py --requests 100000 || failed=1
   say "== fuzz"
   tools/check/fuzz.sh 120 || failed=1
 fi
