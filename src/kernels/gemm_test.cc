@@ -203,14 +203,27 @@ TEST_P(GemmTest, RangesOfRowsAndPanelsGiveTheSameOutputs) {
   }
 }
 
-// Rows enough for a ready panel, k at its bound and beyond (generic/ready.inl.h).
+// Rows enough for a ready panel, of one slice of k and of several, in one slab of rows and in two
+// (generic/ready.inl.h); written and added to what is there.
 TEST_P(GemmTest, LongRowsGiveTheSameOutputsInAnyBatch) {
-  constexpr int64_t kRows = 18;
+  constexpr int64_t kSlice = 2048;
   if (kFileGroups[at()].values == 1) return;  // floats have no ready panels
-  for (int64_t k : {8192, 8192 + 256}) {
-    Problem problem{random_matrix(format(), 32, k, 0.02f, 3), random_floats(kRows * k, 2.0f, 4)};
-    std::vector<float> want = row_by_row(table(), problem, kRows, act_kind());
-    expect_equal(table(), problem, kRows, 32, want.data(), 32, act_kind());
+  for (auto [m, k] : {std::pair<int64_t, int64_t>{18, kSlice}, {24, 2 * kSlice + 256}, {270, kSlice + 256}}) {
+    Problem problem{random_matrix(format(), 40, k, 0.02f, 3), random_floats(m * k, 2.0f, 4)};
+    std::vector<float> want = row_by_row(table(), problem, m, act_kind());
+    expect_equal(table(), problem, m, 40, want.data(), 40, act_kind());
+    if (HasFatalFailure()) return;
+    AlignedBytes panels = pack_matrix(table(), problem.weights);
+    Acts acts(table(), act_kind(), problem.x, m, k);
+    AlignedBytes out(m * 48 * 4);
+    for (int64_t i = 0; i < m * 48; ++i) out.floats()[i] = 0.25f;
+    GemmArgs args = args_of(acts.rows, panels, out, 40, 48);
+    args.add = true;
+    table().gemm[at()](args);
+    for (int64_t i = 0; i < m * 40; ++i) {
+      float got = out.floats()[i / 40 * 48 + i % 40];
+      ASSERT_TRUE(same_bits(got, 0.25f + want[static_cast<size_t>(i)])) << "m " << m << " k " << k << " value " << i;
+    }
   }
 }
 

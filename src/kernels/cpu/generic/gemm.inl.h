@@ -17,6 +17,8 @@ namespace millrace::kernels::generic {
 
 // Activation bytes of a slab: half of a 1 MiB L2, the rest is for panels (CPU_KERNELS section 6).
 constexpr int64_t kSlabBytes = 512 * 1024;
+// Rows of a slab whose panels are made ready in slices of k: whole tiles of any height, their sums 33 KiB of stack.
+constexpr int64_t kSlicedRows = 264;
 constexpr int64_t kLineBytes = 64;
 
 // One tile: activation rows [row, row + kRows) against lanes [lane, lane + kVecs * kLanes) of one panel.
@@ -32,6 +34,11 @@ struct GemmTile {
   const uint8_t* fetch;
   int n_fetch;
   bool is_stream;  // the only tile of its panel: weights come from memory as it reads them
+  // Forms G and S: the part of k that the tile works on, which begins at `panel`. Chains are taken up from sums unless
+  // it begins at 0, and left there unless it ends with k. Lane l of row r at sums[kPanelRows r + l].
+  int64_t k_begin;
+  int64_t k_end;
+  float* sums;
 };
 
 // Registers of a tile.
@@ -67,6 +74,30 @@ template <class S, int kRows>
   });
 }
 
+template <class S, int kRows>
+[[gnu::always_inline]] inline void open_chains(const GemmTile& tile, GridF<S, kRows>& acc) {
+  auto open = [&](const auto& one) __attribute__((always_inline)) {
+    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+      unroll<S::kVecs>([&](auto v)
+                           __attribute__((always_inline)) { acc[row][v] = one(row * kPanelRows + v * S::kLanes); });
+    });
+  };
+  if (tile.k_begin == 0) {
+    open([](int) __attribute__((always_inline)) { return S::zero(); });
+  } else {
+    open([&](int at) __attribute__((always_inline)) { return S::load(tile.sums + at); });
+  }
+}
+template <class S, int kRows>
+[[gnu::always_inline]] inline void close_chains(const GemmTile& tile, const GridF<S, kRows>& acc) {
+  if (tile.k_end == tile.args->k) return store_tile<S, kRows>(tile, acc);
+  unroll<kRows>([&](auto row) __attribute__((always_inline)) {
+    unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
+      S::store(tile.sums + row * kPanelRows + v * S::kLanes, acc[row][v]);
+    });
+  });
+}
+
 // Asks for the outputs of a tile while its products are made: rows of a residual stream lie a matrix row apart and
 // beyond L2: 12 misses at the end of a tile.
 template <class S, int kRows>
@@ -82,14 +113,22 @@ template <class S, int kRows>
   for (int i = 0; i < tile.n_fetch; ++i) __builtin_prefetch(tile.fetch + offset + i * kLineBytes, 0, 2);
 }
 
-// The same part of the next cell, an eighth of a cell of 256 values at a time. Such a cell is longer than a page and
-// its scales lie behind its quants: hardware loses the stream at each of them (docs/performance.md, 2026-11-22).
-template <class W>
-[[gnu::always_inline]] inline void fetch_eighth(const GemmTile& tile, const uint8_t* cell, int64_t i) {
+// Bytes between what the only tile of a panel reads and what it asks for. Best of 2 to 16 KiB for weights that come
+// from memory (docs/performance.md, 2026-11-22). A cell of 256 values is longer than a page and its scales lie behind
+// its quants: hardware loses the stream at each of them.
+constexpr int64_t kStreamGroup = 3 * 1024;  // formats of 32 values
+constexpr int64_t kStreamCellG = 6 * 1024;  // form G, cells of 256 values
+constexpr int64_t kStreamCellS = 8 * 1024;  // form S
+
+// Part i of n of a cell's lines, kDistance ahead. Where a tile takes all rows of a panel, a line is read once and need
+// not go to L2.
+template <class S, class W, int64_t kDistance, int kParts>
+[[gnu::always_inline]] inline void fetch_stream(const GemmTile& tile, const uint8_t* cell, int64_t i) {
   if (!tile.is_stream) return;
-  constexpr int64_t kEighth = W::kCellBytes / 8;
-  const uint8_t* from = cell + W::kCellBytes + i * kEighth;
-  for (int64_t at = 0; at < kEighth; at += kLineBytes) __builtin_prefetch(from + at, 0, 3);
+  constexpr int64_t kPart = (W::kCellBytes / kParts + kLineBytes - 1) / kLineBytes * kLineBytes;
+  constexpr int kLocality = S::kVecs * S::kLanes == kPanelRows ? 0 : 3;
+  const uint8_t* from = cell + kDistance + i * kPart;
+  for (int64_t at = 0; at < kPart; at += kLineBytes) __builtin_prefetch(from + at, 0, kLocality);
 }
 
 // 8 lines for each 32 values of k: at 6 rows x 32 outputs that is 512 bytes in some 130 cycles, less than what one
@@ -114,21 +153,24 @@ struct TileG {
     using I32 = typename S::I32;
     using F32 = typename S::F32;
     const ActRows& act = tile.args->act;
-    int64_t n_groups = tile.args->k / 32;
+    const int64_t n_groups = tile.args->k / 32;
+    const int64_t end = tile.k_end / 32;
     const int8_t* a = static_cast<const int8_t*>(act.data) + tile.row * n_groups * 32;
     const int64_t first = tile.row * n_groups;
     Ahead* ahead = tile.args->ahead;
     if constexpr (kRows > 1) fetch_outputs<S, kRows>(tile);
     GridF<S, kRows> acc;
-    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
-    });
-    int64_t g = 0;
-    for (const uint8_t* cell = tile.panel; g < n_groups; cell += W::kCellBytes) {
+    open_chains<S, kRows>(tile, acc);
+    int64_t g = tile.k_begin / 32;
+    for (const uint8_t* cell = tile.panel; g < end; cell += W::kCellBytes) {
       fetch_lines(tile, cell - tile.panel);
       for (int64_t sub = 0; sub < W::kCellGroups; ++sub, ++g) {
         if constexpr (kRows > 1) fetch_ahead(ahead);
-        if constexpr (W::kCellGroups > 1) fetch_eighth<W>(tile, cell, sub);
+        if constexpr (W::kCellGroups > 1) {
+          fetch_stream<S, W, kStreamCellG, 8>(tile, cell, sub);
+        } else if constexpr (kRows == 1) {
+          fetch_stream<S, W, kStreamGroup, 1>(tile, cell, 0);
+        }
         GridI<S, kRows> isum;
         unroll<kRows>([&](auto row) __attribute__((always_inline)) {
           I32 start = S::zero_i32();
@@ -159,7 +201,7 @@ struct TileG {
         });
       }
     }
-    store_tile<S, kRows>(tile, acc);
+    close_chains<S, kRows>(tile, acc);
   }
 };
 
@@ -172,7 +214,7 @@ template <class S, class W, int kRows>
   const int8_t* a = static_cast<const int8_t*>(tile.args->act.data) + tile.row * k + i_cell * 256;
   const int32_t* sum = tile.args->act.sum + tile.row * (k / 16) + i_cell * 16;
   for (int64_t g = 0; g < 8; ++g) {
-    fetch_eighth<W>(tile, cell, g);
+    fetch_stream<S, W, kStreamCellS, 8>(tile, cell, g);
     unroll<2>([&](auto half) __attribute__((always_inline)) {
       const int64_t j = 2 * g + half;
       GridI<S, kRows> part;
@@ -243,14 +285,12 @@ template <class S, class W, int kRows>
 struct TileS {
   static void run(const GemmTile& tile) {
     using F32 = typename S::F32;
-    int64_t n_cells = tile.args->k / 256;
+    const int64_t n_cells = tile.args->k / 256;
     GridF<S, kRows> acc;
-    unroll<kRows>([&](auto row) __attribute__((always_inline)) {
-      unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) { acc[row][v] = S::zero(); });
-    });
-    for (int64_t i = 0; i < n_cells; ++i) {
-      const uint8_t* cell = tile.panel + i * W::kCellBytes;
-      fetch_lines(tile, i * W::kCellBytes);
+    open_chains<S, kRows>(tile, acc);
+    const uint8_t* cell = tile.panel;
+    for (int64_t i = tile.k_begin / 256; i < tile.k_end / 256; ++i, cell += W::kCellBytes) {
+      fetch_lines(tile, cell - tile.panel);
       for (int g = 0; kRows > 1 && g < 8; ++g) fetch_ahead(tile.args->ahead);
       auto add_sums = [&](const GridI<S, kRows>& sums, auto scale) __attribute__((always_inline)) {
         unroll<S::kVecs>([&](auto v) __attribute__((always_inline)) {
@@ -276,7 +316,7 @@ struct TileS {
             mins, [&](int lane) __attribute__((always_inline)) { return W::min(cell, lane); });
       }
     }
-    store_tile<S, kRows>(tile, acc);
+    close_chains<S, kRows>(tile, acc);
   }
 };
 
@@ -352,6 +392,7 @@ template <class S, class W, template <class, class, int> class Tile>
   int64_t n_tiles = (end - begin + S::kMaxRows - 1) / S::kMaxRows;
   const uint8_t* next = tile.fetch;
   int64_t cell_lines = tile.n_fetch;
+  float* sums = tile.sums;
   for (int64_t i = 0; i < n_tiles; ++i) {
     tile.fetch = next + cell_lines * i / n_tiles * kLineBytes;
     tile.n_fetch = static_cast<int>(cell_lines * (i + 1) / n_tiles - cell_lines * i / n_tiles);
@@ -362,6 +403,7 @@ template <class S, class W, template <class, class, int> class Tile>
       if (n_left <= 0) break;
       tile.n_lanes = n_left < kPanelRows ? static_cast<int>(n_left) : kPanelRows;
       tile.out = tile.args->out + tile.row * tile.args->out_stride + n0 + tile.lane;
+      if (sums != nullptr) tile.sums = sums + (tile.row - begin) * kPanelRows + tile.lane;
       run_rows<S, W, Tile>(static_cast<int>(next - tile.row), tile);
     }
   }
@@ -372,12 +414,15 @@ template <class S, class W, template <class, class, int> class Tile, int kCellVa
 struct GemmOf {
   static void run(const GemmArgs& args) {
     using OneRow = typename S::OneRow;
-    if constexpr (!std::is_same_v<OneRow, S> && !requires { W::kMaxValues; }) {
+    if constexpr (!std::is_same_v<OneRow, S> && !requires { W::kSliceValues; }) {
       if (args.row_end - args.row_begin == 1)
         return GemmOf<OneRow, W, Tile, kCellValues, kCellBytes, kActBytes>::run(args);
     }
     const int64_t panel_bytes = (args.k + kCellValues - 1) / kCellValues * kCellBytes;
     int64_t slab = kSlabBytes / (args.k * kActBytes + 1) / S::kMaxRows * S::kMaxRows;
+    if constexpr (requires { W::kSliceValues; }) {
+      if (args.k > W::kSliceValues) slab = kSlicedRows;
+    }
     if (slab < S::kMaxRows) slab = S::kMaxRows;
     for (int64_t begin = args.row_begin; begin < args.row_end; begin += slab) {
       int64_t end = begin + slab < args.row_end ? begin + slab : args.row_end;
@@ -387,14 +432,21 @@ struct GemmOf {
         tile.panel = args.panels + p * panel_bytes;
         tile.fetch = tile.panel + panel_bytes;
         tile.is_stream = end - begin <= S::kMaxRows;
+        tile.k_end = args.k;
         bool has_next = p + 1 < args.panel_end && !tile.is_stream;
         tile.n_fetch = has_next ? static_cast<int>(kCellBytes / kLineBytes) : 0;
-        if constexpr (requires { W::kMaxValues; }) {
-          alignas(64) uint8_t ready[size_t{W::kMaxBytes}];
-          W::fill(ready, tile.panel, args.k);
+        if constexpr (requires { W::kSliceValues; }) {
+          alignas(64) uint8_t ready[size_t{W::kSliceBytes}];
+          alignas(64) float sums[size_t{kSlicedRows * kPanelRows}];
+          const uint8_t* panel = tile.panel;
           tile.panel = ready;
-          tile.n_fetch = 0;  // fill reads the next panel in one go
-          run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+          tile.sums = sums;
+          tile.n_fetch = 0;  // fill reads the next slice in one go
+          for (; tile.k_begin < args.k; tile.k_begin = tile.k_end) {
+            tile.k_end = tile.k_begin + W::kSliceValues < args.k ? tile.k_begin + W::kSliceValues : args.k;
+            W::fill(ready, panel + tile.k_begin / kCellValues * kCellBytes, tile.k_end - tile.k_begin);
+            run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
+          }
         } else {
           run_panel<S, W, Tile>(tile, begin, end, p * kPanelRows);
         }
@@ -410,8 +462,7 @@ using GemmDirect = GemmOf<S, W, Tile, W::kCellValues, W::kCellBytes, 1>;
 template <class S, class W, class R, template <class, class, int> class Tile>
 struct GemmReady {
   static void run(const GemmArgs& args) {
-    bool many = args.row_end - args.row_begin >= 3 * S::kMaxRows;
-    if (many && args.k <= R::kMaxValues) {
+    if (args.row_end - args.row_begin >= 3 * S::kMaxRows) {
       GemmOf<S, R, Tile, W::kCellValues, W::kCellBytes, 1>::run(args);
     } else {
       GemmDirect<S, W, Tile>::run(args);

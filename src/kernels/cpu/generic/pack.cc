@@ -33,7 +33,7 @@ void put_two(uint8_t* part, int row, uint64_t two) {
 constexpr uint64_t kEachByte = 0x0101010101010101u;
 
 // The writers below take one group of 32 values of one row: a field of each of 32 bytes, from bit `from` up.
-void put_nibbles(uint8_t* part, int row, const uint8_t* bytes, int from) {
+[[gnu::always_inline]] inline void put_nibbles(uint8_t* part, int row, const uint8_t* bytes, int from) {
   for (int v = 0; v < 4; v += 2) {
     uint64_t low = eight_at(bytes + 4 * v) >> from & 15 * kEachByte;
     uint64_t high = eight_at(bytes + 16 + 4 * v) >> from & 15 * kEachByte;
@@ -41,20 +41,20 @@ void put_nibbles(uint8_t* part, int row, const uint8_t* bytes, int from) {
   }
 }
 
-void put_pairs(uint8_t* part, int row, const uint8_t* bytes, int from) {
+[[gnu::always_inline]] inline void put_pairs(uint8_t* part, int row, const uint8_t* bytes, int from) {
   uint64_t two = 0;
   for (int i = 0; i < 4; ++i) two |= (eight_at(bytes + 8 * i) >> from & 3 * kEachByte) << (2 * i);
   put_two(part, row, two);
 }
 
-void put_bits(uint8_t* part, int row, const uint8_t* bytes, int from) {
+[[gnu::always_inline]] inline void put_bits(uint8_t* part, int row, const uint8_t* bytes, int from) {
   uint64_t two = 0;
   for (int i = 0; i < 4; ++i) two |= (eight_at(bytes + 8 * i) >> from & kEachByte) << (2 * i);
   put_dword(part, row, static_cast<uint32_t>(two) | static_cast<uint32_t>(two >> 32) << 1);
 }
 
 // Groups whose dwords are those of the file.
-void put_dwords(uint8_t* part, int row, const uint8_t* bytes, int n, uint32_t flip = 0) {
+[[gnu::always_inline]] inline void put_dwords(uint8_t* part, int row, const uint8_t* bytes, int n, uint32_t flip = 0) {
   for (int v = 0; v < n; v += 2) put_two(part + v * 128, row, eight_at(bytes + 4 * v) ^ (uint64_t{flip} << 32 | flip));
 }
 
@@ -212,6 +212,11 @@ void clear_short(uint8_t* panel, const uint8_t* const* rows, int64_t n_bytes) {
 // A row writes 4 bytes to every other line of its cells: so many bytes of cells stay in L1 until all 32 rows are in.
 constexpr int64_t kBytesAtOnce = 18 * 1024;
 
+// 32 rows are 32 streams of some hundred bytes each: too many and too short for hardware to follow.
+void fetch_bytes(const uint8_t* from, int64_t n) {
+  for (int64_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 2);
+}
+
 template <Format kFormat>
 void pack_cells(uint8_t* panel, const uint8_t* const* rows, int64_t k) {
   constexpr PanelCell kCell = kPanelCells[static_cast<int>(kFormat)];
@@ -219,12 +224,15 @@ void pack_cells(uint8_t* panel, const uint8_t* const* rows, int64_t k) {
   constexpr int64_t kCellsAtOnce = kBytesAtOnce / kCell.cell_bytes;
   const int64_t n_cells = k / kCell.values;
   clear_short(panel, rows, n_cells * kCell.cell_bytes);
+  for (int row = 0; row < kRows && rows[row] != nullptr; ++row) fetch_bytes(rows[row], kCellsAtOnce * kGroup.bytes);
   for (int64_t begin = 0; begin < n_cells; begin += kCellsAtOnce) {
     const int64_t end = begin + kCellsAtOnce < n_cells ? begin + kCellsAtOnce : n_cells;
     for (int row = 0; row < kRows; ++row) {
       if (rows[row] == nullptr) continue;
       for (int64_t i = begin; i < end; ++i) {
-        Cell<kFormat>::put(panel + i * kCell.cell_bytes, row, rows[row] + i * kGroup.bytes);
+        const uint8_t* from = rows[row] + i * kGroup.bytes;
+        fetch_bytes(from + kCellsAtOnce * kGroup.bytes, kGroup.bytes);
+        Cell<kFormat>::put(panel + i * kCell.cell_bytes, row, from);
       }
     }
   }

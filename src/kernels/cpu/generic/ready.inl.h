@@ -1,6 +1,6 @@
-// Panels made ready: what the sources of sources.inl.h give, written out once per panel and slab of rows, so that tiles
-// load bytes and floats instead of unpacking them. The same values, hence the same bits; a ready panel lies on the
-// stack of its thread and is read from L2. A ready panel is a source itself.
+// Panels made ready: what the sources of sources.inl.h give, written out once per slice of k of a panel and slab of
+// rows, so that tiles load bytes and floats instead of unpacking them. The same values, hence the same bits; a ready
+// slice lies on the stack of its thread and is read from L2. A ready panel is a source itself.
 // Thread: any.
 #pragma once
 
@@ -28,8 +28,8 @@ struct ReadyG {
   static constexpr int kBits = W::kBits, kZeroShift = W::kZeroShift, kCellGroups = 1;
   static constexpr bool kMins = W::kMins;
   static constexpr int64_t kCellBytes = kByteBytes + (kMins ? 2 : 1) * kRowF32Bytes;
-  static constexpr int64_t kMaxValues = 8192;  // bounds k, and with it what lies on the stack: 320 KiB
-  static constexpr int64_t kMaxBytes = kMaxValues / 32 * kCellBytes;
+  static constexpr int64_t kSliceValues = 2048;  // of k at a time: 80 KiB of stack, beside a slab of rows in L2
+  static constexpr int64_t kSliceBytes = kSliceValues / 32 * kCellBytes;
 
   static void fill(uint8_t* out, const uint8_t* panel, int64_t k) {
     for (int64_t g = 0; g < k / 32; ++g, out += kCellBytes) {
@@ -65,8 +65,8 @@ struct ReadyS {
   static constexpr bool kMins = W::kMins;
   static constexpr int64_t kSubScales = 8 * kByteBytes, kMinPairs = kSubScales + 16 * kRowF32Bytes;
   static constexpr int64_t kD = kMinPairs + 8 * kRowF32Bytes, kCellBytes = kD + 2 * kRowF32Bytes;
-  static constexpr int64_t kMaxValues = 8192;  // as in ReadyG: 360 KiB
-  static constexpr int64_t kMaxBytes = kMaxValues / 256 * kCellBytes;
+  static constexpr int64_t kSliceValues = 2048;  // as in ReadyG: 90 KiB
+  static constexpr int64_t kSliceBytes = kSliceValues / 256 * kCellBytes;
   static constexpr int kProductOffset = [] {
     if constexpr (requires { W::kProductOffset; }) return W::kProductOffset;
     return 0;
