@@ -10,10 +10,13 @@ namespace {
 constexpr double kLeastSeen = 6.0;      // observations before predictions are used: more than there are coefficients
 constexpr double kRidge = 1e-4;         // beside moments of 0.1 to 100: what no step tells stays as it was
 constexpr double kSameRow = 0.02;       // holds the cost of a decode row to that of a prompt row
+constexpr double kContext = 0.2;        // holds a context token to a part of a row, until long contexts were seen
+constexpr double kContextOfRow = 1e-3;  // SmolLM2 on a CPU 1/500, larger models and GPUs less
 constexpr double kOtherRegime = 0.003;  // weight of the other regime's steps
 constexpr double kMostPrior = 100.0;    // steps that a prior counts for
 constexpr double kPriorWeight = 0.1;    // of each step that a prior would have shown
 constexpr double kOutlier = 8.0;
+constexpr double kSurprise = 2.0;
 constexpr double kLeastStep = 1e4;  // ns
 constexpr double kUnit = 1e7;       // ns: a typical step
 
@@ -36,11 +39,11 @@ void CostModel::imagine(const CostRegime& regime, size_t which) {
   learner.regime = regime;
   for (double& c : learner.regime.c) c = std::max(c, 0.0);
   double steps = std::min(regime.n_seen, kMostPrior) * kPriorWeight;
-  constexpr uint32_t kContext = 256;
+  constexpr uint32_t kImagined = 256;
   for (uint32_t rows = 1; rows < 1u << kClasses && steps > 0; rows *= 2) {
     for (uint32_t n_decode : {0u, rows / 2, rows}) {
       uint32_t n_prefill = rows - n_decode;
-      for (uint64_t context : {0u, kContext}) {
+      for (uint64_t context : {0u, kImagined}) {
         StepShape shape{.n_prefill = n_prefill,
                         .n_decode = n_decode,
                         .ctx_decode = n_decode * context,
@@ -113,11 +116,12 @@ void CostModel::note_lateness(double took_over_predicted) {
   lateness_ = std::clamp(lateness_, 1.0, 2.0);
 }
 
-// The noise of a step is in proportion to its length: errors are weighed as parts of what was expected.
+// The noise of a step is in proportion to its length: errors are weighed as parts of what was expected, or, where that
+// was far too much, of what was seen: weighed by a wrong expectation a step would have no weight to put it right.
 void CostModel::learn(Learner& learner, const StepShape& shape, double expected, double took, double forgetting) {
   size_t own = std::min<size_t>(std::bit_width(shape.n_rows()) - 1u, kClasses - 1);
   Features x = features(shape);
-  double weight = kUnit / expected;
+  double weight = kUnit / std::min(expected, kSurprise * took);
   Equations seen;
   for (size_t i = 0; i < kTerms; ++i) {
     for (size_t j = 0; j < kTerms; ++j) seen.moments[i][j] = x[i] * x[j] * weight * weight;
@@ -156,6 +160,12 @@ void CostModel::solve(size_t which) {
   all.moments[kDecodeRow][kDecodeRow] += kSameRow;
   all.moments[kPromptRow][kDecodeRow] -= kSameRow;
   all.moments[kDecodeRow][kPromptRow] -= kSameRow;
+  // of a row of large steps: those of small ones pay for reading the weights
+  double context_ns = kContextOfRow * learners_[1].regime.c[kPromptRow];
+  for (size_t i : {size_t{3}, size_t{4}}) {
+    all.moments[i][i] += kContext;
+    all.products[i] += kContext * context_ns / kScale[i];
+  }
   std::array<bool, kTerms> fixed{};
   Features c{};
   for (bool again = true; again;) {

@@ -7,7 +7,8 @@
 //  - steps are kept by size class (powers of two of their rows), and forgotten as their class is seen again, at two
 //    thirds of the pace as others of their regime are: a long stretch of decodes does not wipe out what prompts cost;
 //  - each regime also believes the other one's steps, a little;
-//  - until steps say otherwise a decode row costs what a prompt row costs, as it does where a row is a row of a GEMM.
+//  - until steps say otherwise a decode row costs what a prompt row costs, as it does where a row is a row of a GEMM,
+//    and a context token a thousandth of a row: some noisy steps with short contexts say nothing of long ones.
 //  1. Predictions grow with every component of the shape: coefficients stay >= 0, and no step beyond the split is
 //     predicted below the dearest one of n0 rows with the same contexts.
 //  2. Deterministic: doubles without contraction, one order of operations, results in integer ns.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <vector>
 
 namespace millrace::sched {
 namespace {
@@ -132,6 +133,37 @@ TEST(CostModel, APriorCountsAtOnceAndIsCorrected) {
   }
   EXPECT_GT(std::abs(static_cast<double>(before) - machine.exact(step)), 0.1 * machine.exact(step));
   EXPECT_NEAR(static_cast<double>(model.predict(step)), machine.exact(step), 0.03 * machine.exact(step));
+}
+
+// The first steps of a real server: two short requests, slowed by other work, and then a crowd behind a long prefix.
+TEST(CostModel, ShortContextsSayNothingOfLongOnes) {
+  struct Seen {
+    StepShape shape;
+    Tick us;
+  };
+  const std::vector<Seen> steps = {{{2, 0, 0, 1}, 3'843},           {{0, 1, 2, 0}, 3'691},
+                                   {{112, 0, 0, 6'216}, 54'473},    {{223, 1, 112, 24'753}, 110'593},
+                                   {{0, 2, 336, 0}, 4'637},         {{0, 2, 338, 0}, 11'138},
+                                   {{0, 2, 340, 0}, 10'663},        {{0, 2, 342, 0}, 5'641},
+                                   {{0, 2, 344, 0}, 8'231},         {{0, 2, 346, 0}, 12'679},
+                                   {{0, 1, 229, 0}, 5'289},         {{512, 0, 0, 130'816}, 284'956},
+                                   {{512, 0, 0, 392'960}, 342'237}, {{512, 0, 0, 537'506}, 424'771}};
+  CostModel model(16);
+  for (const Seen& step : steps) model.observe(step.shape, step.us * kMicrosecond);
+  StepShape crowd{.n_decode = 32, .ctx_decode = 34'538};
+  EXPECT_LT(model.predict(crowd), 90 * kMillisecond);
+  for (int i = 0; i < 20; ++i) model.observe(crowd, 30 * kMillisecond);
+  EXPECT_LT(model.predict(crowd), 60 * kMillisecond);
+}
+
+// An expectation that is ten times too long is put right by few steps.
+TEST(CostModel, FarTooLongAnExpectationIsSoonPutRight) {
+  CostRegime dear{.c = {1e6, 1e6, 1e6, 10'000, 10'000}, .n_seen = 10};
+  CostModel model(16, dear, dear);
+  StepShape crowd{.n_decode = 32, .ctx_decode = 34'538};
+  EXPECT_GT(model.predict(crowd), 300 * kMillisecond);
+  for (int i = 0; i < 20; ++i) model.observe(crowd, 30 * kMillisecond);
+  EXPECT_LT(model.predict(crowd), 100 * kMillisecond);
 }
 
 TEST(CostModel, LatenessIsThatOfTheLatestSteps) {
