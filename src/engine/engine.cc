@@ -118,7 +118,6 @@ Result<void> Engine::submit(flow::GenerateRequest request) {
 }
 
 Result<void> Engine::submit(std::vector<flow::GenerateRequest> prompts) {
-  CHECK(!prompts.empty());
   for (flow::GenerateRequest& request : prompts) {
     Result<void> valid = state_->check(request);
     if (!valid.ok()) {

@@ -154,7 +154,7 @@ class Engine {
   // kEmptyPrompt, kInvalidValue (n = 0). The id must be new in this process. `arrival` 0 is replaced by the clock's
   // now.
   Result<void> submit(flow::GenerateRequest request);
-  // The same for all prompts of one client request, in order: all are taken, as one place of the queue, or none.
+  // The same for all prompts of one client request: all take one place of the queue, or none does. No prompt: it asks.
   Result<void> submit(std::vector<flow::GenerateRequest> prompts);
   // Thread: any. Saves, restores or forgets a named conversation (engine/sessions.h); its `done` is called on the
   // engine thread, unless the engine stops before: see stopped().

@@ -36,6 +36,7 @@ Result<void> Inbox::push_requests(std::vector<flow::GenerateRequest>&& prompts) 
                                counts_.n_places, counts_.n_tokens, max_requests_, max_tokens_),
                    ""};
     }
+    if (prompts.empty()) return {};
     ++counts_.n_places;
     counts_.n_accepted += prompts.size();
     counts_.n_tokens += tokens;

@@ -52,7 +52,7 @@ class Inbox {
  public:
   Inbox(uint32_t max_requests, uint64_t max_tokens) : max_requests_(max_requests), max_tokens_(max_tokens) {}
 
-  // The prompts of one client request. kQueueFull or kDraining when they cannot be taken.
+  // The prompts of one client request. kQueueFull or kDraining when they cannot be taken. No prompt: nothing is taken.
   Result<void> push_requests(std::vector<flow::GenerateRequest>&& prompts);
   void push(Message&& message);
   void count_refusal();

@@ -92,6 +92,11 @@ void Session::start() {
     fail({Error{ErrorCode::kQueueFull, "too many requests are open", ""}});
     return;
   }
+  // what the engine would refuse is not tokenised first: a refusal costs next to nothing
+  if (Result<void> room = instance_->engine().submit(std::vector<flow::GenerateRequest>()); !room.ok()) {
+    fail({room.take_error()});
+    return;
+  }
   Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
     post_prepared(*instance, key, instance->text().prepare(*job, key));
   });
