@@ -73,14 +73,15 @@ Result<void> write_file_atomic(const std::string& path, std::string_view bytes) 
 }
 
 Result<void> write_file_atomic(const std::string& path, mode_t mode, const std::function<Result<void>(int fd)>& write) {
-  std::string aside = fmt::format("{}.tmp.{}", path, ::getpid());
+  size_t name = path.rfind('/') + 1;  // 0 without a folder
+  std::string aside = fmt::format("{}.{}.tmp.{}", path.substr(0, name), path.substr(name), ::getpid());
   auto failed = [&](const char* what) {
     Error error{ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), path};
     ::unlink(aside.c_str());
     return error;
   };
   {
-    Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+    Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
     if (file.fd < 0) return failed("open");
     if (Result<void> written = write(file.fd); !written.ok()) {
       ::unlink(aside.c_str());

@@ -1,9 +1,7 @@
 #include "instance/session_file.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -29,10 +27,6 @@ constexpr size_t kMostName = 128;
 
 Error bad_file(std::string_view path, std::string_view what) {
   return {ErrorCode::kBadFile, fmt::format("{}: {}", path, what), ""};
-}
-
-Error system_error(const std::string& path, std::string_view what) {
-  return {ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), ""};
 }
 
 template <class T>
@@ -115,10 +109,10 @@ class Chain {
   flow::TierName parent_;
 };
 
-Result<uint64_t> write_parts(int fd, const std::string& path, const runtime::RecordLayout& layout,
-                             const flow::SessionCopy& session) {
+Result<void> write_parts(int fd, const std::string& path, const runtime::RecordLayout& layout,
+                         const flow::SessionCopy& session, uint64_t& n_bytes) {
   std::vector<uint8_t> head = head_of(session);
-  uint64_t n_bytes = head.size();
+  n_bytes = head.size();
   TRY(write_all(fd, head, path));
   Chain chain(layout, session);
   for (const flow::SessionBlock& block : session.blocks) {
@@ -130,8 +124,7 @@ Result<uint64_t> write_parts(int fd, const std::string& path, const runtime::Rec
     TRY(write_all(fd, record, path));
     n_bytes += record.size();
   }
-  if (::fsync(fd) != 0) return system_error(path, "fsync");
-  return n_bytes;
+  return {};
 }
 
 bool name_char(char c) {
@@ -151,16 +144,9 @@ Result<void> check_session_name(std::string_view name) {
 
 Result<uint64_t> write_session(const std::string& path, const runtime::RecordLayout& layout,
                                const flow::SessionCopy& session) {
-  size_t slash = path.rfind('/') + 1;  // 0 without a folder
-  std::string aside = fmt::format("{}.{}.{}", path.substr(0, slash), path.substr(slash), ::getpid());
-  int fd = ::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return system_error(path, "open");
-  Result<uint64_t> written = write_parts(fd, path, layout, session);
-  bool closed = ::close(fd) == 0;
-  if (written.ok() && closed && ::rename(aside.c_str(), path.c_str()) == 0) return written;
-  Error error = written.ok() ? system_error(path, "rename") : written.take_error();
-  ::unlink(aside.c_str());
-  return error;
+  uint64_t n_bytes = 0;
+  TRY(write_file_atomic(path, 0600, [&](int fd) { return write_parts(fd, path, layout, session, n_bytes); }));
+  return n_bytes;
 }
 
 Result<SessionFile> read_session(const std::string& path, const runtime::RecordLayout& layout, uint64_t max_bytes) {

@@ -156,7 +156,7 @@ TEST(Budget, StepsStayWithinTheirTimeOnAnyMachine) {
 TEST(Budget, ExclusiveMixesWhereMixingIsFasterAndAlternatesWhereNot) {
   SchedOptions options = options_of(BudgetKind::kExclusive);
   CostModel cheap = simple_model();
-  std::unique_ptr<Budget> budget = make_exclusive_budget(options);
+  std::unique_ptr<Budget> budget = row_of(BudgetKind::kExclusive).make(options);
   EXPECT_EQ(budget->compute(view_of(cheap, 8)).side, Side::kBoth);
   // small steps are cheap, every larger one pays dearly for its decodes
   CostModel split(64, {.c = {1e6, 1e5, 1e4, 0, 0}, .n_seen = 100}, {.c = {1e6, 1e5, 4e6, 0, 0}, .n_seen = 100});

@@ -1,4 +1,4 @@
-// The tables of policies: one file and one row each. To add one: docs/howto/add_policy.md.
+// The tables of policies: one file and one row each, in policies.cc. To add one: docs/howto/add_policy.md.
 #pragma once
 
 #include <memory>
@@ -11,28 +11,28 @@
 namespace millrace::sched {
 
 struct OrderRow {
-  OrderKind kind;
   std::string_view name;  // of --scheduling-policy
   bool bands;             // higher bands first; false: every band counts as 0
   bool barriers_first;    // a barrier is served before all that never ran; false: the policy places it (fair ones)
   std::unique_ptr<Order> (*make)(const SchedOptions& options);
   std::string_view what;
+  OrderKind kind{};  // its place in the table
 };
 
 struct AdmitRow {
-  AdmitKind kind;
   std::string_view name;  // of --admission-policy
   bool preempts;          // running sequences may lose their blocks
   bool patient;           // but first those that find no memory wait for others to end
   std::unique_ptr<Admit> (*make)(const SchedOptions& options);
   std::string_view what;
+  AdmitKind kind{};  // its place in the table
 };
 
 struct BudgetRow {
-  BudgetKind kind;
   std::string_view name;  // of --budget-policy
   std::unique_ptr<Budget> (*make)(const SchedOptions& options);
   std::string_view what;
+  BudgetKind kind{};  // its place in the table
 };
 
 // In the order of their kinds.
@@ -53,21 +53,6 @@ const Row* find_row(std::span<const Row> rows, std::string_view name) {
   return nullptr;
 }
 
-std::unique_ptr<Order> make_fcfs(const SchedOptions& options);
-std::unique_ptr<Order> make_edf(const SchedOptions& options);
-std::unique_ptr<Order> make_lpm(const SchedOptions& options);
-std::unique_ptr<Order> make_dfs(const SchedOptions& options);
-std::unique_ptr<Order> make_vtc(const SchedOptions& options);
-std::unique_ptr<Order> make_dlpm(const SchedOptions& options);
-std::unique_ptr<Admit> make_no_evict_peak(const SchedOptions& options);
-std::unique_ptr<Admit> make_max_util(const SchedOptions& options);
-std::unique_ptr<Admit> make_predictive(const SchedOptions& options);
-std::unique_ptr<Admit> make_reserve(const SchedOptions& options);
-std::unique_ptr<Budget> make_static_budget(const SchedOptions& options);
-std::unique_ptr<Budget> make_slack_budget(const SchedOptions& options);
-std::unique_ptr<Budget> make_exclusive_budget(const SchedOptions& options);
-std::unique_ptr<Budget> make_prefill_first_budget(const SchedOptions& options);
-std::unique_ptr<Budget> make_alternate_budget(const SchedOptions& options);
 std::unique_ptr<Victim> make_victim(const SchedOptions& options);
 
 }  // namespace millrace::sched

@@ -12,6 +12,7 @@
 #include "base/philox.h"
 #include "kernels/cpu/detect.h"
 #include "kernels/pick.h"
+#include "sched/policies.h"
 #include "tests/support/engine_machine.h"
 
 namespace millrace {
@@ -206,13 +207,13 @@ TEST_P(EngineInvariance, EveryOrderAdmissionAndBudget) {
                                           sched::AdmitKind::kNoEvictPeak};
   std::set<std::pair<uint64_t, uint64_t>> ways;  // steps and rows: the policies really cut the work differently
   size_t i = 0;
-  for (auto order = sched::OrderKind::kFcfs; order <= sched::OrderKind::kDlpm;
-       order = static_cast<sched::OrderKind>(static_cast<int>(order) + 1)) {
+  for (const sched::OrderRow& order : sched::order_rows()) {
     for (auto split : {sched::BudgetKind::kStatic, sched::BudgetKind::kSlack, sched::BudgetKind::kExclusive}) {
       uint32_t n_blocks = 2 * machine.smallest_pool(kLongest, 64);
-      EngineRig rig(machine,
-                    {.budget = 64, .n_blocks = n_blocks, .order = order, .admit = kAdmits[i++ % 3], .split = split});
-      expect_same(rig.run(requests), want, fmt::format("order {}, run {}", static_cast<int>(order), i));
+      EngineRig rig(
+          machine,
+          {.budget = 64, .n_blocks = n_blocks, .order = order.kind, .admit = kAdmits[i++ % 3], .split = split});
+      expect_same(rig.run(requests), want, fmt::format("order {}, run {}", order.name, i));
       ways.emplace(rig.stats().n_steps, rig.stats().n_rows);
     }
   }
