@@ -115,9 +115,9 @@ TEST(GoldenFairness, PrefixesAndTenants) {
   Hits fcfs = serve_pools(OrderKind::kFcfs, 0);
   Hits lpm = serve_pools(OrderKind::kLpm, 0);
   Hits vtc = serve_pools(OrderKind::kVtc, 0);
-  EXPECT_NEAR(fcfs.percent, 44.9, 2);
-  EXPECT_NEAR(lpm.percent, 72.2, 2);
-  EXPECT_NEAR(vtc.percent, 54.7, 2);
+  support::expect_near(fcfs.percent, 44.9, 2, "hits FCFS, %");
+  support::expect_near(lpm.percent, 72.2, 2, "hits LPM, %");
+  support::expect_near(vtc.percent, 54.7, 2, "hits VTC, %");
   EXPECT_LT(vtc.gap * 20, lpm.gap);
   EXPECT_LT(lpm.gap, fcfs.gap);
   struct Row {
@@ -126,7 +126,7 @@ TEST(GoldenFairness, PrefixesAndTenants) {
   };
   for (Row row : {Row{1024, 75.3}, {4096, 74.6}, {16'384, 73.8}}) {
     Hits dlpm = serve_pools(OrderKind::kDlpm, row.quantum);
-    EXPECT_NEAR(dlpm.percent, row.percent, 2) << "quantum " << row.quantum;
+    support::expect_near(dlpm.percent, row.percent, 2, "hits DLPM, %, quantum " + std::to_string(row.quantum));
     EXPECT_GE(dlpm.percent, lpm.percent) << "quantum " << row.quantum;
     EXPECT_LE(dlpm.largest_gap, 2 * (int64_t{kPromptRows} + row.quantum)) << "quantum " << row.quantum;
   }

@@ -74,8 +74,8 @@ TEST(GoldenOrder, HitRates) {
     SCOPED_TRACE(row.n_blocks);
     double fcfs = mean_percent(OrderKind::kFcfs, row.n_blocks);
     double lpm = mean_percent(OrderKind::kLpm, row.n_blocks);
-    EXPECT_NEAR(fcfs, row.fcfs, 3.0);
-    EXPECT_NEAR(lpm, row.lpm, 3.0);
+    support::expect_near(fcfs, row.fcfs, 3.0, fmt::format("hits FCFS, {} blocks, %", row.n_blocks));
+    support::expect_near(lpm, row.lpm, 3.0, fmt::format("hits LPM, {} blocks, %", row.n_blocks));
     EXPECT_LT(fcfs, lpm);
     EXPECT_LT(lpm, mean_percent(OrderKind::kDfs, row.n_blocks));
   }
@@ -84,7 +84,7 @@ TEST(GoldenOrder, HitRates) {
 TEST(GoldenOrder, DepthFirstIsOptimalAtEveryPoolSize) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     double optimum = optimum_percent(shared_prefixes(seed));
-    EXPECT_NEAR(optimum, 65.6, 1.0);
+    support::expect_near(optimum, 65.6, 1.0, "optimum, %");
     for (uint32_t n_blocks : {1500u, 3000u, 6000u, 12'000u}) {
       EXPECT_DOUBLE_EQ(hit_percent(OrderKind::kDfs, n_blocks, seed), optimum) << n_blocks << " blocks, seed " << seed;
     }

@@ -2,6 +2,7 @@
 // runs.
 #pragma once
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -70,9 +71,14 @@ inline sim::Report run_engine(const engine::EngineOptions& options, const sim::S
   return run_cluster(spec, load);
 }
 
-// `value` lies within `band` (0.05 = 5 %) of `want`.
+// `value` lies within `band` of `want`. Both are printed, so that a golden table is seen by running its test.
+inline void expect_near(double value, double want, double band, const std::string& what) {
+  fmt::print("{}: {:.5g}, table {:.5g}\n", what, value, want);
+  EXPECT_NEAR(value, want, band) << what;
+}
+// The same with a band that is a part of `want` (0.05 = 5 %).
 inline void expect_near_ratio(double value, double want, double band, const std::string& what) {
-  EXPECT_NEAR(value, want, want * band) << what;
+  expect_near(value, want, want * band, what);
 }
 
 }  // namespace millrace::support
