@@ -131,6 +131,7 @@ void DiskFolder::remove_at(Place place) {
   entries_.erase(place);
 }
 
+// Not base's atomic write: that waits for the disk. An entry that a power cut takes is a miss, by its checksum.
 Result<void> DiskFolder::write(const flow::TierName& name, uint32_t kv_groups, std::span<const uint8_t> bytes,
                                std::vector<flow::TierName>& removed) {
   if (bytes.size() > max_bytes_) return Error{ErrorCode::kIo, "an entry is larger than the whole folder may be", ""};

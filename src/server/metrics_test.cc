@@ -118,6 +118,18 @@ TEST(Metrics, BucketOfIsInclusiveAbove) {
   EXPECT_EQ(bucket_of(bounds, 6), 3u);
 }
 
+TEST(Metrics, AHungStepTakesTenTimesItsPredictionAndMoreThanASecond) {
+  Metrics metrics;
+  auto hung_after = [&](Tick took, Tick predicted) {
+    metrics.on_step({.took = took, .predicted = predicted});
+    return metrics.value(MetricId::kHungSteps);
+  };
+  EXPECT_EQ(hung_after(kSecond, kMillisecond), 0);
+  EXPECT_EQ(hung_after(2 * kSecond, 300 * kMillisecond), 0);
+  EXPECT_EQ(hung_after(60 * kSecond, 0), 0);  // nothing was predicted
+  EXPECT_EQ(hung_after(2 * kSecond, 100 * kMillisecond), 1);
+}
+
 struct Tally {
   double prompt = 0;
   double output = 0;
