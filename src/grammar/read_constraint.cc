@@ -25,6 +25,7 @@ SchemaOptions schema_options(const flow::ConstraintSpec& spec, const Limits& lim
                     .refs = limits[LimitId::kSchemaRefs]};
   options.regex_bytes = limits[LimitId::kRegexBytes];
   options.regex_nesting = limits[LimitId::kRegexNesting];
+  options.max_rules = limits[LimitId::kGrammarRules];
   options.any_whitespace = spec.any_whitespace;
   return options;
 }

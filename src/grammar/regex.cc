@@ -16,7 +16,8 @@ namespace {
 const CharSet kDigits = {{'0', '9'}};
 const CharSet kWord = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const CharSet kSpace = {{'\t', '\r'}, {' ', ' '}};
-const CharSet kAscii = {{0, 0x7F}};
+// Without the separators 0x1C to 0x1F: white space in Python, not so in ECMA 262.
+const CharSet kAscii = {{0, 0x1B}, {0x20, 0x7F}};
 const CharSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 struct Quantifier {
@@ -96,6 +97,9 @@ class Parser {
     if (!found && in_.take('+')) found = {1, kUnbounded};
     if (!found && in_.take('?')) found = {0, 1};
     if (!found && in_.peek() == '{' && in_.peek(1) >= '0' && in_.peek(1) <= '9') found = TRY(braces());
+    if (!found && in_.peek() == '{' && in_.peek(1) == ',') {  // a text in ECMA 262, at most so many in Python
+      return fail("a repetition without a minimum");
+    }
     if (!found) return found;
     if (found->max < found->min) return fail_at(start, "the minimum of a repetition is above its maximum");
     in_.take('?');  // a lazy quantifier repeats the same texts
@@ -219,6 +223,8 @@ class Parser {
       default:
         break;
     }
+    bool octal = c == '0' && in_.peek() >= '0' && in_.peek() <= '9';
+    if (octal) return fail_at(start, "octal escapes are not supported");
     if (c >= '1' && c <= '9') return fail_at(start, "back-references are not supported");
     uint32_t character = TRY(single_escape(c, start));
     out.add({character, character});
@@ -267,6 +273,9 @@ class Parser {
   Result<ExprId> character_class(size_t start) {
     bool negative = in_.take('^');
     ClassBuilder members;
+    if (negative && in_.peek() == ']') {  // anything in ECMA 262, the character ] in Python
+      return fail("\"]\" at the start of a class: write \\]");
+    }
     while (!in_.at_end() && in_.peek() != ']') {
       size_t at = in_.position();
       auto low = TRY(class_member(members));

@@ -334,7 +334,9 @@ Result<void> check_rules(Rules& rules, const RuleLimits& limits) {
                  fmt::format("repetition expands to {} states, limit {}", states, limits.states), ""};
   }
   Productive known = find_productive(rules);
-  if (!known.rules[rules.root]) return Error{ErrorCode::kInvalidGrammar, "no text matches", ""};
+  if (!known.rules[rules.root]) {
+    return rules.left_out ? *rules.left_out : Error{ErrorCode::kInvalidGrammar, "no text matches", ""};
+  }
   return {};
 }
 

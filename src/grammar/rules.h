@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,6 +73,7 @@ class Rules {
 
   RuleId root = 0;
   std::vector<LengthBounds> lengths;  // by number of their marker
+  std::optional<Error> left_out;      // of a schema: what could not be generated, the reason when nothing is left
   const Expr& at(ExprId id) const { return exprs_[id]; }
   ExprId body(RuleId rule) const { return bodies_[rule]; }
   size_t n_rules() const { return bodies_.size(); }

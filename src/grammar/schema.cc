@@ -48,7 +48,11 @@ Result<RuleId> SchemaBuilder::build(const Json& root) {
     auto [rule, nodes] = std::move(queue_.front());
     queue_.pop_front();
     TRY(build_rule(rule, nodes));
+    if (static_cast<int64_t>(rules_.n_rules()) > options_.max_rules) {
+      return schema_error("#", fmt::format("more than {} rules", options_.max_rules));
+    }
   }
+  if (!rules_.left_out) rules_.left_out = reader_.left_out();
   return top;
 }
 

@@ -14,6 +14,7 @@ struct SchemaOptions {
   SchemaLimits limits;
   int64_t regex_bytes = 4096;
   int64_t regex_nesting = 64;
+  int64_t max_rules = 20'000;  // reading ends there
   bool count_aside = true;     // string lengths are counted by a StringGuard: the whole text is the document
   bool any_whitespace = true;  // white space after brackets, commas and colons
 };

@@ -56,7 +56,11 @@ class SchemaBuilder {
   Result<ExprId> string_expr(const StringBounds& bounds, const std::string& pointer,
                              const std::vector<std::string>& refused = {});
   Result<ExprId> guarded(ExprId inside, const LengthBounds& bounds, const std::string& pointer);
-  Result<ExprId> pattern_expr(const StringBounds& bounds, std::string_view pattern, const std::string& pointer);
+  // search: the pattern is somewhere in the string, unless it is anchored.
+  Result<ExprId> pattern_expr(const StringBounds& bounds, std::string_view pattern, const std::string& pointer,
+                              bool search = true);
+  Result<ExprId> bounded_pattern(const StringBounds& bounds, std::string_view pattern, const std::string& pointer);
+  Result<ExprId> bounded_format(const StringBounds& bounds, const std::string& pointer);
   // schema_arrays.cc
   Result<ExprId> array_expr(const ArrayShape& array, const std::string& pointer);
   Result<ExprId> list_expr(const ArrayShape& array, const std::string& pointer);

@@ -204,9 +204,12 @@ Result<void> ShapeReader::open_failing(Pending& pending, const Node& node) {
       unsupported = keyword;
     }
   }
-  if (branches.empty() && unsupported != nullptr) {
-    return schema_error(pointer_to(pointer, unsupported->name),
-                        fmt::format("\"{}\" under \"not\", \"if\" or \"oneOf\" is not supported", unsupported->name));
+  if (unsupported != nullptr) {
+    Error error =
+        schema_error(pointer_to(pointer, unsupported->name),
+                     fmt::format("\"{}\" under \"not\", \"if\" or \"oneOf\" is not supported", unsupported->name));
+    if (branches.empty()) return error;
+    leave_out(error);
   }
   pending.empty = pending.empty || branches.empty();
   if (!branches.empty()) pending.choose(pointer, std::move(branches), true);
@@ -251,6 +254,10 @@ Result<void> ShapeReader::expand(Pending&& pending, std::vector<Shape>& out) {
     shape.object.has_additional = true;
   }
   if (pending.unevaluated_items && (!shape.array.has_items || pending.items_failed)) {
+    // what `contains` holds for counts as evaluated; here it must be unevaluated, too
+    if (!shape.array.contained.empty()) {
+      leave_out(schema_error(pending.unevaluated_items->pointer, "beside \"contains\" is not supported"));
+    }
     shape.array.items.push_back(*pending.unevaluated_items);
     shape.array.has_items = true;
   }
@@ -273,6 +280,7 @@ Result<void> ShapeReader::take_branches(const Pending& pending, Choice&& choice,
     if (expanded.ok()) continue;
     Error error = expanded.take_error();
     if (!choice.some_suffice || error.code != ErrorCode::kInvalidSchema) return error;
+    leave_out(error);
     if (!first) first = std::move(error);
   }
   if (!any && first) return std::move(*first);

@@ -37,7 +37,7 @@ constexpr Keyword kKeywords[] = {
     {"minLength"},
     {"maxLength"},
     {"pattern", kSupported, "beside minLength or maxLength: one repetition of variable length"},
-    {"format", kSupported, "see format_pattern(); others are annotations"},
+    {"format", kSupported, "those in kFormats, beside lengths, not beside pattern; others are annotations"},
     {"minimum"},
     {"maximum"},
     {"exclusiveMinimum"},
@@ -75,21 +75,59 @@ constexpr Keyword kKeywords[] = {
     {"contentSchema", kAnnotation},
 };
 
+struct Format {
+  std::string_view name;
+  std::string_view pattern;
+  std::string_view bounded = {};     // a part of it of bounded length
+  std::string_view any_length = {};  // a part of it with one repetition
+};
+
+constexpr std::string_view kEmail =
+    R"(^[a-zA-Z0-9_+-]+(\.[a-zA-Z0-9_+-]+)*@[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)+$)";
+constexpr std::string_view kBoundedEmail =
+    R"(^[a-z0-9_+-]{1,12}(\.[a-z0-9_+-]{1,12})?@[a-z0-9]{1,12}(\.[a-z]{2,6}){1,2}$)";
+constexpr std::string_view kAnyEmail = R"(^[a-z0-9]+@[a-z0-9]\.[a-z]{2}$)";
+constexpr std::string_view kHost = R"(^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)*$)";
+constexpr std::string_view kBoundedHost = R"(^[a-z0-9]{1,12}(-[a-z0-9]{1,12})?(\.[a-z0-9]{1,12}){0,2}$)";
+constexpr std::string_view kAnyHost = "^[a-z0-9]+$";
+constexpr std::string_view kUri = R"(^[a-zA-Z][a-zA-Z0-9+.-]*://[a-zA-Z0-9.-]+(:[0-9]{1,5})?(/[a-zA-Z0-9._~%-]*)*)"
+                                  R"((\?[a-zA-Z0-9._~%=&-]*)?(#[a-zA-Z0-9._~%-]*)?$)";
+constexpr std::string_view kBoundedUri =
+    R"(^https?://[a-z0-9]{1,12}(\.[a-z0-9]{1,12}){1,2}(/[a-z0-9_-]{1,12}){0,3}(\?[a-z0-9=]{1,12})?$)";
+constexpr std::string_view kAnyUri = R"(^https://[a-z0-9]+$)";
+constexpr std::string_view kPointer = R"(^(/[a-zA-Z0-9_.-]*)*$)";
+
 // RFC 3339 (date-time, date, time), RFC 4122 (uuid), RFC 5321 (email, a part of it), RFC 1123 (hostname), RFC 2673
-// (ipv4), RFC 3986 (uri, a part of it), ISO 8601 as in RFC 3339 appendix A (duration).
-constexpr std::pair<std::string_view, std::string_view> kFormats[] = {
+// (ipv4), RFC 3986 (uri, a part of it), RFC 6901 (json-pointer), ISO 8601 as in RFC 3339 appendix A (duration). The
+// internationalised ones, references and templates: what the plain one has, which is valid there, too.
+constexpr Format kFormats[] = {
     {"date", R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$)"},
     {"time", R"(^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"},
-    {"date-time", R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
-                  R"((\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"},
+    {"date-time",
+     R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
+     R"((\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)",
+     R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$)"},
     {"uuid", R"(^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$)"},
-    {"email", R"(^[a-zA-Z0-9_+-]+(\.[a-zA-Z0-9_+-]+)*@[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)+$)"},
-    {"hostname", R"(^[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)*$)"},
+    {"email", kEmail, kBoundedEmail, kAnyEmail},
+    {"idn-email", kEmail, kBoundedEmail, kAnyEmail},
+    {"hostname", kHost, kBoundedHost, kAnyHost},
+    {"idn-hostname", kHost, kBoundedHost, kAnyHost},
     {"ipv4", R"(^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$)"},
     {"ipv6", R"(^[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}$)"},
-    {"uri", R"(^[a-zA-Z][a-zA-Z0-9+.-]*://[a-zA-Z0-9.-]+(:[0-9]{1,5})?(/[a-zA-Z0-9._~%-]*)*)"
-            R"((\?[a-zA-Z0-9._~%=&-]*)?(#[a-zA-Z0-9._~%-]*)?$)"},
-    {"duration", R"(^P([0-9]{1,9}D|[0-9]{1,9}W|T[0-9]{1,9}(H|M|S)|[0-9]{1,9}DT[0-9]{1,9}(H|M|S))$)"},
+    {"uri", kUri, kBoundedUri, kAnyUri},
+    {"uri-reference", kUri, kBoundedUri, kAnyUri},
+    {"uri-template", kUri, kBoundedUri, kAnyUri},
+    {"iri", kUri, kBoundedUri, kAnyUri},
+    {"iri-reference", kUri, kBoundedUri, kAnyUri},
+    {"json-pointer", kPointer, R"(^(/[a-zA-Z0-9_.-]{1,12}){0,4}$)", "^/[a-zA-Z0-9_.-]*$"},
+    {"relative-json-pointer", R"(^(0|[1-9][0-9]{0,3})(#|(/[a-zA-Z0-9_.-]*)*)$)",
+     R"(^(0|[1-9][0-9]{0,3})(/[a-zA-Z0-9_.-]{1,12}){0,4}$)"},
+    {"regex",
+     R"(^\^?(([a-zA-Z0-9 _,:;@#/-]|\\[dwsDWS.]|\.|\[(a-z|A-Z|0-9|[a-zA-Z0-9_])+\])[+*?]?)*\$?$)",
+     {},
+     "^[a-zA-Z0-9 _-]*$"},
+    {"duration", R"(^P([0-9]{1,9}D|[0-9]{1,9}W|T[0-9]{1,9}(H|M|S)|[0-9]{1,9}DT[0-9]{1,9}(H|M|S))$)",
+     R"(^P[0-9]{1,9}D$)"},
 };
 
 }  // namespace
@@ -103,11 +141,15 @@ const Keyword* find_keyword(std::string_view name) {
   return nullptr;
 }
 
-std::string_view format_pattern(std::string_view format) {
-  for (auto [name, pattern] : kFormats) {
-    if (name == format) return pattern;
+std::vector<std::string_view> format_patterns(std::string_view format) {
+  std::vector<std::string_view> out;
+  for (const Format& row : kFormats) {
+    if (row.name != format) continue;
+    for (std::string_view pattern : {row.pattern, row.bounded, row.any_length}) {
+      if (!pattern.empty()) out.push_back(pattern);
+    }
   }
-  return {};
+  return out;
 }
 
 }  // namespace millrace::grammar

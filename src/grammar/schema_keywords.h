@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace millrace::grammar {
 
@@ -26,8 +27,8 @@ std::span<const Keyword> schema_keywords();
 // nullptr for a name that is in no draft.
 const Keyword* find_keyword(std::string_view name);
 
-// A regular expression for a `format`, or empty: formats are annotations by default (validation, 7.2.1), those known
-// here are kept to as well.
-std::string_view format_pattern(std::string_view format);
+// Regular expressions for a `format`, or none: formats are annotations by default (validation, 7.2.1), those known here
+// are kept to as well. The first is the widest; the others are parts of it whose length is bounded, or can be chosen.
+std::vector<std::string_view> format_patterns(std::string_view format);
 
 }  // namespace millrace::grammar

@@ -251,7 +251,11 @@ class KeywordReader {
     if (name == "pattern" || name == "format") {
       if (!value.is_string()) return schema_error(at, "must be a string");
       if (name == "format") {
-        string.format = value.as_string();
+        bool second = !string.format.empty() && string.format != value.as_string();
+        if (second && !format_patterns(string.format).empty() && !format_patterns(value.as_string()).empty()) {
+          return schema_error(at, "several formats at once are not supported");
+        }
+        if (string.format.empty() || !format_patterns(value.as_string()).empty()) string.format = value.as_string();
       } else if (std::ranges::find(string.patterns, value.as_string()) == string.patterns.end()) {
         string.patterns.push_back(value.as_string());
       }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "base/macros.h"
 #include "grammar/numbers.h"
@@ -16,6 +17,7 @@ namespace {
 
 constexpr uint64_t kMaxRepeats = 1u << 20;  // items or characters that a repetition counts
 constexpr uint64_t kWrittenOut = 4;         // repetitions inside a string up to which the core counts
+constexpr uint64_t kCountedInside = 24;     // and where something follows them
 constexpr int kMaxFraction = 6;             // digits behind the point of a bounded number
 
 struct WholeBounds {
@@ -140,6 +142,10 @@ ExprId SchemaBuilder::fraction_expr(const NumberBounds& bounds) {
 Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
   const NumberBounds& bounds = shape.number;
   bool bounded = bounds.min || bounds.max;
+  auto most_whole = static_cast<double>(kMaxWhole);
+  if ((bounds.min && *bounds.min > most_whole) || (bounds.max && *bounds.max < -most_whole)) {
+    return schema_error(shape.pointer, fmt::format("only numbers beyond {} is not supported", kMaxWhole));
+  }
   if (bounds.multiple_of > 1) return multiples_expr(bounds);
   bool fraction = (shape.types & kFraction) != 0;
   if ((shape.types & kInteger) == 0) return fraction_expr(bounds);
@@ -158,12 +164,10 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
 
 // A pattern keeps to length bounds when all it matches does, or when one repetition of parts of one length can be cut.
 Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::string_view pattern,
-                                           const std::string& pointer) {
+                                           const std::string& pointer, bool search) {
   bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
-  RegexOptions options{.json_string = true,
-                       .search = any_length,
-                       .max_bytes = options_.regex_bytes,
-                       .max_nesting = options_.regex_nesting};
+  RegexOptions options{
+      .json_string = true, .search = search, .max_bytes = options_.regex_bytes, .max_nesting = options_.regex_nesting};
   Result<ExprId> read = add_regex(rules_, pattern, options);
   if (!read.ok()) {
     return Error{read.error().code,
@@ -207,7 +211,16 @@ Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::stri
   most = std::min<uint64_t>(most, free.max);
   if (least > most) return rules_.set({});
   if (least > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
-  // few repetitions are written out; more are counted beside the core, with what is fixed around them
+  // what is counted beside the core must be able to end at any length: not where something must follow
+  bool ends_with_it = std::ranges::all_of(std::span(parts).subspan(free_idx + 1),
+                                          [&](ExprId part) { return lengths_of(rules_, part).max == 0; });
+  if (!ends_with_it) {
+    if (least > kCountedInside) return unsupported;
+    if (most != kUnbounded) most = std::min(most, std::max(least, kCountedInside));
+    parts[free_idx] = rules_.repeat(free.parts[0], static_cast<uint32_t>(least), static_cast<uint32_t>(most));
+    return rules_.sequence(std::move(parts));
+  }
+  // few repetitions are written out; more are counted beside the core, with what is fixed before them
   bool few = most <= kWrittenOut || (most == kUnbounded && least <= kWrittenOut);
   if (few) {
     parts[free_idx] = rules_.repeat(free.parts[0], static_cast<uint32_t>(least), static_cast<uint32_t>(most));
@@ -235,17 +248,43 @@ Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds,
   return rules_.choice({inside, marker});
 }
 
+// A pattern beside bounds of the length: as if it described the whole string, else with anything around it.
+Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, std::string_view pattern,
+                                              const std::string& pointer) {
+  auto is_something = [&](const Result<ExprId>& expr) {
+    return expr.ok() && !(rules_.at(*expr).kind == ExprKind::kSet && rules_.at(*expr).set.empty());
+  };
+  Result<ExprId> whole = pattern_expr(bounds, pattern, pointer, false);
+  if (is_something(whole)) return whole;
+  Result<ExprId> inside = pattern_expr(bounds, pattern, pointer, true);
+  return is_something(inside) || whole.ok() ? inside : whole;
+}
+
+// A format beside bounds of the length: the widest of its patterns that can keep to them.
+Result<ExprId> SchemaBuilder::bounded_format(const StringBounds& bounds, const std::string& pointer) {
+  for (std::string_view pattern : format_patterns(bounds.format)) {
+    Result<ExprId> expr = pattern_expr(bounds, pattern, pointer, false);
+    if (!expr.ok() || (rules_.at(*expr).kind == ExprKind::kSet && rules_.at(*expr).set.empty())) continue;
+    return expr;
+  }
+  return schema_error(pointer_to(pointer, "format"), "this format beside minLength or maxLength is not supported");
+}
+
 // A string that is none of `refused`.
 Result<ExprId> SchemaBuilder::other_strings(const StringBounds& bounds, const std::string& pointer,
                                             const std::vector<std::string>& refused) {
-  for (const std::string& pattern : bounds.patterns) {
+  std::vector<std::string> patterns = bounds.patterns;
+  if (!format_patterns(bounds.format).empty()) patterns.emplace_back(format_patterns(bounds.format)[0]);
+  for (const std::string& pattern : patterns) {
     for (const std::string& text : refused) {
       Result<bool> matched = matches_pattern(pattern, text);
       if (!matched.ok()) return schema_error(pointer, matched.error().message);
-      if (*matched) return schema_error(pointer, "\"not\" of a text that the pattern allows is not supported");
+      if (*matched) {
+        return schema_error(pointer, "\"not\" of a text that the pattern or format allows is not supported");
+      }
     }
   }
-  if (!bounds.patterns.empty()) return string_expr(bounds, pointer);
+  if (!patterns.empty()) return string_expr(bounds, pointer);
   bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
   ExprId inside = other_names(refused);
   if (!any_length) {
@@ -263,15 +302,16 @@ Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std:
   if (bounds.min_length > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
   if (bounds.patterns.size() > 1) return schema_error(pointer, "several patterns at once are not supported");
   bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
-  std::string_view pattern;
-  if (!bounds.patterns.empty()) {
-    pattern = bounds.patterns[0];
-  } else if (any_length) {
-    pattern = format_pattern(bounds.format);
+  bool has_format = !format_patterns(bounds.format).empty();
+  if (has_format && !bounds.patterns.empty()) {
+    return schema_error(pointer_to(pointer, "format"), "beside \"pattern\" is not supported");
   }
-  if (!pattern.empty()) {
-    ExprId inside = TRY(pattern_expr(bounds, pattern, pointer));
-    return rules_.sequence({rules_.text("\""), inside, rules_.text("\"")});
+  if (has_format || !bounds.patterns.empty()) {
+    Result<ExprId> inside = has_format && any_length ? pattern_expr(bounds, format_patterns(bounds.format)[0], pointer)
+                            : has_format             ? bounded_format(bounds, pointer)
+                            : any_length             ? pattern_expr(bounds, bounds.patterns[0], pointer)
+                                                     : bounded_pattern(bounds, bounds.patterns[0], pointer);
+    return rules_.sequence({rules_.text("\""), TRY(std::move(inside)), rules_.text("\"")});
   }
   if (any_length) return json_.string();
   auto max = static_cast<uint32_t>(std::min<uint64_t>(bounds.max_length, UINT32_MAX));

@@ -50,7 +50,9 @@ bool is_false(const Nodes& nodes) {
 
 Result<ShapeReader> ShapeReader::create(const Json& root, const SchemaLimits& limits) {
   TRY(check_schema_size(root, limits));
-  return ShapeReader(root, limits);
+  ShapeReader reader(root, limits);
+  TRY(reader.check_cycles());
+  return reader;
 }
 
 Result<Node> ShapeReader::resolve(const Json& ref, const std::string& pointer) const {

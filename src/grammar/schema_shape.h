@@ -129,8 +129,10 @@ struct Shape {
 
 class ShapeReader {
  public:
-  // Checks size, depth and counts of the whole document first.
+  // Checks size, depth, counts and cycles of the whole document first.
   static Result<ShapeReader> create(const Json& root, const SchemaLimits& limits);
+  // What could not be generated and was left out, when there was something.
+  const std::optional<Error>& left_out() const { return left_out_; }
   // kInvalidSchema with the pointer: "#/properties/a/type: must be ...". An empty list: nothing is valid.
   Result<std::vector<Shape>> shapes(const Nodes& nodes);
 
@@ -144,11 +146,17 @@ class ShapeReader {
   Result<void> open_conditions(Pending& pending, const Node& node);
   Result<void> open_failing(Pending& pending, const Node& node);
   Result<Node> resolve(const Json& ref, const std::string& pointer) const;
+  // schema_cycles.cc: kInvalidSchema for a schema that is defined by itself.
+  Result<void> check_cycles() const;
+  void leave_out(const Error& error) {
+    if (!left_out_) left_out_ = error;
+  }
   Result<void> part_one_of(const Pending& base, Choice& choice);
 
   const Json* root_;
   SchemaLimits limits_;
   uint64_t n_expansions_ = 0;
+  std::optional<Error> left_out_;
 };
 
 // Whether a value of the list has the shape's types, bounds and lengths. For shapes with a list of values.

@@ -254,7 +254,7 @@ TEST(SampleTest, SeenTokensGrowAndCount) {
 // A mask gives what the same tokens as a list give, which goes through the processors: in words that allow nothing, one
 // token, some or all.
 TEST(SampleTest, AMaskIsAListOfAllowedTokens) {
-  for (int n_vocab : {1, 31, 32, 33, 64, 77, 130}) {
+  for (int n_vocab : {1, 31, 32, 33, 64, 77, 130, 5000}) {
     std::vector<float> logits(static_cast<size_t>(n_vocab));
     for (uint32_t i = 0; i < logits.size(); ++i) logits[i] = 6.0f * philox_unit_f32(philox4x32(3, {i, 0, 0, 0})[0]);
     for (uint32_t trial = 0; trial < 60; ++trial) {

@@ -34,22 +34,28 @@ void apply_mask(std::span<float> logits, std::span<const uint32_t> mask) {
   }
 }
 
-// The one token that a mask allows, or kNoToken.
-TokenId only_allowed(std::span<const uint32_t> mask) {
-  size_t found = mask.size();
+// The tokens that a mask allows, in order; false when there are more than kFewTokens.
+constexpr size_t kFewTokens = 2048;
+bool collect_few(std::span<const uint32_t> mask, size_t n_vocab, std::vector<int32_t>& tokens) {
+  size_t n = 0;
+  for (uint32_t word : mask) n += static_cast<size_t>(std::popcount(word));
+  if (n > kFewTokens) return false;
+  tokens.clear();
   for (size_t i = 0; i < mask.size(); ++i) {
-    if (mask[i] == 0) continue;
-    if (found < mask.size() || !std::has_single_bit(mask[i])) return kNoToken;
-    found = i;
+    for (uint32_t word = mask[i]; word != 0; word &= word - 1) {
+      size_t token = i * kBits + static_cast<size_t>(std::countr_zero(word));
+      if (token < n_vocab) tokens.push_back(static_cast<int32_t>(token));
+    }
   }
-  if (found == mask.size()) return kNoToken;
-  return static_cast<TokenId>(found * kBits + static_cast<size_t>(std::countr_zero(mask[found])));
+  return true;
 }
 
-// What else may put a token out of reach, or make the others count.
-bool needs_all_logits(const flow::SamplingParams& params) {
-  return params.n_logprobs >= 0 || params.min_tokens > 0 || !params.allowed_token_ids.empty() ||
-         !params.logit_bias.empty();
+// Nothing but the temperature and the draw comes behind the mask.
+bool is_plain(const flow::SamplingParams& params) {
+  bool draws_from_all = params.temperature < flow::kGreedyBelow || keeps_everything(params);
+  return params.n_logprobs < 0 && draws_from_all && std::ranges::none_of(processor_table(), [&](const Processor& one) {
+           return one.name != "temperature" && one.active(params);
+         });
 }
 
 // The first candidate at which the running weight passes unit * total.
@@ -82,6 +88,27 @@ TokenId draw_from_all(const kernels::KernelTable& kernels, std::span<const float
     if (reached > target) break;
   }
   return last;
+}
+
+// Of few tokens, whose logits move to the front: what the whole row gives, to the bit, since tokens without weight
+// change no sum and no order.
+Result<Sampled> sample_few(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<float> logits,
+                           const std::vector<int32_t>& tokens, std::vector<float>& weights) {
+  const flow::SamplingParams& params = slot.params();
+  for (size_t i = 0; i < tokens.size(); ++i) logits[i] = logits[static_cast<size_t>(tokens[i])];
+  auto n = static_cast<int64_t>(tokens.size());
+  bool greedy = params.temperature < flow::kGreedyBelow;
+  if (!greedy && params.temperature != 1.0f) kernels.scale(logits.data(), 1.0f / params.temperature, n);
+  kernels::ArgMax best = kernels.argmax(logits.data(), n);
+  if (best.index < 0 || best.value == kMasked) {
+    return Error{ErrorCode::kNoTokenAllowed, "every token is masked", ""};
+  }
+  auto chosen = best.index;
+  if (!greedy && n > 1) {
+    double unit = draw_unit(params.seed, slot.fork(), slot.n_output(), DrawKind::kToken);
+    chosen = draw_from_all(kernels, logits.first(tokens.size()), best.value, unit, weights);
+  }
+  return Sampled{tokens[static_cast<size_t>(chosen)], nullptr};
 }
 
 }  // namespace
@@ -139,10 +166,8 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
   if (best.index < 0 || !std::isfinite(best.value))
     return Error{ErrorCode::kInternal, "the model produced non-finite logits", ""};
 
-  if (TokenId only = only_allowed(mask); only != kNoToken && !needs_all_logits(params)) {
-    // no draw is needed: the others have no weight
-    auto index = static_cast<size_t>(only);
-    if (index < logits.size() && std::isfinite(logits[index])) return Sampled{only, nullptr};
+  if (!mask.empty() && is_plain(params) && collect_few(mask, logits.size(), scratch.indices)) {
+    return sample_few(kernels, slot, logits, scratch.indices, scratch.row);
   }
 
   std::vector<float> raw;  // kept only when logprobs are wanted: they are of the unprocessed distribution

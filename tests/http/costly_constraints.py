@@ -66,7 +66,7 @@ HOSTILE = {
     "contradictory": ({"guided_json": {"allOf": [{"type": "string"}, {"type": "integer"}]}}, "no text matches"),
     "remote reference": ({"guided_json": {"$ref": "https://example.com/schema.json"}}, "not allowed"),
     "subsets of subsets": ({"guided_json": {"anyOf": [{"properties": {f"k{j}": {"multipleOf": 7 + i} for j in range(20)}, "minProperties": 3}
-                                                      for i in range(200)]}}, ""),
+                                                      for i in range(200)]}}, "more than 20000 rules"),
     "wide unique lists": ({"guided_json": {"type": "array", "uniqueItems": True, "minItems": 30, "items": {"enum": list(range(60))}}}, ""),
     "pattern of 100,000 parentheses": ({"guided_json": {"pattern": "(" * 100_000}}, "limit 4096"),
     "nested pattern": ({"guided_json": {"pattern": "(" * 100 + ")" * 100}}, "nesting deeper than 64"),
