@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/macros.h"
 #include "grammar/schema_builder.h"
@@ -160,7 +161,7 @@ Result<void> SchemaBuilder::refuse_value(Shape& shape, const Json& value, std::v
 
 Result<RuleId> add_schema(Rules& rules, const Json& schema, const SchemaOptions& options) {
   ShapeReader reader = TRY(ShapeReader::create(schema, options.limits));
-  return SchemaBuilder(rules, reader, options).build(schema);
+  return SchemaBuilder(rules, std::move(reader), options).build(schema);
 }
 
 RuleId add_json_object(Rules& rules, bool any_whitespace) {

@@ -17,7 +17,7 @@ namespace millrace::grammar {
 class SchemaBuilder {
  public:
   SchemaBuilder(Rules& rules, ShapeReader reader, const SchemaOptions& options)
-      : rules_(rules), reader_(reader), options_(options), json_(rules, options.any_whitespace) {}
+      : rules_(rules), reader_(std::move(reader)), options_(options), json_(rules, options.any_whitespace) {}
 
   Result<RuleId> build(const Json& root);
 
