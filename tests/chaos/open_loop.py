@@ -3,6 +3,7 @@ bytes of the requests made beforehand.
 
 On two cores a client that needs a tenth of one for itself takes a tenth of the server's speed, and then an overload test
 measures the client. What the client used is part of its result."""
+import itertools
 import select
 import socket
 import time
@@ -95,7 +96,7 @@ class Client:
 def closed_loop(port, requests, n_clients, seconds):
     """(answers, CPU seconds of this process): so many clients that each ask again when they have their answer."""
     client, answers, cpu = Client(port), [], time.process_time()
-    todo = iter(requests)
+    todo = itertools.cycle(requests)
     for _ in range(n_clients):
         client.send(next(todo))
     while client.now() < seconds and client.open:

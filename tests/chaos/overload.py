@@ -31,7 +31,7 @@ BEGIN = SECONDS / 3  # answers before are not counted: the first ones need their
 PATIENCE_S = 10
 BODY = {"max_tokens": 16, "temperature": 0, "ignore_eos": True}
 SEQUENCES, QUEUE, CONTEXT = 32, 64, 512
-CLIENTS = SEQUENCES + QUEUE  # as many as keep the server busy without being refused
+CLIENTS = QUEUE  # as many as keep the server busy without being refused, also when all come at once
 FLAGS = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(SEQUENCES), "--max-num-queued-reqs", str(QUEUE),
          "--limit-connections-per-ip", "16384"]
 REFUSED_WITHIN_S = 0.05
