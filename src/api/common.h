@@ -118,8 +118,10 @@ struct IgnoredFields {
 };
 
 struct CommonParams {
-  std::string model;                           // as requested (the reply repeats it); the first served name when absent
-  flow::SamplingParams sampling;               // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  std::string model;                   // as requested (the reply repeats it); the first served name when absent
+  flow::SamplingParams sampling;       // without seed, max_tokens and eos_token_ids: to_generate() fills these
+  std::vector<std::string> bad_words;  // become tokens of `sampling` with the prompt, as do these
+  std::vector<std::string> dry_breakers = {"\n", ":", "\"", "*"};
   flow::ConstraintSpec constraint;             // what the answer's text must be; compiled before the request runs
   std::optional<int64_t> max_tokens;           // absent: the default below; -1: rest of the context
   std::string max_tokens_name = "max_tokens";  // the names these two were sent under, for errors

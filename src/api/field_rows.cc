@@ -106,14 +106,15 @@ void set_max_tokens(T& t, J v) {
   t.common.max_tokens_name = t.sent_name;
 }
 
-void set_stop(T& t, const Json& v) {
-  if (v.is_string()) {
-    t.common.output.stop.assign(1, v.as_string());
-    return;
-  }
-  t.common.output.stop.clear();
-  for (const Json& item : v.as_array()) t.common.output.stop.push_back(item.as_string());
+// A string or an array of strings.
+std::vector<std::string> string_list(const Json& v) {
+  if (v.is_string()) return {v.as_string()};
+  std::vector<std::string> out;
+  for (const Json& item : v.as_array()) out.push_back(item.as_string());
+  return out;
 }
+
+void set_stop(T& t, const Json& v) { t.common.output.stop = string_list(v); }
 
 void set_chat_top(T& t, const Json& v) {
   t.top_logprobs_set = true;
@@ -134,9 +135,6 @@ void set_presence(T& t, J v) { t.common.sampling.presence_penalty = as_float(v);
 void set_frequency(T& t, J v) { t.common.sampling.frequency_penalty = as_float(v); }
 constexpr float kLeastPenalty = 1e-6F;  // logits are divided by it: what is below counts as this, and they stay finite
 constexpr double kNativeNumber = 1e6;   // native dialects bound no penalty and no bias; this only keeps sums finite
-
-constexpr std::string_view kSamplerOrders =
-    R"([]|["penalties","dry","top_n_sigma","top_k","typ_p","top_p","min_p","xtc","temperature"]|"edskypmxt")";
 
 void set_response_fields(T& t, J v) {
   for (const Json& field : v.as_array()) {
@@ -219,6 +217,31 @@ constexpr Field kRows[] = {
     on(kOpenAi, real("frequency_penalty", "", -2, 2, "0", set_frequency)),
     on(kNative, real("frequency_penalty", "", -kNativeNumber, kNativeNumber, "0", set_frequency)),
     on(kNative, whole("repeat_last_n", "", -1, kMax32, [](T& t, J v) { t.repeat_last_n = v.as_int(); })),
+    real("top_n_sigma", "", -kNativeNumber, kNativeNumber, "-1",
+         [](T& t, J v) { t.common.sampling.top_n_sigma = as_float(v); }),
+    real("xtc_probability", "", 0, 1, "0", [](T& t, J v) { t.common.sampling.xtc_probability = as_float(v); }),
+    real("xtc_threshold", "", 0, 1, "0.1", [](T& t, J v) { t.common.sampling.xtc_threshold = as_float(v); }),
+    real("dynatemp_range", "", 0, 100, "0", [](T& t, J v) { t.common.sampling.dynatemp_range = as_float(v); }),
+    open(real("dynatemp_exponent", "", 0, 1000, "1",
+              [](T& t, J v) { t.common.sampling.dynatemp_exponent = as_float(v); })),
+    whole("min_keep", "", 0, kMax32, [](T& t, J v) { t.common.sampling.min_keep = static_cast<uint32_t>(v.as_int()); }),
+    whole("mirostat", "", 0, 2, [](T& t, J v) { t.common.sampling.mirostat = as_int32(v); }),
+    open(real("mirostat_tau", "", 0, 1000, "5", [](T& t, J v) { t.common.sampling.mirostat_tau = as_float(v); })),
+    open(real("mirostat_eta", "", 0, 1000, "0.1", [](T& t, J v) { t.common.sampling.mirostat_eta = as_float(v); })),
+    real("dry_multiplier", "", 0, 1000, "0", [](T& t, J v) { t.common.sampling.dry.multiplier = as_float(v); }),
+    real("dry_base", "", 1, 1000, "1.75", [](T& t, J v) { t.common.sampling.dry.base = as_float(v); }),
+    whole("dry_allowed_length", "", 0, kMax32,
+          [](T& t, J v) { t.common.sampling.dry.allowed_length = as_int32(v); }),
+    whole("dry_penalty_last_n", "", -1, kMax32, [](T& t, J v) { t.common.sampling.dry.last_n = as_int32(v); }),
+    {.name = "dry_sequence_breakers", .type = Type::kStop, .limit = LimitId::kStopStrings,
+     .set = [](T& t, J v) { t.common.dry_breakers = string_list(v); }},
+    {.name = "bad_words", .type = Type::kStop, .high = 128,
+     .set = [](T& t, J v) { t.common.bad_words = string_list(v); }},
+    {.name = "bad_token_ids", .type = Type::kTokenIds, .limit = LimitId::kStopTokenIds,
+     .set = [](T& t, J v) {
+       for (TokenId id : id_list(v)) t.common.sampling.bad_words.push_back({id});
+     }},
+    {.name = "samplers"},  // read by api/samplers.h
     {.name = "logit_bias", .routes = kOpenAi, .type = Type::kLogitBias, .low_number = -100, .high_number = 100,
      .limit = LimitId::kLogitBias},
     {.name = "logit_bias", .routes = kNative, .type = Type::kTextLogitBias, .low_number = -kNativeNumber,
@@ -332,22 +355,13 @@ constexpr Field kRows[] = {
     refused("num_assistant_tokens", "0"),
     refused("pruning_ratio", "0"),
     {.name = "millrace", .type = Type::kObject},
-    refused("top_n_sigma", "-1|0"),
     refused("repeat_last_n", "-1", "", kOpenAi),
     refused("prompt_ignore_length", "0"),
     refused("no_repeat_ngram_size", "0"),
     refused("repetition_ngram_size", "0"),
-    refused("dry_multiplier", "0"),
-    refused("xtc_probability", "0"),
-    refused("dynatemp_range", "0"),
-    refused("mirostat", "0"),
     refused("adaptive_target", "-1"),
     refused("top_p_decay", "1"),
-    refused("min_keep", "0"),
     refused("post_sampling_probs", "false"),
-    refused("bad_words", "[]"),
-    refused("bad_token_ids", "[]"),
-    refused("samplers", kSamplerOrders),
     flag("use_beam_search", "", "false", [](T& t, J v) { t.common.beam.wanted = v.as_bool(); }),
     whole("beam_width", "num_beams", 0, flow::kMaxBeams,
           [](T& t, J v) { t.common.beam.width = static_cast<uint32_t>(v.as_int()); }),
@@ -366,14 +380,6 @@ constexpr Field kRows[] = {
     shifting("n_keep", -1, "0|-1"),
     shifting("n_discard", 0, "0"),
     // accepted without effect
-    without_effect("dry_base", Type::kNumber),
-    without_effect("dry_allowed_length", Type::kInt),
-    without_effect("dry_penalty_last_n", Type::kInt),
-    without_effect("dry_sequence_breakers"),
-    without_effect("xtc_threshold", Type::kNumber),
-    without_effect("dynatemp_exponent", Type::kNumber),
-    without_effect("mirostat_tau", Type::kNumber),
-    without_effect("mirostat_eta", Type::kNumber),
     without_effect("adaptive_decay", Type::kNumber),
     without_effect("backend_sampling"),
     without_effect("n_cache_reuse", Type::kInt),

@@ -12,6 +12,7 @@
 #include "api/constraints.h"
 #include "api/extensions.h"
 #include "api/logit_bias.h"
+#include "api/samplers.h"
 #include "base/macros.h"
 #include "flow/generate_request.h"
 
@@ -291,6 +292,7 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
     target.common.sampling.logit_bias = TRY(read_logit_bias(field, value, context));
   }
   if (is_constraint_field(field.name)) TRY(read_constraint_field(field.name, value, target.common));
+  if (field.name == "samplers") TRY(read_samplers(value, target.common.sampling));
   if (field.name == "stream_options") TRY(read_stream_options(value, context, target));
   if (field.name == "millrace") TRY(read_extensions(value, target.common.extensions));
   if (field.name == "allowed_token_ids" && value.size() == 0) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "api/llama_format.h"
+#include "api/samplers.h"
 #include "base/macros.h"
 #include "text/tokenizer.h"
 
@@ -32,6 +33,7 @@ Result<CompletionRequest> read_common(const Json& body, const ParseContext& cont
   request.common.output.return_prompt_text = true;
   TRY(read_native_fields(body, with_llama_defaults(context), request, kPenaltyWindow));
   if (request.common.seed == -1) request.common.seed.reset();
+  use_llama_order(request.common.sampling);
   if (const Json* fields = body.get("response_fields")) {
     for (const Json& field : fields->as_array()) {
       if (!field.is_string()) return bad("response_fields", "must be an array of strings");

@@ -8,6 +8,7 @@
 #include "api/chunks.h"
 #include "api/json_object.h"
 #include "api/json_text.h"
+#include "api/samplers.h"
 #include "base/json.h"
 
 namespace millrace::api {
@@ -53,10 +54,17 @@ std::string_view stop_type(const Finish& finish) {
   return std::holds_alternative<std::string>(finish.reason) ? "word" : "eos";
 }
 
-Json samplers() {
+// Those in use, or llama-server's order.
+Json samplers(const flow::SamplingParams& sampling) {
   Json out = Json::array();
-  for (const char* name : {"penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature"})
-    out.push_back(name);
+  for (const SamplerName& one : sampler_names()) {
+    if (sampling.steps.empty()) out.push_back(one.name);
+  }
+  for (flow::SamplerStep step : sampling.steps) {
+    for (const SamplerName& one : sampler_names()) {
+      if (one.step == step) out.push_back(one.name);
+    }
+  }
   return out;
 }
 
@@ -198,31 +206,35 @@ Json llama_settings(const CommonParams& params, const LlamaFacts& facts) {
   const flow::SamplingParams& s = params.sampling;
   auto number = [](float value) { return Json(static_cast<double>(value)); };
   int64_t n_predict = params.max_tokens.value_or(params.default_max_tokens.value_or(-1));
-  Json stop = Json::array();
-  for (const std::string& text : params.output.stop) stop.push_back(text);
+  auto string_array = [](const std::vector<std::string>& texts) {
+    Json out = Json::array();
+    for (const std::string& text : texts) out.push_back(text);
+    return out;
+  };
+  Json stop = string_array(params.output.stop);
   return json_object({{"seed", params.seed.value_or(4294967295)},
                       {"temperature", number(s.temperature)},
-                      {"dynatemp_range", 0.0},
-                      {"dynatemp_exponent", 1.0},
+                      {"dynatemp_range", number(s.dynatemp_range)},
+                      {"dynatemp_exponent", number(s.dynatemp_exponent)},
                       {"top_k", int64_t{s.top_k}},
                       {"top_p", number(s.top_p)},
                       {"min_p", number(s.min_p)},
-                      {"top_n_sigma", -1.0},
-                      {"xtc_probability", 0.0},
-                      {"xtc_threshold", 0.1},
+                      {"top_n_sigma", number(s.top_n_sigma)},
+                      {"xtc_probability", number(s.xtc_probability)},
+                      {"xtc_threshold", number(s.xtc_threshold)},
                       {"typical_p", number(s.typical_p)},
                       {"repeat_last_n", int64_t{s.penalty_window}},
                       {"repeat_penalty", number(s.repetition_penalty)},
                       {"presence_penalty", number(s.presence_penalty)},
                       {"frequency_penalty", number(s.frequency_penalty)},
-                      {"dry_multiplier", 0.0},
-                      {"dry_base", 1.75},
-                      {"dry_allowed_length", 2},
-                      {"dry_penalty_last_n", 64},
-                      {"dry_sequence_breakers", Json::array()},
-                      {"mirostat", 0},
-                      {"mirostat_tau", 5.0},
-                      {"mirostat_eta", 0.1},
+                      {"dry_multiplier", number(s.dry.multiplier)},
+                      {"dry_base", number(s.dry.base)},
+                      {"dry_allowed_length", int64_t{s.dry.allowed_length}},
+                      {"dry_penalty_last_n", int64_t{s.dry.last_n}},
+                      {"dry_sequence_breakers", string_array(params.dry_breakers)},
+                      {"mirostat", int64_t{s.mirostat}},
+                      {"mirostat_tau", number(s.mirostat_tau)},
+                      {"mirostat_eta", number(s.mirostat_eta)},
                       {"adaptive_target", -1.0},
                       {"adaptive_decay", 0.9},
                       {"stop", std::move(stop)},
@@ -234,7 +246,7 @@ Json llama_settings(const CommonParams& params, const LlamaFacts& facts) {
                       {"stream", params.stream.stream},
                       {"logit_bias", biases(params, facts)},
                       {"n_probs", int64_t{s.n_logprobs < 0 ? 0 : s.n_logprobs}},
-                      {"min_keep", 0},
+                      {"min_keep", int64_t{s.min_keep}},
                       {"grammar", ""},
                       {"grammar_lazy", false},
                       {"grammar_triggers", Json::array()},
@@ -243,7 +255,7 @@ Json llama_settings(const CommonParams& params, const LlamaFacts& facts) {
                       {"reasoning_format", "none"},
                       {"reasoning_in_content", false},
                       {"generation_prompt", ""},
-                      {"samplers", samplers()},
+                      {"samplers", samplers(s)},
                       {"speculative.types", "none"},
                       {"timings_per_token", params.output.timings_per_token},
                       {"post_sampling_probs", false},

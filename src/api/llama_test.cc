@@ -65,7 +65,8 @@ TEST(LlamaTest, PromptsOfEveryForm) {
   EXPECT_THAT(refusal(R"({"prompt":{"prompt_string":5}})"), HasSubstr("prompt.prompt_string must be a string"));
   EXPECT_THAT(refusal(R"({"prompt":{"prompt_string":"a","multimodal_data":["x"]}})"),
               HasSubstr("unsupported_parameter: prompt.multimodal_data"));
-  EXPECT_THAT(refusal(R"({"prompt":"x","mirostat":2})"), HasSubstr("unsupported_parameter: mirostat"));
+  EXPECT_THAT(refusal(R"({"prompt":"x","mirostat":3})"), HasSubstr("mirostat must be an integer in 0..2"));
+  EXPECT_THAT(refusal(R"({"prompt":"x","samplers":["mirostat"]})"), HasSubstr("samplers must be an array of names"));
   EXPECT_THAT(refusal(R"({"prompt":"x","temperature":101})"), HasSubstr("temperature must be a number in 0..100"));
   EXPECT_THAT(refusal(R"({"prompt":"x","response_fields":[1]})"),
               HasSubstr("response_fields must be an array of strings"));

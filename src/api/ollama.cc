@@ -11,6 +11,7 @@
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "api/ollama_format.h"
+#include "api/samplers.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -95,6 +96,7 @@ ParseContext with_ollama_defaults(const ParseContext& context) {
 
 void finish_common(CommonParams& common) {
   common.clamp_max_tokens = true;
+  use_llama_order(common.sampling);
   if (!common.max_tokens) common.max_tokens = common.default_max_tokens.value_or(-1);
   if (common.seed == -1) common.seed.reset();
 }

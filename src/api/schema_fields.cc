@@ -45,6 +45,9 @@ constexpr Inner kInner[] = {
       "filename":{"type":["string","null"]}}}})"},
     {"response_fields", R"({"items":{"type":"string"}})"},
     {"allowed_token_ids", R"({"minItems":1})"},
+    {"samplers", R"({"type":["array","string","null"],"maxItems":32,"maxLength":32,"pattern":"^[edskypmxt]*$","items":{
+      "enum":["penalties","dry","top_n_sigma","top-n-sigma","top_k","top-k","typ_p","typical_p","top_p","top-p","min_p",
+      "min-p","xtc","temperature","temp"]}})"},
     {"tools", R"({"minItems":1})"},
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "base/macros.h"
@@ -125,6 +126,10 @@ Result<flow::GenerateRequest> to_generate(const CommonParams& params, std::vecto
     request.beam_stop = params.beam.early_stopping ? flow::BeamStop::kFull : flow::BeamStop::kLikely;
     size_t n_ends = request.sampling.stop_token_ids.size() + request.sampling.eos_token_ids.size();
     request.sampling.n_logprobs = static_cast<int32_t>(flow::beam_candidates(request.beam_width, n_ends));
+  }
+  if (request.sampling.mirostat > 0) {
+    request.sampling.memory = std::make_shared<flow::SamplerMemory>();
+    request.sampling.memory->mirostat_mu.resize(std::max(request.n, request.beam_width));
   }
   request.use_prefix_cache = params.prompt.cache_prompt;
   return request;

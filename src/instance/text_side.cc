@@ -10,6 +10,7 @@
 #include "api/to_generate.h"
 #include "base/macros.h"
 #include "instance/instance.h"
+#include "instance/sampler_words.h"
 
 namespace millrace::instance {
 namespace {
@@ -223,6 +224,18 @@ Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, con
   return prepared;
 }
 
+// What the samplers are told as text, as tokens.
+Result<void> TextSide::add_sampler_words(const api::CommonParams& params, flow::SamplingParams& sampling) {
+  if (!params.bad_words.empty()) {
+    std::vector<std::vector<TokenId>> words = TRY(bad_word_tokens(parts_.tokenizer, params.bad_words));
+    sampling.bad_words.insert(sampling.bad_words.end(), words.begin(), words.end());
+  }
+  if (sampling.dry.multiplier > 0.0f) {
+    sampling.dry.breakers = TRY(breakers_.get(parts_.tokenizer, params.dry_breakers));
+  }
+  return {};
+}
+
 Prepared TextSide::prepare(const Job& job, SessionKey key) {
   Prepared out;
   const api::CommonParams& params = job.params();
@@ -261,6 +274,10 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     admit.id = request_id_of(key, i);
     auto n_tokens = static_cast<int64_t>(prepared->tokens.size());
     auto request = api::to_generate(params, prepared->tokens, admit);
+    if (request.ok()) {
+      Result<void> named = add_sampler_words(params, request->sampling);
+      if (!named.ok()) request = named.take_error();
+    }
     if (!request.ok()) {
       out.error = api::with_lengths(request.take_error(), n_tokens, parts_.max_len);
       return out;

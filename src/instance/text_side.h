@@ -1,6 +1,6 @@
 // TextSide: everything of a loaded model that deals in text: tokenizer, chat template, defaults, end tokens. Turns a
 // parsed request into token requests (prepare) on a text worker.
-// Thread: any (immutable but for the table of cache scopes, which has a lock).
+// Thread: any (immutable but for the table of cache scopes and the cache of breakers, which have locks).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@
 #include "flow/generate_request.h"
 #include "instance/answer_side.h"
 #include "instance/router.h"
+#include "instance/sampler_words.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -90,9 +91,11 @@ class TextSide {
   Result<PreparedPrompt> prepare_pair(const api::PromptPair& pair, const api::PromptParams& params) const;
   void truncate_text(const api::PromptParams& params, std::vector<TokenId>& tokens) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;
+  Result<void> add_sampler_words(const api::CommonParams& params, flow::SamplingParams& sampling);
 
   TextParts parts_;
   AnswerSide answers_;
+  BreakerCache breakers_;
   std::mutex scopes_mutex_;
   std::map<std::string, uint32_t, std::less<>> scopes_;  // guarded by scopes_mutex_; salt to scope
   uint32_t next_scope_ = 1;                              // guarded by scopes_mutex_

@@ -6,9 +6,13 @@
 #include <numeric>
 #include <vector>
 
+#include "sample/chain.h"
+#include "sample/dry.h"
+
 namespace millrace::sample {
 namespace {
 
+using flow::SamplerStep;
 using flow::SamplingParams;
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
@@ -89,6 +93,19 @@ void keep_typical(const ProcessorInput& in) {
   }
 }
 
+// Of the output only, as vLLM does.
+void ban_words(const ProcessorInput& in) {
+  std::span<const TokenId> output = in.history.last(in.n_output);
+  for (const std::vector<TokenId>& word : in.params.bad_words) {
+    if (word.empty() || word.size() > output.size() + 1 || !in_vocabulary(word.back(), in.logits)) continue;
+    std::span<const TokenId> begin = std::span<const TokenId>(word).first(word.size() - 1);
+    if (std::equal(begin.begin(), begin.end(), output.end() - static_cast<std::ptrdiff_t>(begin.size())))
+      in.logits[static_cast<size_t>(word.back())] = kMasked;
+  }
+}
+
+void penalise_repetitions(const ProcessorInput& in) { penalise_repeats(in.params.dry, in.history, in.logits); }
+
 void divide_by_temperature(const ProcessorInput& in) {
   in.kernels.scale(in.logits.data(), 1.0f / in.params.temperature, static_cast<int64_t>(in.logits.size()));
 }
@@ -97,15 +114,21 @@ bool samples(const SamplingParams& p) { return p.temperature >= flow::kGreedyBel
 
 constexpr Processor kProcessors[] = {
     {"allowed_token_ids", [](const SamplingParams& p) { return !p.allowed_token_ids.empty(); }, keep_allowed},
+    {"bad_words", [](const SamplingParams& p) { return !p.bad_words.empty(); }, ban_words},
     {"min_tokens", [](const SamplingParams& p) { return p.min_tokens > 0; }, hold_back_ends},
     {"logit_bias", [](const SamplingParams& p) { return !p.logit_bias.empty(); }, add_bias},
     {"penalties",
      [](const SamplingParams& p) {
-       return p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f;
+       return has_step(p, SamplerStep::kPenalties) &&
+              (p.repetition_penalty != 1.0f || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f);
      },
      penalise_seen},
-    {"typical_p", [](const SamplingParams& p) { return p.typical_p < 1.0f && samples(p); }, keep_typical},
-    {"temperature", [](const SamplingParams& p) { return p.temperature != 1.0f && samples(p); }, divide_by_temperature},
+    {"dry", [](const SamplingParams& p) { return p.dry.multiplier > 0.0f && has_step(p, SamplerStep::kDry); },
+     penalise_repetitions},
+    {"typical_p", [](const SamplingParams& p) { return p.typical_p < 1.0f && samples(p) && !uses_chain(p); },
+     keep_typical},
+    {"temperature", [](const SamplingParams& p) { return p.temperature != 1.0f && samples(p) && !uses_chain(p); },
+     divide_by_temperature},
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // kProcessors: the ordered list of everything that changes logits before a token is drawn (API order of the /v1 routes:
-// allowed ids, min tokens, logit bias, penalties, typical_p, temperature; then min_p, top_k and top_p in
-// sample/candidates.h). A processor whose parameters are neutral is not called and changes nothing.
+// allowed ids, bad words, min tokens, logit bias, penalties, DRY, typical_p, temperature; then min_p, top_k and top_p
+// in sample/candidates.h; or, behind DRY, the steps of sample/chain.h). A processor whose parameters are neutral is not
+// called and changes nothing.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +19,10 @@ struct ProcessorInput {
   const kernels::KernelTable& kernels;
   const flow::SamplingParams& params;
   const SeenTokens& seen;
-  uint32_t n_output = 0;     // tokens sampled so far
-  std::span<float> logits;   // [n_vocab], changed in place
-  std::span<float> scratch;  // [n_vocab]
+  uint32_t n_output = 0;             // tokens sampled so far
+  std::span<const TokenId> history;  // prompt and output, when SlotSampler keeps it
+  std::span<float> logits;           // [n_vocab], changed in place
+  std::span<float> scratch;          // [n_vocab]
 };
 
 struct Processor {

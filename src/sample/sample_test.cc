@@ -217,7 +217,8 @@ TEST(SampleTest, PenaltiesFollowTheirDefinitions) {
   logits[7] = -2.0f;
   std::vector<float> scratch(kVocab);
   for (const Processor& processor : processor_table()) {
-    if (processor.active(params)) processor.apply({table(), params, slot.seen(), slot.n_output(), logits, scratch});
+    if (processor.active(params))
+      processor.apply({table(), params, slot.seen(), slot.n_output(), slot.history(), logits, scratch});
   }
   EXPECT_FLOAT_EQ(logits[0], 2.0f);
   EXPECT_FLOAT_EQ(logits[1], 2.0f / 1.5f);                      // prompt only: repetition alone
@@ -236,7 +237,8 @@ TEST(SampleTest, PenaltyWindowForgetsWhatLeavesIt) {
   std::vector<float> logits(kVocab, 2.0f);
   std::vector<float> scratch(kVocab);
   for (const Processor& processor : processor_table()) {
-    if (processor.active(params)) processor.apply({table(), params, slot.seen(), slot.n_output(), logits, scratch});
+    if (processor.active(params))
+      processor.apply({table(), params, slot.seen(), slot.n_output(), slot.history(), logits, scratch});
   }
   EXPECT_FLOAT_EQ(logits[1], 2.0f);  // gone
   for (size_t token : {2u, 7u, 9u}) EXPECT_FLOAT_EQ(logits[token], 2.0f / 1.5f - 0.5f - 0.25f) << token;

@@ -6,8 +6,11 @@
 #include <limits>
 #include <utility>
 
+#include "base/macros.h"
 #include "base/philox.h"
+#include "sample/chain.h"
 #include "sample/logprobs.h"
+#include "sample/mirostat.h"
 #include "sample/processors.h"
 
 namespace millrace::sample {
@@ -53,9 +56,9 @@ bool collect_few(std::span<const uint32_t> mask, size_t n_vocab, std::vector<int
 // Nothing but the temperature and the draw comes behind the mask.
 bool is_plain(const flow::SamplingParams& params) {
   bool draws_from_all = params.temperature < flow::kGreedyBelow || keeps_everything(params);
-  return params.n_logprobs < 0 && draws_from_all && std::ranges::none_of(processor_table(), [&](const Processor& one) {
-           return one.name != "temperature" && one.active(params);
-         });
+  return params.n_logprobs < 0 && draws_from_all && !uses_chain(params) &&
+         std::ranges::none_of(processor_table(),
+                              [&](const Processor& one) { return one.name != "temperature" && one.active(params); });
 }
 
 // The first candidate at which the running weight passes unit * total.
@@ -111,6 +114,30 @@ Result<Sampled> sample_few(const kernels::KernelTable& kernels, const SlotSample
   return Sampled{tokens[static_cast<size_t>(chosen)], nullptr};
 }
 
+TokenId by_chain(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<const float> logits, float max,
+                 SampleScratch& scratch) {
+  const flow::SamplingParams& params = slot.params();
+  auto unit = [&](DrawKind kind) { return draw_unit(params.seed, slot.fork(), slot.n_output(), kind); };
+  float mu = 0;
+  ChainInput input{.kernels = kernels,
+                   .params = params,
+                   .logits = logits,
+                   .max = max,
+                   .unit = unit(DrawKind::kToken),
+                   .xtc_unit = unit(DrawKind::kXtc),
+                   .mu = &mu};
+  bool learns = params.mirostat > 0 && params.temperature >= flow::kGreedyBelow;
+  if (!learns) return choose_by_chain(input, scratch.ranked);
+  CHECK(params.memory != nullptr && slot.fork() < params.memory->mirostat_mu.size());
+  std::vector<float>& course = params.memory->mirostat_mu[slot.fork()];  // of this fork: no other thread looks at it
+  if (course.empty()) course.push_back(first_mu(params));
+  mu = course[std::min<size_t>(slot.n_output(), course.size() - 1)];
+  TokenId token = choose_by_chain(input, scratch.ranked);
+  course.resize(slot.n_output() + size_t{1}, mu);
+  course.push_back(mu);
+  return token;
+}
+
 }  // namespace
 
 double draw_unit(uint64_t seed, uint32_t fork, uint32_t index, DrawKind kind) {
@@ -126,6 +153,11 @@ void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint3
   seen_.clear();
   recent_.clear();
   oldest_ = 0;
+  history_.clear();
+  keeps_history_ = params.dry.multiplier > 0.0f || !params.bad_words.empty();
+  if (keeps_history_)
+    history_.assign(tokens.begin(),
+                    tokens.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(input_len, tokens.size())));
   counts_ = params.repetition_penalty != 1.0f || params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f;
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (i >= input_len) {
@@ -140,6 +172,7 @@ void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint3
 
 void SlotSampler::append(TokenId token) {
   ++n_output_;
+  if (keeps_history_) history_.push_back(token);
   if (!counts_) return;
   if (params_->penalty_window > 0) {
     count_in_window(token);
@@ -178,6 +211,7 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
                        .params = params,
                        .seen = slot.seen(),
                        .n_output = slot.n_output(),
+                       .history = slot.history(),
                        .logits = logits,
                        .scratch = scratch.row};
   bool changed = !mask.empty();
@@ -192,7 +226,9 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
   if (best.value == kMasked) return Error{ErrorCode::kNoTokenAllowed, "every token is masked", ""};
 
   Sampled out;
-  if (params.temperature < flow::kGreedyBelow) {
+  if (uses_chain(params)) {
+    out.token = by_chain(kernels, slot, logits, best.value, scratch);
+  } else if (params.temperature < flow::kGreedyBelow) {
     out.token = best.index;
   } else {
     double unit = draw_unit(params.seed, slot.fork(), slot.n_output(), DrawKind::kToken);

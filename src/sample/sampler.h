@@ -14,12 +14,13 @@
 #include "flow/token_event.h"
 #include "kernels/ops.h"
 #include "sample/candidates.h"
+#include "sample/ranked_tokens.h"
 #include "sample/seen_tokens.h"
 
 namespace millrace::sample {
 
 // What kind of decision a draw belongs to: the second counter word of Philox. Persistent: never renumber.
-enum class DrawKind : uint32_t { kToken = 0 };
+enum class DrawKind : uint32_t { kToken = 0, kXtc = 1 };
 
 // A number in [0, 1) for draw `kind` of output `index` of fork `fork` under `seed`.
 double draw_unit(uint64_t seed, uint32_t fork, uint32_t index, DrawKind kind);
@@ -36,6 +37,8 @@ class SlotSampler {
   const SeenTokens& seen() const { return seen_; }
   uint32_t fork() const { return fork_; }
   uint32_t n_output() const { return n_output_; }
+  // Prompt and output, when a processor looks at them.
+  std::span<const TokenId> history() const { return history_; }
 
  private:
   // With params().penalty_window: counts the token and forgets the one that leaves the window.
@@ -44,8 +47,10 @@ class SlotSampler {
   SeenTokens seen_;              // kept only when a penalty is active
   std::vector<TokenId> recent_;  // ring of the tokens in the window; oldest_ is overwritten next once it is full
   size_t oldest_ = 0;
+  std::vector<TokenId> history_;  // kept only with DRY or bad words
   const flow::SamplingParams* params_ = nullptr;
   bool counts_ = false;
+  bool keeps_history_ = false;
   uint32_t fork_ = 0;
   uint32_t n_output_ = 0;
 };
@@ -55,6 +60,7 @@ struct SampleScratch {
   std::vector<float> row;  // [n_vocab]
   std::vector<int32_t> indices;
   std::vector<Candidate> candidates;
+  RankedTokens ranked;
 };
 
 struct Sampled {

@@ -63,7 +63,8 @@ TEST(LlamaRoutes, ErrorsAreInLlamaServersStyle) {
   EXPECT_EQ(client.post("/completion", R"({"prompt":"hi","n_predict":5000})").status, 200);
   EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"hi","max_tokens":5000})").status, 400);
   EXPECT_EQ(client.post("/infill", R"({"input_prefix":"a","input_suffix":"b"})").status, 501);
-  EXPECT_EQ(client.post("/completion", R"({"prompt":"hi","mirostat":1})").status, 400);
+  EXPECT_EQ(client.post("/completion", R"({"prompt":"hi","mirostat":1})").status, 200);
+  EXPECT_EQ(client.post("/completion", R"({"prompt":"hi","adaptive_target":0.5})").status, 400);
 }
 
 TEST(LlamaRoutes, PropsSlotsAndAdapters) {
