@@ -162,29 +162,6 @@ Json details(const OllamaModel& model) {
                       {"embedding_length", model.embedding_length}});
 }
 
-bool loads_only(const Json& body) {
-  const Json* prompt = body.get("prompt");
-  const Json* messages = body.get("messages");
-  bool no_prompt = prompt == nullptr || *prompt == Json("");
-  return no_prompt && (messages == nullptr || (messages->is_array() && messages->size() == 0));
-}
-
-std::string load_reply(const Json& body, const std::string& model, bool chat) {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  const Json* keep = body.get("keep_alive");
-  bool unload = keep != nullptr && (*keep == Json(0) || *keep == Json("0"));
-  Json reply = json_object(
-      {{"model", model}, {"created_at", rfc3339(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count())}});
-  if (chat) {
-    reply.set("message", json_object({{"role", "assistant"}, {"content", ""}}));
-  } else {
-    reply.set("response", "");
-  }
-  reply.set("done_reason", unload ? "unload" : "load");
-  reply.set("done", true);
-  return reply.dump();
-}
-
 constexpr int64_t kNanos = 1'000'000'000;
 
 Json capabilities(const OllamaModel& model) {
@@ -205,15 +182,38 @@ Json card(const OllamaModel& model) {
 
 }  // namespace
 
+bool ollama_loads_only(const Json& body) {
+  const Json* prompt = body.get("prompt");
+  const Json* messages = body.get("messages");
+  bool no_prompt = prompt == nullptr || *prompt == Json("");
+  return no_prompt && (messages == nullptr || (messages->is_array() && messages->size() == 0));
+}
+
+std::string ollama_load_reply(const Json& body, const std::string& model, bool chat) {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  const Json* keep = body.get("keep_alive");
+  bool unload = keep != nullptr && (*keep == Json(0) || *keep == Json("0"));
+  Json reply = json_object(
+      {{"model", model}, {"created_at", rfc3339(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count())}});
+  if (chat) {
+    reply.set("message", json_object({{"role", "assistant"}, {"content", ""}}));
+  } else {
+    reply.set("response", "");
+  }
+  reply.set("done_reason", unload ? "unload" : "load");
+  reply.set("done", true);
+  return reply.dump();
+}
+
 std::string rfc3339(int64_t unix_ns) {
   auto seconds = static_cast<std::time_t>(unix_ns / kNanos);
   return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:09}Z", fmt::gmtime(seconds), unix_ns % kNanos);
 }
 
 Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& context, const FormatOptions&) {
-  if (loads_only(body)) {
+  if (ollama_loads_only(body)) {
     auto model = TRY(resolve_model(body, context));
-    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, model, true)};
+    return DialectRequest{.body = ChatRequest(), .instant = ollama_load_reply(body, model, true)};
   }
   const Json* messages = body.get("messages");
   if (messages == nullptr) return Error{ErrorCode::kMissingField, "messages is required", "messages"};
@@ -226,9 +226,9 @@ Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& c
 }
 
 Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContext& context, const FormatOptions&) {
-  if (loads_only(body)) {
+  if (ollama_loads_only(body)) {
     auto model = TRY(resolve_model(body, context));
-    return DialectRequest{.body = ChatRequest(), .instant = load_reply(body, model, false)};
+    return DialectRequest{.body = ChatRequest(), .instant = ollama_load_reply(body, model, false)};
   }
   std::string prompt = TRY(text_or_empty(body, "prompt"));
   std::string system = TRY(text_or_empty(body, "system"));

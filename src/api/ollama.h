@@ -11,6 +11,9 @@
 
 namespace millrace::api {
 
+// A body without a prompt or messages, and the reply to it: it loads the model, or with keep_alive 0 unloads it.
+bool ollama_loads_only(const Json& body);
+std::string ollama_load_reply(const Json& body, const std::string& model, bool chat);
 // A body without a prompt or messages only loads (or, with keep_alive 0, unloads) a model: an instant reply.
 Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContext& context,
                                              const FormatOptions& options);

@@ -153,7 +153,9 @@ Result<std::optional<ModelsPlan>> models_plan(const ModelsFlags& f, const ModelF
 }
 
 server::SeveralModels several_models(const ModelsPlan& plan, const instance::InstanceOptions& shared) {
-  auto turns = std::make_shared<runtime::Turns>();
+  instance::InstanceOptions each = shared;
+  each.turns = std::make_shared<runtime::Turns>();
+  each.tenant_table = std::make_shared<instance::TenantTable>(shared.tenants);  // a quota is of all models together
   server::SeveralModels out;
   out.options = plan.options;
   out.options.most_waiting = static_cast<size_t>(shared.limits[LimitId::kQueuedRequests]);
@@ -163,15 +165,18 @@ server::SeveralModels several_models(const ModelsPlan& plan, const instance::Ins
     for (CatalogModel& model : catalog(plan)) listing.push_back(std::move(model.listing));
     return listing;
   };
-  out.source.need = [plan, shared](const std::string& name) -> Result<instance::MemoryNeed> {
-    return instance::Instance::memory_need(TRY(options_of(plan, shared, name)));
+  out.options.hung_after = shared.limits[LimitId::kLiveStallSeconds] * kSecond;
+  out.source.need = [plan, each](const std::string& name,
+                                 const instance::ProgressFn& progress) -> Result<instance::MemoryNeed> {
+    return instance::Instance::memory_need(TRY(options_of(plan, each, name)), progress);
   };
-  out.source.load = [plan, shared, turns](
-                        const std::string& name, uint64_t bytes,
-                        const instance::ProgressFn& progress) -> Result<std::unique_ptr<instance::Instance>> {
-    instance::InstanceOptions options = TRY(options_of(plan, shared, name));
+  out.source.head = [plan, each](const std::string& name) -> Result<instance::ModelHead> {
+    return instance::Instance::read_head(TRY(options_of(plan, each, name)));
+  };
+  out.source.load = [plan, each](const std::string& name, uint64_t bytes,
+                                 const instance::ProgressFn& progress) -> Result<std::unique_ptr<instance::Instance>> {
+    instance::InstanceOptions options = TRY(options_of(plan, each, name));
     options.memory_limit_bytes = bytes;
-    options.turns = turns;
     return instance::Instance::load(options, progress);
   };
   return out;

@@ -76,7 +76,8 @@ Instance::Instance(InstanceParts parts) : parts_(std::move(parts)) {
   tap_ = std::make_unique<Tap>(*this);
   parts_.text.n_vocab = parts_.facts.n_vocab;
   text_ = std::make_unique<TextSide>(std::move(parts_.text));
-  tenants_ = std::make_unique<TenantTable>(std::move(parts_.tenants));
+  tenants_ = std::move(parts_.tenant_table);
+  if (tenants_ == nullptr) tenants_ = std::make_shared<TenantTable>(std::move(parts_.tenants));
   engine_ = std::make_unique<engine::Engine>(parts_.engine, *parts_.backend, router_, clock_, tap_.get());
   const text::Tokenizer& tokenizer = text_->tokenizer();
   size_t n_vocab = std::max(tokenizer.n_vocab(), static_cast<size_t>(parts_.facts.n_vocab));

@@ -83,6 +83,7 @@ struct InstanceParts {
   std::function<uint64_t()> heartbeat;     // a count that moves while a step computes; may be empty
   size_t n_text_threads = 2;
   std::vector<TenantRule> tenants;
+  std::shared_ptr<TenantTable> tenant_table;  // null: one by the rules above
 };
 
 struct LoadProgress {
@@ -116,6 +117,7 @@ struct InstanceOptions {
   std::string packed_folder;                   // of images of packed weights, for quicker starts; empty: none
   uint32_t n_threads = 0;                      // 0: physical cores
   std::vector<TenantRule> tenants;
+  std::shared_ptr<TenantTable> tenant_table;  // shared by the models of a process; null: one of its own, by the rules
   bool prefix_cache = true;
   bool pin_threads = true;  // compute threads stay on their cores
   sched::OrderKind order = sched::OrderKind::kDlpm;
@@ -150,6 +152,17 @@ struct MemoryNeed {
   uint64_t usual_bytes = 0;  // with all the KV it would like
 };
 
+// What the head of a model's files says.
+struct ModelHead {
+  std::string architecture;
+  std::string weight_format;  // of most weights
+  std::string chat_template;  // Jinja text; empty: none
+  int64_t n_params = 0;
+  int64_t n_ctx_train = 0;
+  int64_t d_model = 0;
+  bool generates = true;  // false: embeddings or scores only
+};
+
 // One action on a conversation. `name`: a session_id, or slot_name() of a number.
 struct SessionCall {
   engine::SessionVerb verb = engine::SessionVerb::kSave;
@@ -168,7 +181,9 @@ class Instance {
  public:
   static Result<std::unique_ptr<Instance>> load(const InstanceOptions& options, const ProgressFn& progress);
   // What load() would take if memory were no matter, from the heads of the files; working space is estimated.
-  static Result<MemoryNeed> memory_need(const InstanceOptions& options);
+  static Result<MemoryNeed> memory_need(const InstanceOptions& options, const ProgressFn& progress = {});
+  // What the files say of the model; nothing is fetched from a network.
+  static Result<ModelHead> read_head(const InstanceOptions& options);
   static Result<std::unique_ptr<Instance>> make(InstanceParts parts);
   ~Instance();
   // Cancels everything and joins the threads: nothing is computed or delivered afterwards. The destructor does it too.
@@ -228,7 +243,7 @@ class Instance {
   std::unique_ptr<BlockingNotifier> blocking_;
   std::unique_ptr<Tap> tap_;
   std::unique_ptr<TextSide> text_;
-  std::unique_ptr<TenantTable> tenants_;
+  std::shared_ptr<TenantTable> tenants_;
   std::unique_ptr<grammar::Compiler> constraints_;  // its threads end in halt()
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<TaskPool> text_workers_;

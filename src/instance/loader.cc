@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <random>
 #include <utility>
@@ -18,10 +17,12 @@
 #include "base/sha256.h"
 #include "cache/geometry.h"
 #include "device/cpu_topology.h"
+#include "device/heartbeat.h"
 #include "device/thread_pool.h"
 #include "instance/calibration.h"
 #include "instance/instance.h"
 #include "instance/kv_layout.h"
+#include "instance/model_head.h"
 #include "instance/model_text.h"
 #include "instance/template_check.h"
 #include "kernels/pick.h"
@@ -198,26 +199,6 @@ Result<Sizes> plan_sizes(const InstanceOptions& options, const weights::ModelFil
   return sizes;
 }
 
-std::string main_format(const weights::TensorSource& source) {
-  std::map<std::string_view, uint64_t> bytes;
-  for (std::string_view name : source.names()) {
-    auto view = source.tensor(name);
-    if (view.ok()) bytes[tensor::format_info(view->format).name] += view->bytes;
-  }
-  auto most =
-      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return most == bytes.end() ? "" : std::string(most->first);
-}
-
-int64_t count_params(const weights::TensorSource& source) {
-  int64_t n = 0;
-  for (std::string_view name : source.names()) {
-    auto view = source.tensor(name);
-    if (view.ok()) n += view->rows() * view->cols();
-  }
-  return n;
-}
-
 std::string fingerprint(const InstanceFacts& facts) {
   Sha256 digest;
   digest.update(fmt::format("{}/{}/{}/{}/{}", facts.architecture, facts.n_params, facts.file_bytes, facts.weight_format,
@@ -227,14 +208,15 @@ std::string fingerprint(const InstanceFacts& facts) {
 
 InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded, const Sizes& sizes) {
   const weights::ModelDesc& desc = loaded.file.desc();
+  ModelHead head = head_of(loaded.file);
   InstanceFacts facts;
   facts.served_names = options.served_names;
   if (facts.served_names.empty()) facts.served_names.push_back(served_name(options.model));
   // Only the last part: replies tell nothing of the machine's folders.
   facts.root = options.model.find('/') == std::string::npos ? options.model : served_name(options.model);
-  facts.architecture = weights::architecture_name(desc.architecture);
+  facts.architecture = std::move(head.architecture);
   facts.vocab_type = vocab_type(loaded.file);
-  facts.weight_format = main_format(loaded.file.source());
+  facts.weight_format = std::move(head.weight_format);
   if (options.quantization) {
     facts.weight_format =
         fmt::format("{} from {}", tensor::format_info(*options.quantization).name, facts.weight_format);
@@ -245,7 +227,7 @@ InstanceFacts gather_facts(const InstanceOptions& options, const Loaded& loaded,
   facts.max_len = sizes.geometry.max_len;
   facts.n_ctx_train = desc.max_len;
   facts.d_model = desc.d_model;
-  facts.n_params = count_params(loaded.file.source());
+  facts.n_params = head.n_params;
   facts.file_bytes = static_cast<int64_t>(loaded.file.source().bytes());
   facts.weight_bytes = sizes.weight_bytes;
   facts.kv_bytes = sizes.kv_bytes;
@@ -345,10 +327,15 @@ struct Compute {
   std::function<void()> on_engine_thread;
 };
 
-Compute place_compute(const InstanceOptions& options, Loaded& loaded, std::unique_ptr<flow::Backend> workers,
+Compute place_compute(const InstanceOptions& options, Loaded& loaded, std::unique_ptr<runtime::WorkerGroup> group,
                       const cpu_set_t& mask) {
+  device::Heartbeat& heart = group->heartbeat();
+  std::unique_ptr<flow::Backend> workers = std::move(group);
   auto pin = [mask] { pthread_setaffinity_np(pthread_self(), sizeof(mask), &mask); };
-  if (options.turns != nullptr) workers = std::make_unique<runtime::TurnBackend>(std::move(workers), options.turns);
+  if (options.turns != nullptr) {
+    auto wait_beat = [&heart] { heart.beat(); };
+    workers = std::make_unique<runtime::TurnBackend>(std::move(workers), options.turns, wait_beat);
+  }
   if (!options.async_scheduling) return {.backend = std::move(workers), .on_engine_thread = pin};
   loaded.workers = std::move(workers);
   auto aside = std::make_unique<runtime::OwnThread>(*loaded.workers, pin);
@@ -394,13 +381,15 @@ std::string served_name(const std::string& reference) {
   return name.empty() ? "model" : name;
 }
 
-Result<MemoryNeed> Instance::memory_need(const InstanceOptions& options) {
+Result<MemoryNeed> Instance::memory_need(const InstanceOptions& options, const ProgressFn& progress) {
   constexpr uint64_t kSpareBytes = uint64_t{32} << 20;
   constexpr uint64_t kRowVectors = 16;      // of d_model or d_ff values that a row of a step has at once, at most
   constexpr uint32_t kLeastContext = 4096;  // tokens: load() cuts a longer context before it refuses
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
   store::ModelStore store(store::ModelStore::default_root(), options.hub);
-  std::string path = TRY(store.resolve({.reference = options.model, .hub_file = options.hub_file}, {}));
+  std::string path =
+      TRY(store.resolve({.reference = options.model, .hub_file = options.hub_file},
+                        [&](std::string_view stage, double fraction) { return report(progress, stage, fraction); }));
   weights::ModelFile file = TRY(weights::ModelFile::open(path));
   if (options.quantization) TRY(file.quantize(*options.quantization));
   InstanceOptions free = options;
@@ -489,7 +478,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                       .tier = std::move(tier),
                       .on_engine_thread = std::move(compute.on_engine_thread),
                       .heartbeat = [group] { return group->heartbeat().read(); },
-                      .tenants = options.tenants};
+                      .tenants = options.tenants,
+                      .tenant_table = options.tenant_table};
   auto instance = TRY(Instance::make(std::move(parts)));
   if (compute.aside != nullptr) compute.aside->set_on_done([engine = &instance->engine()] { engine->wake(); });
   if (!report(progress, "warm-up", 1.0)) return given_up();

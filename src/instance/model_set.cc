@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "instance/model_entry.h"
 
 namespace millrace::instance {
 namespace {
@@ -20,71 +21,11 @@ uint64_t bytes_of(const InstanceFacts& facts) { return facts.weight_bytes + fact
 
 }  // namespace
 
-// Guarded by the set's mutex; `instance` may be read by who holds a use once the state is kLoaded.
-struct ModelEntry {
-  std::string name;
-  ModelState state = ModelState::kWaiting;
-  std::unique_ptr<Instance> instance;
-  Error error = {};  // kFailed
-  uint64_t bytes = 0;
-  size_t n_uses = 0;
-  size_t n_looks = 0;   // holds that are no use
-  bool wanted = false;  // load() asked for it: it loads though nobody waits
-  bool leaves = false;  // unload() asked for it
-  Tick last_used = 0;
-  Tick keep_alive = kForever;
-  double progress = 0;
-  std::optional<MemoryNeed> need;
-  Tick room_until = 0;  // the load fails when there is no room by then
-
-  bool idle() const { return state == ModelState::kLoaded && n_uses + n_looks == 0; }
-  bool on_its_way() const { return state == ModelState::kWaiting || state == ModelState::kLoading; }
-  bool abandoned() const { return n_uses == 0 && !wanted; }
-  Tick expires() const { return keep_alive < 0 ? kForever : last_used + keep_alive; }
-};
-
-ModelUse::ModelUse(ModelSet& set, std::shared_ptr<ModelEntry> entry, Kind kind)
-    : set_(&set), entry_(std::move(entry)), kind_(kind) {}
-
-ModelUse::ModelUse(ModelUse&& other) noexcept
-    : only_(std::exchange(other.only_, nullptr)),
-      set_(std::exchange(other.set_, nullptr)),
-      entry_(std::move(other.entry_)),
-      kind_(other.kind_) {}
-
-ModelUse& ModelUse::operator=(ModelUse&& other) noexcept {
-  std::swap(only_, other.only_);
-  std::swap(set_, other.set_);
-  std::swap(entry_, other.entry_);
-  std::swap(kind_, other.kind_);
-  return *this;
-}
-
-ModelUse::~ModelUse() {
-  if (entry_ != nullptr) set_->release(entry_, kind_);
-}
-
-Instance* ModelUse::instance() const {
-  if (entry_ == nullptr) return only_;
-  std::lock_guard lock(set_->mutex_);
-  return entry_->state == ModelState::kLoaded ? entry_->instance.get() : nullptr;
-}
-
-std::optional<Error> ModelUse::failure() const {
-  if (entry_ == nullptr) return std::nullopt;
-  std::lock_guard lock(set_->mutex_);
-  if (entry_->state != ModelState::kFailed) return std::nullopt;
-  return entry_->error;
-}
-
-void ModelUse::set_keep_alive(Tick keep_alive) const {
-  if (entry_ == nullptr) return;
-  std::lock_guard lock(set_->mutex_);
-  entry_->keep_alive = keep_alive;
-}
-
 ModelSet::ModelSet(ModelSource source, ModelSetOptions options)
-    : source_(std::move(source)), options_(std::move(options)), thread_([this] { run(); }) {
+    : source_(std::move(source)),
+      options_(std::move(options)),
+      heads_(std::make_unique<ModelHeads>(source_.head, options_.on_change)),
+      thread_([this] { run(); }) {
   CHECK(options_.most_loaded > 0);
 }
 
@@ -97,6 +38,7 @@ void ModelSet::halt() {
   }
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
+  heads_.reset();
   std::vector<EntryPtr> left;
   {
     std::lock_guard lock(mutex_);
@@ -302,7 +244,7 @@ Tick ModelSet::next_event() const {
   Tick at = kForever;
   auto earlier = [&](Tick tick) { at = at == kForever ? tick : std::min(at, tick); };
   for (const auto& [name, entry] : entries_) {
-    if (entry->idle() && entry->keep_alive >= 0) earlier(entry->expires());
+    if (may_go(*entry) && entry->keep_alive >= 0) earlier(entry->expires());
   }
   if (!queue_.empty()) earlier(queue_.front()->room_until);
   return at;
@@ -312,7 +254,7 @@ Tick ModelSet::next_event() const {
 bool ModelSet::unload_one(Lock& lock) {
   Tick now = clock_.now();
   for (const auto& [name, entry] : entries_) {
-    if (!entry->idle()) continue;
+    if (!may_go(*entry)) continue;
     bool expired = entry->keep_alive >= 0 && now >= entry->expires();
     if (!entry->leaves && !expired) continue;
     retire(EntryPtr(entry), lock);
@@ -326,15 +268,50 @@ void ModelSet::retire(const EntryPtr& entry, Lock& lock) {
   entries_.erase(entry->name);
   std::unique_ptr<Instance> gone = std::move(entry->instance);
   entry->state = ModelState::kUnloaded;
+  retiring_since_ = clock_.now();
   lock.unlock();
+  if (options_.on_unload) options_.on_unload(entry->name, *gone);
   gone.reset();
   LOG(LogLevel::kInfo, "model {}: unloaded", quote_for_message(entry->name));
   lock.lock();
+  retiring_since_ = 0;
   used_bytes_ -= entry->bytes;
   if (!options_.on_change) return;
   lock.unlock();
   options_.on_change();
   lock.lock();
+}
+
+// Nobody uses it, and its engine is well: one that hangs stays where /health sees it.
+bool ModelSet::may_go(const ModelEntry& entry) const {
+  if (!entry.idle() || entry.instance->state() == InstanceState::kDead) return false;
+  return entry.instance->stall_age() < options_.hung_after;
+}
+
+Tick ModelSet::retiring_age() const {
+  std::lock_guard lock(mutex_);
+  return retiring_since_ == 0 ? 0 : clock_.now() - retiring_since_;
+}
+
+std::optional<Result<ModelHead>> ModelSet::head(std::string_view name) {
+  Result<std::string> known = known_name(name);
+  if (!known.ok()) return known.take_error();
+  for (const ModelListing& one : listing()) {
+    if (one.name == *known) return heads_->get(one);
+  }
+  return Error{ErrorCode::kModelNotFound, fmt::format("model {} is gone", quote_for_message(*known)), "model"};
+}
+
+// Whether the models in use leave room for this one, whoever else goes.
+bool ModelSet::room_could_be_made(const MemoryNeed& need) const {
+  uint64_t kept_bytes = used_bytes_;
+  size_t n_kept = n_in_memory();
+  for (const auto& [name, entry] : entries_) {
+    if (!may_go(*entry)) continue;
+    kept_bytes -= entry->bytes;
+    --n_kept;
+  }
+  return n_kept < options_.most_loaded && options_.budget_bytes - kept_bytes >= need.least_bytes;
 }
 
 size_t ModelSet::n_in_memory() const {
@@ -346,7 +323,7 @@ size_t ModelSet::n_in_memory() const {
 ModelSet::EntryPtr ModelSet::longest_unused() const {
   EntryPtr out;
   for (const auto& [name, entry] : entries_) {
-    if (!entry->idle()) continue;
+    if (!may_go(*entry)) continue;
     if (out == nullptr || entry->last_used < out->last_used) out = entry;
   }
   return out;
@@ -387,7 +364,11 @@ void ModelSet::fail(const EntryPtr& entry, Error error, Lock& lock) {
 bool ModelSet::plan(const EntryPtr& entry, Lock& lock) {
   if (entry->need) return true;
   lock.unlock();
-  Result<MemoryNeed> need = source_.need(entry->name);
+  Result<MemoryNeed> need = source_.need(entry->name, [&](const LoadProgress& progress) {
+    std::lock_guard guard(mutex_);
+    entry->progress = progress.fraction;
+    return !stopping_ && !entry->abandoned();
+  });
   lock.lock();
   if (!need.ok()) {
     fail(entry, need.take_error(), lock);
@@ -415,7 +396,8 @@ bool ModelSet::load_one(Lock& lock) {
   uint64_t left = options_.budget_bytes - used_bytes_;
   bool full = n_in_memory() >= options_.most_loaded;
   if (full || left < bytes) {
-    if (EntryPtr victim = longest_unused()) {
+    EntryPtr victim = longest_unused();
+    if (victim != nullptr && room_could_be_made(need)) {
       retire(victim, lock);
       return true;
     }

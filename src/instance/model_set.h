@@ -4,7 +4,9 @@
 //     are reserved before a byte of it is read.
 //  2. A model in use stays: whoever has a ModelUse of it keeps it until the use ends.
 //  3. One thread loads and unloads, one model at a time, in the order in which they were first asked for. When there is
-//     no room, models that nobody uses go, the one unused for longest first; when all are in use, the load waits.
+//     no room, models that nobody uses go, the one unused for longest first, but only when that makes room enough; when
+//     all are in use, the load waits.
+//  4. A model whose engine hangs is not unloaded: its state stays to be seen.
 // Thread: any. Uses end before the set does.
 #pragma once
 
@@ -24,16 +26,19 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "instance/instance.h"
+#include "instance/model_heads.h"
 
 namespace millrace::instance {
 
 // Where models come from. Called on the set's thread, `list` on any.
 struct ModelSource {
   std::function<std::vector<ModelListing>()> list;
-  // Bytes in memory, from the head of its files.
-  std::function<Result<MemoryNeed>(const std::string& name)> need;
+  // Bytes in memory, from the head of its files; fetches those of the command line first, if they are not there.
+  std::function<Result<MemoryNeed>(const std::string& name, const ProgressFn&)> need;
   // An instance that takes at most `bytes`.
   std::function<Result<std::unique_ptr<Instance>>(const std::string& name, uint64_t bytes, const ProgressFn&)> load;
+  // What its files say of it, without a network. May be empty.
+  ReadHeadFn head;
 };
 
 constexpr Tick kForever = -1;
@@ -45,9 +50,11 @@ struct ModelSetOptions {
   bool autoload = true;             // use() loads; false: only load() does
   Tick keep_alive = kForever;       // a model nobody has used for so long goes
   Tick room_wait = 30 * kSecond;    // how long a load waits while all models are in use
+  Tick hung_after = 30 * kSecond;   // without a sign of life in work: the model is not unloaded any more
   std::string default_name;         // of requests that name none; empty: the one used last
   std::function<void()> on_change;  // a model was loaded, failed or went; no lock is held; may be empty
-  std::function<void(const std::string& name, Instance&)> on_load;  // before anybody may use it; may be empty
+  std::function<void(const std::string& name, Instance&)> on_load;    // before anybody may use it; may be empty
+  std::function<void(const std::string& name, Instance&)> on_unload;  // when nobody uses it any more; may be empty
 };
 
 enum class ModelState : uint8_t { kUnloaded, kWaiting, kLoading, kLoaded, kFailed };
@@ -111,12 +118,17 @@ class ModelSet {
   Result<void> load(std::string_view name);
   // Unloads as soon as nobody uses it. kModelNotFound; kInvalidValue when it is not loaded.
   Result<void> unload(std::string_view name);
+  // What the files of a model say of it, loaded or not; nothing while they are read: on_change() comes behind.
+  std::optional<Result<ModelHead>> head(std::string_view name);
   // All that could be loaded and all that are, by name.
   std::vector<ModelStatus> statuses();
 
   const ModelSetOptions& options() const { return options_; }
   uint64_t used_bytes() const;
-  // Ends the thread, gives up a load, and halts every instance: nothing is computed or delivered afterwards.
+  // For how long a model that nobody uses has been ending; 0: none is.
+  Tick retiring_age() const;
+  // The last call but the destructor: ends the threads, gives up a load, and halts every instance: nothing is computed
+  // or delivered afterwards.
   void halt();
 
  private:
@@ -131,6 +143,8 @@ class ModelSet {
   void load_now(const EntryPtr& entry, uint64_t bytes, Lock& lock);
   void retire(const EntryPtr& entry, Lock& lock);
   void fail(const EntryPtr& entry, Error error, Lock& lock);
+  bool may_go(const ModelEntry& entry) const;
+  bool room_could_be_made(const MemoryNeed& need) const;
   EntryPtr longest_unused() const;
   Tick next_event() const;
   Error no_room(const ModelEntry& entry) const;
@@ -150,10 +164,12 @@ class ModelSet {
   std::map<std::string, std::string, std::less<>> last_error_;  // guarded by mutex_; of the last load
   uint64_t used_bytes_ = 0;                                     // guarded by mutex_
   size_t n_waiting_ = 0;                                        // guarded by mutex_; uses of entries not loaded
+  Tick retiring_since_ = 0;                                     // guarded by mutex_; 0: no model is ending
   bool stopping_ = false;                                       // guarded by mutex_
   std::mutex listing_mutex_;
   std::vector<ModelListing> listing_;  // guarded by listing_mutex_
   Tick listed_at_ = 0;                 // guarded by listing_mutex_; 0: never
+  std::unique_ptr<ModelHeads> heads_;  // until halt()
   std::thread thread_;
 };
 

@@ -140,6 +140,73 @@ TEST(ModelSet, NoRoomNamesTheSizes) {
   EXPECT_EQ(set.statuses()[3].state, ModelState::kFailed);
 }
 
+// "wide" would fit beside nobody but "b": unloading "b" alone helps nobody while "a" is in use.
+TEST(ModelSet, NobodyGoesForALoadThatStillWouldNotFit) {
+  EchoModels world;
+  ModelSet set(world.source(), budget(20'000));
+  ModelUse a = ready(set, "a");
+  { ModelUse b = ready(set, "b"); }
+  ModelUse wide = take(set, "wide");
+  ASSERT_TRUE(eventually([&] { return wide.failure().has_value(); }));
+  EXPECT_EQ(wide.failure()->code, ErrorCode::kMemoryPressure);
+  EXPECT_THAT(loaded_names(set), ElementsAre("a", "b"));
+  a = ModelUse();
+  wide = ready(set, "wide");
+  EXPECT_THAT(loaded_names(set), ElementsAre("wide"));
+}
+
+TEST(ModelSet, WhoLeavesEndsTheDownloadThatTellsTheSize) {
+  EchoModels world;
+  world.hold_needs = true;
+  ModelSet set(world.source(), budget(20'000));
+  {
+    ModelUse a = take(set, "a");
+    EXPECT_TRUE(eventually([&] { return set.statuses()[0].progress > 0; }));
+  }
+  EXPECT_TRUE(eventually([&] { return set.statuses()[0].state == ModelState::kUnloaded; }));
+  EXPECT_EQ(world.n_loads.load(), 0);
+}
+
+TEST(ModelSet, AHungModelStaysWhereHealthSeesIt) {
+  EchoModels world;
+  ModelSetOptions options = budget(20'000);
+  options.hung_after = 1;  // any work that is pending
+  ModelSet set(world.source(), options);
+  std::thread stuck;
+  {
+    ModelUse a = ready(set, "a");
+    std::shared_ptr<testing::EchoSwitches> switches = world.switches["a"];
+    switches->hold();
+    stuck = std::thread([instance = a.instance()] { (void)generate_blocking(*instance, completion("x"), {}); });
+    ASSERT_TRUE(eventually([&] { return a.instance()->engine().stats().has_work; }));
+  }
+  ASSERT_TRUE(set.unload("a").ok());
+  { ModelUse b = ready(set, "b"); }
+  ModelUse c = take(set, "c");
+  ASSERT_TRUE(eventually([&] { return c.instance() != nullptr; }));
+  EXPECT_THAT(loaded_names(set), ElementsAre("a", "c"));
+  world.switches["a"]->release();
+  stuck.join();
+  c = ModelUse();
+  EXPECT_TRUE(eventually([&] { return set.retiring_age() == 0; }));
+}
+
+TEST(ModelSet, AModelIsDescribedWithoutBeingLoaded) {
+  EchoModels world;
+  ModelSet set(world.source(), budget(20'000));
+  auto head_of = [&](const char* name) {
+    std::optional<Result<ModelHead>> head;
+    EXPECT_TRUE(eventually([&] { return (head = set.head(name)).has_value(); }));
+    return *head;
+  };
+  EXPECT_EQ(head_of("a:latest")->architecture, "echo-head");
+  EXPECT_EQ(head_of("a")->n_params, 1234);
+  EXPECT_EQ(world.n_heads.load(), 1);
+  EXPECT_EQ(head_of("f").error().code, ErrorCode::kBadFile);
+  EXPECT_EQ(head_of("nobody").error().code, ErrorCode::kModelNotFound);
+  EXPECT_TRUE(loaded_names(set).empty());
+}
+
 TEST(ModelSet, UnloadWaitsForItsUses) {
   EchoModels world;
   ModelSet set(world.source(), budget(20'000));

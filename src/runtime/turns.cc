@@ -2,10 +2,14 @@
 
 namespace millrace::runtime {
 
-void Turns::take() {
+void Turns::take(const std::function<void()>& on_step) {
   std::unique_lock lock(mutex_);
   uint64_t ticket = n_taken_++;
-  next_.wait(lock, [&] { return turn_ == ticket; });
+  while (turn_ != ticket) {
+    uint64_t seen = turn_;
+    next_.wait(lock, [&] { return turn_ != seen; });
+    if (on_step) on_step();
+  }
 }
 
 void Turns::give() {
@@ -17,7 +21,7 @@ void Turns::give() {
 }
 
 void TurnBackend::submit(const flow::StepPlan& plan) {
-  turns_->take();
+  turns_->take(on_wait_);
   inner_->submit(plan);
   turns_->give();
 }

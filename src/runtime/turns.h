@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -15,8 +16,8 @@ namespace millrace::runtime {
 
 class Turns {
  public:
-  // Returns when it is the caller's turn, which lasts until give().
-  void take();
+  // Returns when it is the caller's turn, which lasts until give(). on_step: after every step of another meanwhile.
+  void take(const std::function<void()>& on_step);
   void give();
 
  private:
@@ -26,11 +27,12 @@ class Turns {
   uint64_t turn_ = 0;     // guarded by mutex_; the ticket that computes
 };
 
-// A backend whose submit() computes in its turn. Thread: as the inner one.
+// A backend whose submit() computes in its turn. While others compute, each of their steps is a sign of life of this
+// one too (on_wait, which may be empty): a hung step of one model stops the signs of all. Thread: as the inner one.
 class TurnBackend final : public flow::Backend {
  public:
-  TurnBackend(std::unique_ptr<flow::Backend> inner, std::shared_ptr<Turns> turns)
-      : inner_(std::move(inner)), turns_(std::move(turns)) {}
+  TurnBackend(std::unique_ptr<flow::Backend> inner, std::shared_ptr<Turns> turns, std::function<void()> on_wait = {})
+      : inner_(std::move(inner)), turns_(std::move(turns)), on_wait_(std::move(on_wait)) {}
 
   void submit(const flow::StepPlan& plan) override;
   bool done(uint64_t step) override { return inner_->done(step); }
@@ -39,6 +41,7 @@ class TurnBackend final : public flow::Backend {
  private:
   std::unique_ptr<flow::Backend> inner_;
   std::shared_ptr<Turns> turns_;
+  std::function<void()> on_wait_;
 };
 
 }  // namespace millrace::runtime

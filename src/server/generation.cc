@@ -15,6 +15,7 @@
 #include "server/generation_request.h"
 #include "server/handlers.h"
 #include "server/model_choice.h"
+#include "server/ollama_models.h"
 #include "server/request_trace.h"
 #include "server/stream_writer.h"
 #include "server/tenant.h"
@@ -345,6 +346,10 @@ asio::awaitable<void> Stream::run() {
 
 asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, const Route& route, Principal who) {
   ServerContext& context = connection.context();
+  if (std::optional<std::string> unloaded = reply_of_unload(context, request, route)) {
+    connection.send_reply(request, json_reply(std::move(*unloaded)));
+    co_return;
+  }
   Result<instance::ModelUse> use = co_await model_for(connection, request, route);
   if (!use.ok()) {
     context.metrics.count_refusal(use.error().code);

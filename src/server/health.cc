@@ -27,7 +27,7 @@ std::string_view state_name(HealthState state) {
 
 HealthState health_state(ServerContext& context) {
   Tick limit = context.options.limits[LimitId::kLiveStallSeconds] * kSecond;
-  bool stalled = false;
+  bool stalled = context.models != nullptr && context.models->retiring_age() >= limit;
   for (const instance::ModelUse& use : context.loaded_models()) {
     if (use.instance()->state() == instance::InstanceState::kDead) return HealthState::kDead;
     stalled = stalled || use.instance()->stall_age() >= limit;

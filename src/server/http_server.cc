@@ -397,6 +397,9 @@ void HttpServer::serve_several(SeveralModels several) {
     metrics.begin_instance();
     instance.set_step_observer(&metrics);
   };
+  several.options.on_unload = [&state](const std::string&, instance::Instance& instance) {
+    state.context.metrics_of(instance).end_instance(instance);
+  };
   state.at_start = std::move(several.at_start);
   state.models = std::make_unique<instance::ModelSet>(std::move(several.source), std::move(several.options));
   state.context.models = state.models.get();

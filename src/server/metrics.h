@@ -62,6 +62,8 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
 
   // A new instance counts from zero; its counts are added to those of the ones before. Before its first scrape.
   void begin_instance();
+  // Takes the last counts of an instance that goes.
+  void end_instance(instance::Instance& instance) { take_engine_numbers(instance); }
 
   // The text exposition (version 0.0.4). `instance` is null while loading.
   std::string text(instance::Instance* instance, const std::string& version);

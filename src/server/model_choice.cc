@@ -83,17 +83,6 @@ std::string unescape(std::string_view text) {
   return out;
 }
 
-std::string model_name(const ServerContext& context, const HttpRequest& request) {
-  if (std::string_view name = model_of_path(request.path, context.options.root_path); !name.empty()) {
-    return std::string(name);
-  }
-  std::string_view value = find_member(request.body, "model");
-  if (value.starts_with('"') && value.size() <= kMostValueBytes) {
-    if (auto name = parse_json(value); name.ok() && name->is_string()) return name->as_string();
-  }
-  return query_value(request.query, "model");
-}
-
 bool is_ollama(RouteId id) {
   return id == RouteId::kOllamaGenerate || id == RouteId::kOllamaChat || id == RouteId::kOllamaEmbed ||
          id == RouteId::kOllamaEmbeddings;
@@ -168,6 +157,17 @@ std::string query_value(std::string_view query, std::string_view name) {
   return {};
 }
 
+std::string named_model(const ServerContext& context, const HttpRequest& request) {
+  if (std::string_view name = model_of_path(request.path, context.options.root_path); !name.empty()) {
+    return std::string(name);
+  }
+  std::string_view value = find_member(request.body, "model");
+  if (value.starts_with('"') && value.size() <= kMostValueBytes) {
+    if (auto name = parse_json(value); name.ok() && name->is_string()) return name->as_string();
+  }
+  return query_value(request.query, "model");
+}
+
 std::optional<Tick> parse_keep_alive(std::string_view json_text) {
   if (json_text.size() > kMostValueBytes) return std::nullopt;
   Result<Json> value = parse_json(json_text);
@@ -209,7 +209,7 @@ asio::awaitable<Result<instance::ModelUse>> model_for(Connection& connection, co
                                                       const Route& route) {
   ServerContext& context = connection.context();
   if (context.models == nullptr || !context.ready() || !context.serving()) co_return context.loaded_model();
-  Result<instance::ModelUse> use = context.models->use(model_name(context, request));
+  Result<instance::ModelUse> use = context.models->use(named_model(context, request));
   if (!use.ok()) co_return use.take_error();
   if (is_ollama(route.id)) {
     std::optional<Tick> keep = parse_keep_alive(find_member(request.body, "keep_alive"));

@@ -16,6 +16,7 @@
 namespace millrace::server {
 
 class Connection;
+class ServerContext;
 
 // The text of a member of the outermost object, as it stands there; empty when there is none or the text before it is
 // no JSON. One pass without a copy: it only looks for where values end, and leaves all judgement to the parser.
@@ -25,6 +26,9 @@ std::string_view find_member(std::string_view body, std::string_view name);
 std::string_view model_of_path(std::string_view path, std::string_view root);
 // The value of `name` in "a=b&c=d", unescaped; empty when it is not there.
 std::string query_value(std::string_view query, std::string_view name);
+
+// The model that a request names: in its path, its body or its query; empty: none.
+std::string named_model(const ServerContext& context, const HttpRequest& request);
 
 // How long a model stays after a request, of Ollama's keep_alive: seconds, or "5m"; nothing when it is neither.
 std::optional<Tick> parse_keep_alive(std::string_view json_text);

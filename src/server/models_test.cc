@@ -181,12 +181,12 @@ TEST(Models, NumbersOfEachModel) {
   HttpClient client(server.port());
   client.post("/v1/completions", completion("a", "hello"));
   client.post("/v1/completions", completion("b", "hi"));
+  client.post("/v1/completions", completion("c", "unseen"));  // "a" goes, and nobody has scraped its numbers
+  ASSERT_EQ(state_of(server, "a"), "unloaded");
   std::string text = client.get("/metrics").body;
   EXPECT_THAT(text, HasSubstr(R"(vllm:generation_tokens_total{engine="0",model_name="a"} 6)"));
   EXPECT_THAT(text, HasSubstr(R"(vllm:generation_tokens_total{engine="0",model_name="b"} 3)"));
   EXPECT_EQ(text.find("# TYPE vllm:generation_tokens_total"), text.rfind("# TYPE vllm:generation_tokens_total"));
-  client.post("/models/unload", R"({"model":"a"})");
-  ASSERT_TRUE(eventually([&] { return state_of(server, "a") == "unloaded"; }));
   client.post("/v1/completions", completion("a", "hello"));
   ASSERT_TRUE(eventually([&] {
     return client.get("/metrics").body.find(R"(vllm:generation_tokens_total{engine="0",model_name="a"} 12)") !=
@@ -200,7 +200,7 @@ TEST(Models, OllamaLoadsListsAndUnloads) {
   options.compat = api::Compat::kOllama;
   TestServer server(options, two_of(world));
   HttpClient client(server.port());
-  EXPECT_EQ(client.get("/api/tags").json().find("models")->size(), 7u);
+  EXPECT_EQ(client.get("/api/tags").json().find("models")->size(), 8u);
   EXPECT_EQ(client.get("/api/ps").json().find("models")->size(), 0u);
   auto loaded = client.post("/api/generate", R"({"model":"a"})");
   EXPECT_THAT(loaded.body, HasSubstr(R"("done_reason":"load")"));
@@ -213,6 +213,73 @@ TEST(Models, OllamaLoadsListsAndUnloads) {
   EXPECT_THAT(gone.body, HasSubstr(R"("done_reason":"unload")"));
   EXPECT_TRUE(eventually([&] { return client.get("/api/ps").json().find("models")->size() == 0; }));
   EXPECT_EQ(client.post("/api/chat", R"({"model":"nobody","messages":[]})").status, 404);
+}
+
+TEST(Models, OllamaSpeaksOfAModelWithoutLoadingIt) {
+  EchoModels world;
+  ServerOptions options;
+  options.compat = api::Compat::kOllama;
+  TestServer server(options, two_of(world));
+  HttpClient client(server.port());
+  Json shown = client.post("/api/show", R"({"model":"a:latest"})").json();
+  EXPECT_EQ(shown.find("details")->find("family")->as_string(), "echo-head");
+  EXPECT_EQ(shown.find("capabilities")->as_array()[0].as_string(), "completion");
+  EXPECT_EQ(client.post("/api/show", R"({"model":"nobody"})").status, 404);
+  EXPECT_EQ(client.post("/api/show", R"({"model":7})").status, 400);
+  EXPECT_EQ(client.post("/api/show", R"({})").status, 400);
+  EXPECT_EQ(client.post("/api/show", R"({"model":"f"})").status, 500);
+  for (const char* body : {R"({"model":"a","keep_alive":0})", R"({"model":"a","prompt":"","keep_alive":"0"})"}) {
+    EXPECT_THAT(client.post("/api/generate", body).body, HasSubstr(R"("done_reason":"unload")"));
+  }
+  EXPECT_THAT(client.post("/api/chat", R"({"model":"a","messages":[],"keep_alive":0})").body,
+              HasSubstr(R"("done_reason":"unload")"));
+  EXPECT_EQ(client.post("/api/generate", R"({"model":"nobody","keep_alive":0})").status, 404);
+  EXPECT_EQ(world.n_loads.load(), 0);
+}
+
+TEST(Models, LoadingByHandNeedsAnAdminKey) {
+  EchoModels world;
+  ServerOptions options;
+  options.api_keys = {"user"};
+  options.admin_keys = {"admin"};
+  TestServer server(options, two_of(world));
+  HttpClient client(server.port());
+  for (const char* path : {"/models/load", "/models/unload"}) {
+    EXPECT_EQ(client.post(path, R"({"model":"a"})").status, 401) << path;
+    EXPECT_EQ(client.post(path, R"({"model":"a"})", "Authorization: Bearer user\r\n").status, 403) << path;
+  }
+  EXPECT_EQ(client.post("/models/load", R"({"model":"a"})", "Authorization: Bearer admin\r\n").status, 200);
+  EXPECT_EQ(text_of(client.post("/v1/completions", completion("a", "hi"), "Authorization: Bearer user\r\n")), "hi");
+}
+
+// KServe: 200 when inference would be answered at once, 4xx when the model is not loaded.
+TEST(Models, KserveIsReadyWhileTheModelIsLoaded) {
+  EchoModels world;
+  TestServer server({}, two_of(world, {"a"}));
+  HttpClient client(server.port());
+  EXPECT_EQ(client.get("/v2/models/a/ready").json().find("ready")->as_bool(), true);
+  auto not_ready = client.get("/v2/models/b/ready");
+  EXPECT_EQ(not_ready.status, 400);
+  EXPECT_THAT(not_ready.body, HasSubstr("is not loaded"));
+  EXPECT_EQ(client.get("/v2/models/nobody/ready").status, 404);
+  EXPECT_EQ(world.n_loads.load(), 1);
+}
+
+TEST(Models, ATokenQuotaOutlivesTheModel) {
+  EchoModels world;
+  world.tenants = std::make_shared<instance::TenantTable>(
+      std::vector<instance::TenantRule>{{.name = "key-1", .tokens_per_minute = 30}});
+  ServerOptions options;
+  options.api_keys = {"user"};
+  options.admin_keys = {"admin"};
+  TestServer server(options, two_of(world));
+  HttpClient client(server.port());
+  const char* user = "Authorization: Bearer user\r\n";
+  EXPECT_EQ(client.post("/v1/completions", completion("a", std::string(40, 'x')), user).status, 200);
+  EXPECT_EQ(client.post("/v1/completions", completion("b", "hi"), user).status, 429);
+  client.post("/models/unload", R"({"model":"a"})", "Authorization: Bearer admin\r\n");
+  EXPECT_TRUE(eventually([&] { return world.alive_bytes.load() <= 10'000; }));
+  EXPECT_EQ(client.post("/v1/completions", completion("a", "hi"), user).status, 429);
 }
 
 TEST(Models, FindsAMemberWithoutParsing) {

@@ -27,13 +27,14 @@ std::vector<api::OllamaModel> models_of_set(ServerContext& context, bool in_memo
     bool loaded = status.state == instance::ModelState::kLoaded;
     if (in_memory && !loaded) continue;
     const instance::ModelListing& file = status.listing;
-    api::OllamaModel model;
+    api::OllamaModel listed = ollama_model(file);
+    api::OllamaModel model = listed;
     Result<instance::ModelUse> use = loaded ? context.models->look(file.name) : Error{};
     if (use.ok()) model = ollama_model(*use->instance());
-    model.name = file.name;
-    model.digest = digest_of(fmt::format("{}/{}/{}", file.name, file.file_bytes, file.modified_s));
-    model.created = file.modified_s;
-    model.size_bytes = static_cast<int64_t>(file.file_bytes);
+    model.name = listed.name;
+    model.digest = listed.digest;
+    model.created = listed.created;
+    model.size_bytes = listed.size_bytes;
     model.memory_bytes = static_cast<int64_t>(status.bytes);
     if (status.expires != instance::kForever) {
       Tick left = status.expires - context.clock.now();
@@ -84,6 +85,13 @@ api::OllamaModel ollama_model(const instance::Instance& instance) {
           .context_length = facts.max_len,
           .embedding_length = facts.d_model,
           .capabilities = capabilities_of(instance)};
+}
+
+api::OllamaModel ollama_model(const instance::ModelListing& file) {
+  return {.name = file.name,
+          .digest = digest_of(fmt::format("{}/{}/{}", file.name, file.file_bytes, file.modified_s)),
+          .created = file.modified_s,
+          .size_bytes = static_cast<int64_t>(file.file_bytes)};
 }
 
 HttpReply ollama_answer(ServerContext& context, const Route& route) {

@@ -10,5 +10,7 @@ namespace millrace::server {
 
 HttpReply ollama_answer(ServerContext& context, const Route& route);
 api::OllamaModel ollama_model(const instance::Instance& instance);
+// The name, size and time of one that may not be loaded.
+api::OllamaModel ollama_model(const instance::ModelListing& file);
 
 }  // namespace millrace::server

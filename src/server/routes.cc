@@ -31,6 +31,11 @@ constexpr Route on_model(std::string_view suffix, RouteId id) {
   return route;
 }
 
+constexpr Route admin(Route route) {
+  route.auth = AuthClass::kAdmin;
+  return route;
+}
+
 constexpr Route kRoutes[] = {
     generation("/v1/chat/completions", RouteId::kChat),
     generation("/chat/completions", RouteId::kChat),
@@ -49,8 +54,8 @@ constexpr Route kRoutes[] = {
     {.path = "/v1/models", .id = RouteId::kModels},
     {.path = "/models", .id = RouteId::kModels},
     {.path = "/v1/models/", .id = RouteId::kModel, .prefix = true},
-    small("/models/load", RouteId::kModelLoad, kLlama),
-    small("/models/unload", RouteId::kModelUnload, kLlama),
+    admin(small("/models/load", RouteId::kModelLoad, kLlama)),
+    admin(small("/models/unload", RouteId::kModelUnload, kLlama)),
     {.path = "/health", .id = RouteId::kHealth, .auth = kOpen},
     {.path = "/v1/health", .id = RouteId::kHealth, .auth = kOpen},
     {.path = "/ping", .id = RouteId::kHealth, .methods = kGet | kPost, .auth = kOpen},

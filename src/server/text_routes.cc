@@ -14,6 +14,7 @@
 #include "server/connection.h"
 #include "server/handlers.h"
 #include "server/model_choice.h"
+#include "server/ollama_models.h"
 #include "server/ollama_routes.h"
 #include "server/render_routes.h"
 #include "server/text_work.h"
@@ -72,6 +73,10 @@ Result<std::string> make_text_reply(const ServerContext& context, instance::Inst
 
 asio::awaitable<void> serve_text(Connection& connection, HttpRequest request, const Route& route) {
   ServerContext& context = connection.context();
+  if (route.id == RouteId::kOllamaShow && context.models != nullptr) {
+    co_await serve_show(connection, std::move(request), route);
+    co_return;
+  }
   Result<instance::ModelUse> use = co_await model_for(connection, request, route);
   if (!use.ok()) {
     refuse_model(connection, request, route, use.error());

@@ -64,6 +64,7 @@ struct EchoOptions {
   uint32_t depth = 1;          // 2: steps are computed on a thread of their own
   std::string session_folder;  // for saved conversations; empty: none
   std::vector<instance::TenantRule> tenants;
+  std::shared_ptr<instance::TenantTable> tenant_table;
   std::function<void(std::span<flow::KvEvent>)> on_kv_events;
   std::optional<text::TokenizerSpec> vocabulary;  // with an end token; none: one token per byte
   api::PoolingFacts pooling = {.d_model = 4};
@@ -132,6 +133,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
       .heartbeat = {},
   };
   parts.tenants = options.tenants;
+  parts.tenant_table = options.tenant_table;
   fill_echo_facts(options, n_vocab, parts.facts);
   parts.engine.kv.block_tokens = 32;
   parts.engine.kv.n_blocks = options.n_blocks;
