@@ -217,6 +217,10 @@ constexpr Field kRows[] = {
     on(kOpenAi, real("frequency_penalty", "", -2, 2, "0", set_frequency)),
     on(kNative, real("frequency_penalty", "", -kNativeNumber, kNativeNumber, "0", set_frequency)),
     on(kNative, whole("repeat_last_n", "", -1, kMax32, [](T& t, J v) { t.repeat_last_n = v.as_int(); })),
+    on(kOpenAi, whole("repeat_last_n", "", -1, kMax32,  // -1: all, as without it
+                      [](T& t, J v) {
+                        if (v.as_int() >= 0) t.repeat_last_n = v.as_int();
+                      })),
     real("top_n_sigma", "", -kNativeNumber, kNativeNumber, "-1",
          [](T& t, J v) { t.common.sampling.top_n_sigma = as_float(v); }),
     real("xtc_probability", "", 0, 1, "0", [](T& t, J v) { t.common.sampling.xtc_probability = as_float(v); }),
@@ -355,7 +359,6 @@ constexpr Field kRows[] = {
     refused("num_assistant_tokens", "0"),
     refused("pruning_ratio", "0"),
     {.name = "millrace", .type = Type::kObject},
-    refused("repeat_last_n", "-1", "", kOpenAi),
     refused("prompt_ignore_length", "0"),
     refused("no_repeat_ngram_size", "0"),
     refused("repetition_ngram_size", "0"),

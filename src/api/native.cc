@@ -10,6 +10,7 @@
 #include "api/fields.h"
 #include "api/json_object.h"
 #include "api/native_format.h"
+#include "api/pooling.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -58,10 +59,36 @@ Result<std::string> required_text(const Json& body, std::string_view name) {
   return value->as_string();
 }
 
-Result<DialectRequest> tgi(const Json& body, const ParseContext& context, bool stream) {
+// TGI's {"type": "json" | "json_schema" | "regex", "value"} as the fields of other dialects.
+Result<void> add_tgi_grammar(const Json& parameters, Json& fields) {
+  const Json* grammar = parameters.get("grammar");
+  if (grammar == nullptr) return {};
+  const Json* type = grammar->is_object() ? grammar->get("type") : nullptr;
+  const Json* value = grammar->is_object() ? grammar->get("value") : nullptr;
+  if (type == nullptr || value == nullptr) return bad("grammar", "must be an object with type and value");
+  if (*type == Json("regex")) {
+    fields.set("regex", *value);
+  } else if (*type == Json("json")) {
+    fields.set("json_schema", *value);
+  } else if (*type == Json("json_schema")) {
+    const Json* schema = value->is_object() ? value->get("schema") : nullptr;
+    if (schema == nullptr) return bad("grammar.value", "must be an object with a schema");
+    fields.set("json_schema", *schema);
+  } else {
+    return bad("grammar.type", "must be json, json_schema or regex");
+  }
+  return {};
+}
+
+struct TgiForm {
+  bool stream = false;
+  bool list = false;  // of a whole answer
+};
+
+Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiForm form) {
   std::string text = TRY(required_text(body, "inputs"));
   Json parameters = TRY(inner(body, "parameters"));
-  TgiOptions options;
+  TgiOptions options{.list = form.list};
   options.details = TRY(flag_of(parameters, "details"));
   options.full_text = TRY(flag_of(parameters, "return_full_text"));
   bool sample = TRY(flag_of(parameters, "do_sample"));
@@ -71,15 +98,16 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, bool s
   }
   const Json* top = parameters.get("top_n_tokens");
   Json fields = without(parameters, {"details", "return_full_text", "do_sample", "decoder_input_details",
-                                     "top_n_tokens", "return_tokens"});
-  fields.set("stream", stream);
+                                     "top_n_tokens", "return_tokens", "grammar"});
+  fields.set("stream", form.stream);
+  TRY(add_tgi_grammar(parameters, fields));
   if (const Json* model = body.get("model")) fields.set("model", *model);
   CompletionRequest request = TRY(read(fields, context, kTgiDefaults));
   // Greedy unless it asks for samples, by do_sample or by a temperature.
   if (sample && parameters.get("temperature") == nullptr) request.common.sampling.temperature = 1.0f;
   request.common.output.return_prompt_text = true;
   int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
-  if (stream || options.details) request.common.sampling.n_logprobs = n_top;
+  if (form.stream || options.details) request.common.sampling.n_logprobs = n_top;
   request.prompts.emplace_back(std::move(text));
   return DialectRequest{.body = std::move(request), .format = make_tgi_format(options)};
 }
@@ -120,18 +148,47 @@ Result<Json> sglang_prompt(const Json& body) {
   return Error{ErrorCode::kMissingField, "text or input_ids is required", "text"};
 }
 
+// Members of SGLang's body that would change the answer, and are not built.
+Result<void> refuse_sglang_members(const Json& body) {
+  for (std::string_view name : {"image_data", "audio_data", "video_data", "token_ids_logprob", "session_params",
+                                "return_hidden_states", "custom_logit_processor"}) {
+    const Json* value = body.get(name);
+    if (value == nullptr || *value == Json(false) || *value == Json("")) continue;
+    bool empty = (value->is_array() || value->is_object()) && value->size() == 0;
+    if (!empty) {
+      return Error{ErrorCode::kUnsupportedParameter, fmt::format("{}: not supported by this server", name),
+                   std::string(name)};
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<DialectRequest> parse_tgi(const Json& body, const ParseContext& context, const FormatOptions&) {
-  return tgi(body, context, false);
+  return tgi(body, context, {});
+}
+
+Result<DialectRequest> parse_tgi_root(const Json& body, const ParseContext& context, const FormatOptions&) {
+  bool stream = TRY(flag_of(body, "stream"));
+  return tgi(body, context, {.stream = stream, .list = true});
+}
+
+Result<DialectRequest> parse_invocation(const Json& body, const ParseContext& context, const FormatOptions& options) {
+  if (body.get("messages") != nullptr) return parse_openai_chat(body, context, options);
+  if (body.get("prompt") != nullptr) return parse_openai_completion(body, context, options);
+  if (body.get("input") != nullptr) return parse_embeddings(body, context, options);
+  if (body.get("inputs") != nullptr) return parse_tgi(body, context, options);
+  return Error{ErrorCode::kMissingField, "messages, prompt, input or inputs is required", "messages"};
 }
 
 Result<DialectRequest> parse_tgi_stream(const Json& body, const ParseContext& context, const FormatOptions&) {
-  return tgi(body, context, true);
+  return tgi(body, context, {.stream = true});
 }
 
 Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& context, const FormatOptions&) {
   Json prompt = TRY(sglang_prompt(body));
+  TRY(refuse_sglang_members(body));
   Json fields = TRY(inner(body, "sampling_params"));
   for (std::string_view name : {"stream", "rid", "priority", "cache_salt", "model", "lora_path"}) {
     if (const Json* value = body.get(name); value != nullptr && !value->is_array()) fields.set(name, *value);

@@ -12,6 +12,7 @@ namespace millrace::api {
 struct TgiOptions {
   bool details = false;
   bool full_text = false;  // return_full_text: the prompt before the answer
+  bool list = false;       // the whole answer is a list of one
 };
 std::unique_ptr<ReplyFormat> make_tgi_format(const TgiOptions& options);
 // many: a list was asked, a list is answered.

@@ -38,7 +38,7 @@ class TgiFormat final : public ReplyFormat {
   std::string whole(const ReplyParts& parts) override {
     const ChoiceOutput& choice = parts.choices.front();
     const PromptOutput& prompt = parts.prompts.front();
-    std::string out = R"({"generated_text":)";
+    std::string out = options_.list ? R"([{"generated_text":)" : R"({"generated_text":)";
     append_json_string(out, options_.full_text ? prompt.text + choice.text : choice.text);
     if (options_.details) {
       fmt::format_to(std::back_inserter(out), R"(,"details":{{"finish_reason":"{}","generated_tokens":{})",
@@ -51,7 +51,7 @@ class TgiFormat final : public ReplyFormat {
       }
       out += "]}";
     }
-    out += '}';
+    out += options_.list ? "}]" : "}";
     return out;
   }
 

@@ -75,13 +75,15 @@ TEST(Routes, TableIsConsistent) {
   for (const Route& route : route_table()) {
     std::string path(route.path);
     if (route.prefix) path += "a/b" + std::string(route.suffix);
-    EXPECT_EQ(find_route(path), &route) << path;
+    EXPECT_EQ(find_route(path, (route.methods & kGet) != 0 ? "GET" : "POST"), &route) << path;
     EXPECT_EQ(allows(route, "DELETE"), false);
     EXPECT_EQ(allows(route, "HEAD"), (route.methods & kGet) != 0);
     if (route.has_body) {
       EXPECT_EQ(route.methods, kPost);
     }
   }
+  EXPECT_EQ(find_route("/", "DELETE")->id, RouteId::kRoot);
+  EXPECT_EQ(find_route("/v2/models/m/generate", "GET")->id, RouteId::kKserveGenerate);
   for (const char* path : {"", "//v1/models", "/v1/models/", "/v1/chat/completions/", "/V1/models", "/health/"}) {
     EXPECT_EQ(find_route(path), nullptr) << path;
   }

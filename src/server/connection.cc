@@ -51,6 +51,16 @@ struct KeyPlace {
   uint32_t tenant;
 };
 
+// Counts the request once its answer has ended.
+struct CountedRequest {
+  CountedRequest(ServerContext& in, const HttpSample& of) : context(in), sample(of) {}
+  ~CountedRequest() { context.metrics.http.add(sample); }
+  CountedRequest(const CountedRequest&) = delete;
+  CountedRequest& operator=(const CountedRequest&) = delete;
+  ServerContext& context;
+  const HttpSample& sample;
+};
+
 struct CallCount {
   explicit CallCount(ServerContext& in) : context(in) { context.n_calls.fetch_add(1); }
   ~CallCount() { context.n_calls.fetch_sub(1); }
@@ -132,6 +142,7 @@ void Connection::on_readable() {
 }
 
 void Connection::send(std::string bytes) {
+  sample_.reply_bytes += bytes.size();
   if (record_) record_->n_bytes += bytes.size();
   if (tls_ == nullptr) {
     send_raw(std::move(bytes));
@@ -223,6 +234,7 @@ void Connection::begin_record(std::string method, std::string path) {
 }
 
 void Connection::note_reply(int status, const Headers& headers) {
+  sample_.status = status;
   if (!record_) return;
   record_->status = status;
   for (const auto& [name, value] : headers) {
@@ -327,7 +339,7 @@ std::optional<HttpReply> Connection::refuse(const HttpRequest& request, const Ro
   std::string_view path = request.path;
   const std::string& root = context_->options.root_path;
   if (!root.empty() && path.starts_with(root)) path.remove_prefix(root.size());
-  route = find_route(path);
+  route = find_route(path, request.method);
   bool never = request.method == "CONNECT" || request.method == "TRACE";  // 405 whatever they name
   if (route == nullptr && !never) {
     return context_->error_reply({Error{ErrorCode::kRouteNotFound, "no such route: " + quote_for_message(path), ""}});
@@ -375,7 +387,10 @@ asio::awaitable<bool> Connection::serve_one() {
   keep_ = request.keep_alive;
   const Route* route = nullptr;
   Principal who;
+  sample_ = {.begin = steady_clock::now(), .handler = "none", .method = HttpMetrics::method_name(request.method)};
+  CountedRequest counted(*context_, sample_);
   std::optional<HttpReply> refusal = refuse(request, route, who);
+  if (route != nullptr) sample_.handler = route->path;
   if (refusal) {
     bool body_pending = !parser.done();
     if (body_pending) {
@@ -394,6 +409,7 @@ asio::awaitable<bool> Connection::serve_one() {
   bool complete = co_await read_body(parser, request);
   if (!complete) end_record();
   if (!complete) co_return false;
+  sample_.request_bytes = request.body.size();
   handling_ = true;
   CallCount count(*context_);
   co_await handle(parser.take(), *route, who);

@@ -81,6 +81,7 @@ class Connection {
   Event event_;
   std::string peer_;
   std::unique_ptr<TlsSession> tls_;     // null: plain HTTP
+  HttpSample sample_;                   // of the request that is answered, for http_*
   std::optional<AccessRecord> record_;  // of the request that is answered, if it is logged
   std::string in_;                      // received and not parsed yet
   std::string out_;                     // to be sent

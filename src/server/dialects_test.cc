@@ -12,6 +12,7 @@ namespace millrace::server {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using testing::HttpClient;
 using testing::TestServer;
 
@@ -215,6 +216,75 @@ TEST(Tgi, GenerateAndStream) {
   EXPECT_EQ(refused.status, 422);
   EXPECT_EQ(refused.json().get("error_type")->as_string(), "validation");
   EXPECT_EQ(client.get("/info").json().get("model_id")->as_string(), "echo");
+}
+
+TEST(Tgi, RootAnswersAList) {
+  TestServer server;
+  HttpClient client(server.port());
+  Json list = client.post("/", R"({"inputs":"hi","parameters":{"max_new_tokens":2}})").json();
+  ASSERT_TRUE(list.is_array());
+  EXPECT_EQ(list.as_array()[0].find("generated_text")->as_string(), "hi");
+  EXPECT_EQ(testing::stream_events(client.post("/", R"({"inputs":"hi","stream":true})").body).size(), 3u);
+  EXPECT_EQ(client.post("/", "{}").status, 422);
+  EXPECT_EQ(client.get("/").status, 200);
+}
+
+TEST(Tgi, GrammarsAreTheConstraintsOfOthers) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto ask = [&](const std::string& grammar) {
+    return client.post("/generate", R"({"inputs":"hi","parameters":{"max_new_tokens":30,"grammar":)" + grammar + "}}");
+  };
+  // An echo follows no constraint: that they are obeyed is tested with models, here that they are read.
+  for (const char* good : {R"({"type":"regex","value":"[0-9]{3}"})", R"({"type":"json","value":{"const":7}})",
+                           R"({"type":"json_schema","value":{"name":"x","schema":{"const":7}}})"}) {
+    EXPECT_EQ(ask(good).status, 200) << good;
+  }
+  for (const char* bad : {R"("x")", R"({"type":"regex"})", R"({"type":"gbnf","value":"x"})",
+                          R"({"type":"regex","value":"("})", R"({"type":"json_schema","value":{}})"}) {
+    EXPECT_EQ(ask(bad).status, 422) << bad;
+  }
+}
+
+TEST(Sglang, WhatItCannotDoIsRefusedByName) {
+  TestServer server;
+  HttpClient client(server.port());
+  for (const char* member : {R"("image_data":"x.png")", R"("image_data":["x.png"])", R"("token_ids_logprob":[1])",
+                             R"("session_params":{"id":"a"})", R"("return_hidden_states":true)"}) {
+    auto reply = client.post("/generate", std::string(R"({"text":"hi",)") + member + "}");
+    EXPECT_EQ(reply.status, 400) << member;
+    EXPECT_THAT(reply.body, HasSubstr("not supported")) << member;
+  }
+  EXPECT_EQ(client.post("/generate", R"({"text":"hi","image_data":[],"return_hidden_states":false})").status, 200);
+}
+
+TEST(SageMaker, InvocationsAreRoutedByTheirKeys) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto object = [&](const char* body) {
+    Json reply = client.post("/invocations", body).json();
+    const Json* name = reply.find("object");
+    return name == nullptr ? reply.dump() : name->as_string();
+  };
+  EXPECT_EQ(object(R"({"messages":[{"role":"user","content":"hi"}]})"), "chat.completion");
+  EXPECT_EQ(object(R"({"prompt":"hi"})"), "text_completion");
+  EXPECT_EQ(object(R"({"input":"hi"})"), "list");
+  EXPECT_EQ(client.post("/invocations", R"({"inputs":"hi"})").json().find("generated_text")->as_string(), "hi");
+  EXPECT_EQ(client.post("/invocations", "{}").status, 400);
+}
+
+TEST(Dialects, KnownAndNotBuiltIsSaidByName) {
+  TestServer server;
+  HttpClient client(server.port());
+  for (const char* path : {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/abort_request", "/chat_tokenize",
+                           "/api/pull", "/api/push", "/api/create", "/api/copy"}) {
+    auto reply = client.post(path, "{}");
+    EXPECT_EQ(reply.status, 501) << path;
+    EXPECT_THAT(reply.body, HasSubstr(path));
+  }
+  auto one = client.get("/health_generate");
+  EXPECT_EQ(one.status, 200) << one.body;
+  EXPECT_EQ(one.json().find("usage")->find("completion_tokens")->as_int(), 1);
 }
 
 TEST(Sglang, GenerateIsCumulative) {

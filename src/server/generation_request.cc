@@ -23,6 +23,10 @@ namespace millrace::server {
 namespace asio = boost::asio;
 namespace {
 
+// What GET /health_generate asks.
+constexpr const char* kOneToken =
+    R"({"prompt":[0],"max_tokens":1,"temperature":0,"ignore_eos":true,"cache_prompt":false})";
+
 // X-Request-Timeout-Ms; the smaller of header and field wins.
 Result<void> apply_timeout_header(const HttpRequest& request, const Limits& limits, api::CallerParams& caller) {
   const std::string* text = request.header("x-request-timeout-ms");
@@ -61,6 +65,10 @@ api::DialectParser parser_of(RouteId route) {
       return api::parse_responses;
     case RouteId::kGenerate:
       return api::parse_generate;
+    case RouteId::kInvocations:
+      return api::parse_invocation;
+    case RouteId::kTgiRoot:
+      return api::parse_tgi_root;
     case RouteId::kTgiStream:
       return api::parse_tgi_stream;
     case RouteId::kKserveGenerate:
@@ -128,6 +136,7 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   job.arrival = instance.clock().now();
   job.body_bytes = request.body.size();
   std::string bytes = std::exchange(request.body, {});
+  if (route.id == RouteId::kHealthGenerate) bytes = kOneToken;
   Json body = TRY(route.id == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
                                                     : parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);

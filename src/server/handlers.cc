@@ -253,6 +253,10 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kModelLoad:
     case RouteId::kModelUnload:
       return change_model(context, request, route);
+    case RouteId::kNotBuilt:
+      return context.error_reply(
+          {Error{ErrorCode::kNotSupported, std::string(route.path) + " is not supported by this server", ""}},
+          route.errors);
     case RouteId::kOllamaTags:
     case RouteId::kOllamaPs:
     case RouteId::kOllamaVersion:
@@ -290,6 +294,9 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kOllamaEmbed:
     case RouteId::kOllamaEmbeddings:
     case RouteId::kSglangEncode:
+    case RouteId::kHealthGenerate:
+    case RouteId::kInvocations:
+    case RouteId::kTgiRoot:
       break;  // of another RouteKind
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});

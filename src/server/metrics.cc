@@ -188,6 +188,9 @@ void Metrics::on_step(const engine::StepRecord& record) {
   observe(MetricId::kIterationTokens, record.n_rows);
   size_t kind = record.n_prefill_rows == 0 ? 1u : record.n_decode_rows == 0 ? 0u : 2u;  // prefill|decode|mixed
   observe(MetricId::kStepTime, seconds(record.took), kind);
+  if (record.predicted > 0 && record.took > 0) {
+    observe(MetricId::kStepRatio, static_cast<double>(record.predicted) / static_cast<double>(record.took));
+  }
   if (record.hung()) add(MetricId::kHungSteps, 1);
 }
 
@@ -213,6 +216,9 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
   raise_to(MetricId::kRecomputedTokens, number(stats.recomputed_tokens));
   raise_to(MetricId::kKvEvictions, number(stats.n_evictions));
+  double block_bytes = stats.kv_blocks_total == 0 ? 0.0 : number(facts.kv_bytes) / number(stats.kv_blocks_total);
+  set(MetricId::kKvTierBytes, block_bytes * number(used + stats.kv_blocks_cached), 0);
+  set(MetricId::kKvTierBytes, block_bytes * number(stats.tier_entries), 2);
   set(MetricId::kKvDiskEntries, number(stats.tier_entries));
   raise_to(MetricId::kKvDiskSaved, number(stats.tier_saved_blocks));
   raise_to(MetricId::kKvDiskLoads, number(stats.tier_loads));
@@ -286,7 +292,7 @@ void Metrics::take_numbers(instance::Instance* instance) {
 }
 
 // Every family once, with the series of all models.
-std::string Metrics::render(std::span<const MetricsOfModel> models, const std::string& version) {
+std::string Metrics::render(std::span<const MetricsOfModel> models, const std::string& version) const {
   for (const MetricsOfModel& one : models) one.metrics->take_numbers(one.instance);
   std::vector<prometheus::MetricFamily> families;
   for (const MetricRow& row : metric_table()) {
@@ -314,6 +320,9 @@ std::string Metrics::render(std::span<const MetricsOfModel> models, const std::s
   if (!build.metric.empty()) {
     families.push_back(std::move(cache));
     families.push_back(std::move(build));
+  }
+  for (prometheus::MetricFamily& family : http.families()) {
+    if (!family.metric.empty()) families.push_back(std::move(family));
   }
   std::ostringstream out;
   prometheus::TextSerializer().Serialize(out, families);

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "instance/session.h"
+#include "server/http_metrics.h"
 #include "server/metric_table.h"
 
 namespace prometheus {
@@ -41,6 +42,8 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
  public:
   Metrics();
   ~Metrics() override;
+
+  HttpMetrics http;  // of the server; those of a model stay empty
 
   // label_idx: place in the row's label_values; 0 for rows without a label.
   void add(MetricId id, double value, size_t label_idx = 0);  // counters; gauges that go up and down
@@ -72,7 +75,7 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
 
  private:
   struct Series;
-  static std::string render(std::span<const MetricsOfModel> models, const std::string& version);
+  std::string render(std::span<const MetricsOfModel> models, const std::string& version) const;
   void take_numbers(instance::Instance* instance);
   void add_series(const MetricRow& row, const std::string& model, double max_len,
                   prometheus::MetricFamily& family) const;

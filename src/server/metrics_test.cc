@@ -57,6 +57,39 @@ class Scrape {
   std::map<std::string, double> values_;
 };
 
+// prometheus-fastapi-instrumentator's families, as vLLM's dashboards ask for them.
+TEST(Metrics, HttpRequestsByRouteMethodAndStatus) {
+  TestServer server;
+  HttpClient client(server.port());
+  client.post("/v1/completions", R"({"prompt":"hello"})");
+  client.post("/v1/completions", R"({"prompt":"hello","stream":true})");
+  client.post("/v1/completions", "{}");
+  client.get("/v1/models/no-such-model");
+  client.get("/a/path/nobody/knows");
+  client.get("/health");
+  Scrape scrape(server.port());
+  auto n = [&](const std::string& labels) {
+    auto found = scrape.values().find("http_requests_total{" + labels + "}");
+    return found == scrape.values().end() ? 0.0 : found->second;
+  };
+  EXPECT_EQ(n(R"(handler="/v1/completions",method="POST",status="2xx")"), 2);
+  EXPECT_EQ(n(R"(handler="/v1/completions",method="POST",status="4xx")"), 1);
+  EXPECT_EQ(n(R"(handler="/v1/models/",method="GET",status="4xx")"), 1);
+  EXPECT_EQ(n(R"(handler="none",method="GET",status="4xx")"), 1);
+  EXPECT_EQ(scrape.text().find(R"(handler="/health")"), std::string::npos);
+  EXPECT_EQ(scrape("http_request_duration_seconds_count", R"(handler="/v1/completions",method="POST")"), 3);
+  EXPECT_EQ(scrape("http_request_duration_seconds_bucket", R"(method="POST",le="+Inf")"), 3);
+  EXPECT_EQ(scrape.values().at("http_request_duration_highr_seconds_count"), 5);
+  EXPECT_TRUE(scrape.values().contains(R"(http_request_duration_highr_seconds_bucket{le="0.025"})"));
+  EXPECT_EQ(scrape("http_request_size_bytes_sum", R"(handler="/v1/completions")"), 18 + 32 + 2);
+  EXPECT_GT(scrape("http_response_size_bytes_sum", R"(handler="/v1/completions")"), 300);
+  for (const char* name : {"process_virtual_memory_bytes", "process_resident_memory_bytes", "process_open_fds",
+                           "process_max_fds", "process_cpu_seconds_total", "process_start_time_seconds"}) {
+    ASSERT_TRUE(scrape.values().contains(name)) << name;
+    EXPECT_GT(scrape.values().at(name), 0) << name;
+  }
+}
+
 TEST(Metrics, EveryRowIsExposedWithItsTypeAndLabels) {
   TestServer server;
   Scrape scrape(server.port());

@@ -80,6 +80,11 @@ constexpr Operation kOperations[] = {
     {RouteId::kGenerate, "TGI or SGLang: generate, by the body", "Generate", "GenerateRequest", kEvents},
     {RouteId::kTgiStream, "TGI: stream", "Tgi", "TgiRequest", kEvents},
     {RouteId::kKvEventSources, "Where KV events are published", "KvEventSources"},
+    {RouteId::kTgiRoot, "TGI: generate, the answer in a list", "Any", "TgiRequest", kEvents},
+    {RouteId::kHealthGenerate, "SGLang: generates a token", "Completion"},
+    {RouteId::kInvocations, "SageMaker: chat, completion, embeddings or TGI's generate, by the body", "Any",
+     "AnyRequest", kEvents},
+    {RouteId::kNotBuilt, "Not supported: 501", "Any", "AnyRequest"},
     {RouteId::kTgiInfo, "TGI: facts", "TgiInfo"},
     {RouteId::kSglangEncode, "SGLang: embeddings", "Any", "SglangEncodeRequest"},
     {RouteId::kSglangModelInfo, "SGLang: the model", "SglangModel"},
@@ -200,6 +205,7 @@ Json paths(const ServerOptions& options) {
   Json out = Json::object();
   for (const Route& route : route_table()) {
     Json methods = Json::object();
+    if (const Json* before = out.find(document_path(route))) methods = *before;  // a row of another method
     if ((route.methods & kGet) != 0) methods.set("get", operation_json("get", route, options));
     if ((route.methods & kPost) != 0) methods.set("post", operation_json("post", route, options));
     out.set(document_path(route), std::move(methods));

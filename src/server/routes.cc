@@ -116,6 +116,18 @@ constexpr Route kRoutes[] = {
     generation("/generate", RouteId::kGenerate, kTgi),
     generation("/generate_stream", RouteId::kTgiStream, kTgi),
     generation("/encode", RouteId::kSglangEncode),
+    {.path = "/health_generate", .id = RouteId::kHealthGenerate, .kind = RouteKind::kGeneration},
+    // SageMaker
+    generation("/invocations", RouteId::kInvocations),
+    // known and not built: clients hear so by name
+    admin(small("/v1/load_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
+    admin(small("/v1/unload_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
+    small("/abort_request", RouteId::kNotBuilt, std::nullopt),
+    small("/chat_tokenize", RouteId::kNotBuilt, kTgi),
+    admin(small("/api/pull", RouteId::kNotBuilt, kOllama)),
+    admin(small("/api/push", RouteId::kNotBuilt, kOllama)),
+    admin(small("/api/create", RouteId::kNotBuilt, kOllama)),
+    admin(small("/api/copy", RouteId::kNotBuilt, kOllama)),
     {.path = "/kv_event_sources", .id = RouteId::kKvEventSources},
     {.path = "/info", .id = RouteId::kTgiInfo, .errors = kTgi},
     {.path = "/get_model_info", .id = RouteId::kSglangModelInfo},
@@ -133,6 +145,7 @@ constexpr Route kRoutes[] = {
     {.path = "/v2/models/", .id = RouteId::kKserveModelReady, .prefix = true, .suffix = "/ready", .errors = kKserve},
     {.path = "/v2/models/", .id = RouteId::kKserveModel, .prefix = true, .errors = kKserve},
     {.path = "/", .id = RouteId::kRoot, .auth = kOpen},
+    generation("/", RouteId::kTgiRoot, kTgi),
     {.path = "/index.html", .id = RouteId::kRoot, .auth = kOpen},
 };
 
@@ -140,13 +153,18 @@ constexpr Route kRoutes[] = {
 
 std::span<const Route> route_table() { return kRoutes; }
 
-const Route* find_route(std::string_view path) {
+const Route* find_route(std::string_view path, std::string_view method) {
+  const Route* first = nullptr;
   for (const Route& route : kRoutes) {
     bool under = path.starts_with(route.path) && path.size() > route.path.size() + route.suffix.size() &&
                  path.ends_with(route.suffix);
-    if (route.prefix ? under : path == route.path) return &route;
+    bool matches = route.prefix ? under : path == route.path;
+    if (!matches) continue;
+    if (route.prefix || method.empty() || allows(route, method))
+      return first != nullptr && route.prefix ? first : &route;
+    if (first == nullptr) first = &route;
   }
-  return nullptr;
+  return first;
 }
 
 bool allows(const Route& route, std::string_view method) {

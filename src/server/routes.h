@@ -1,5 +1,5 @@
-// The route table: the one list of what the server answers to. A path that is not in it is 404, a method that is not in
-// its row is 405; a row that names no class of its own needs a key.
+// The route table: the one list of what the server answers to; a path has one row, or one for each method. A path that
+// is not in it is 404, a method that is not in its row is 405; a row that names no class of its own needs a key.
 // Thread: any (constant data).
 #pragma once
 
@@ -70,8 +70,10 @@ enum class RouteId : uint8_t {
   // TGI and SGLang
   kGenerate,
   kTgiStream,
+  kTgiRoot,
   kTgiInfo,
   kSglangEncode,
+  kHealthGenerate,
   kSglangModelInfo,
   kSglangServerInfo,
   // KServe
@@ -81,6 +83,8 @@ enum class RouteId : uint8_t {
   kKserveGenerate,
   kKserveStream,
   kKserveInfer,
+  kInvocations,  // SageMaker
+  kNotBuilt,     // known, and answered 501 by name
 };
 
 // Who answers it.
@@ -109,8 +113,8 @@ struct Route {
 };
 
 std::span<const Route> route_table();
-// The row of a path, or nullptr.
-const Route* find_route(std::string_view path);
+// The row of a path, or nullptr. Of two rows of one path the one that takes the method, else the first.
+const Route* find_route(std::string_view path, std::string_view method = {});
 bool allows(const Route& route, std::string_view method);
 // "GET, HEAD, OPTIONS": the value of Allow.
 std::string allowed_methods(const Route& route);
