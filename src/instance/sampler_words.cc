@@ -18,6 +18,17 @@ constexpr size_t kMostEntries = 4;
 
 constexpr text::EncodeOptions kPlain = {.add_special = false, .parse_special = false};
 
+// A byte of UTF-8 that begins no character.
+bool inside_character(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80u; }
+
+// At most kMaxBreakerBytes, of whole characters.
+std::string_view cut(std::string_view breaker) {
+  if (breaker.size() <= kMaxBreakerBytes) return breaker;
+  size_t n = kMaxBreakerBytes;
+  while (n > 0 && inside_character(breaker[n])) --n;
+  return breaker.substr(0, n);
+}
+
 // The beginning of a breaker, and the tokens of what is left of it.
 struct Head {
   std::string_view bytes;
@@ -29,7 +40,10 @@ Result<Heads> heads_of(const text::Tokenizer& tokenizer, std::span<const std::st
   Heads out;
   for (std::string_view breaker : breakers) {
     for (size_t n = 1; n < breaker.size(); ++n) {
-      Head head{.bytes = breaker.substr(0, n), .rest = TRY(tokenizer.encode(breaker.substr(n), kPlain))};
+      if (inside_character(breaker[n])) continue;
+      Head head;
+      head.bytes = breaker.substr(0, n);
+      head.rest = TRY(tokenizer.encode(breaker.substr(n), kPlain));
       if (head.rest.size() > kMaxBreakerTokens) head.rest.resize(kMaxBreakerTokens);
       out[static_cast<unsigned char>(head.bytes.back())].push_back(std::move(head));
     }
@@ -56,7 +70,7 @@ Result<std::vector<std::vector<TokenId>>> bad_word_tokens(const text::Tokenizer&
 
 Result<flow::DryBreakers> breaker_tokens(const text::Tokenizer& tokenizer, std::span<const std::string> breakers) {
   std::vector<std::string_view> wanted;
-  for (const std::string& breaker : breakers) wanted.push_back(std::string_view(breaker).substr(0, kMaxBreakerBytes));
+  for (const std::string& breaker : breakers) wanted.push_back(cut(breaker));
   const Heads heads = TRY(heads_of(tokenizer, wanted));
   flow::DryBreakers out;
   for (size_t i = 0; i < tokenizer.n_vocab(); ++i) {
