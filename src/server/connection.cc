@@ -409,10 +409,11 @@ asio::awaitable<bool> Connection::serve_one() {
   bool complete = co_await read_body(parser, request);
   if (!complete) end_record();
   if (!complete) co_return false;
-  sample_.request_bytes = request.body.size();
+  HttpRequest whole = parser.take();
+  sample_.request_bytes = whole.body.size();
   handling_ = true;
   CallCount count(*context_);
-  co_await handle(parser.take(), *route, who);
+  co_await handle(std::move(whole), *route, who);
   end_record();
   co_await wait_for_reader();
   handling_ = false;

@@ -261,42 +261,7 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kOllamaPs:
     case RouteId::kOllamaVersion:
       return ollama_answer(context, route);
-    case RouteId::kChat:
-    case RouteId::kCompletions:
-    case RouteId::kLlamaCompletion:
-    case RouteId::kInfill:
-    case RouteId::kTokenize:
-    case RouteId::kDetokenize:
-    case RouteId::kSlotAction:
-    case RouteId::kApplyTemplate:
-    case RouteId::kInputTokens:
-    case RouteId::kChatRender:
-    case RouteId::kCompletionsRender:
-    case RouteId::kResponses:
-    case RouteId::kResponsesInputTokens:
-    case RouteId::kMessages:
-    case RouteId::kCountTokens:
-    case RouteId::kGenerate:
-    case RouteId::kTgiStream:
-    case RouteId::kKserveGenerate:
-    case RouteId::kKserveStream:
-    case RouteId::kKserveInfer:
-    case RouteId::kOllamaGenerate:
-    case RouteId::kOllamaChat:
-    case RouteId::kOllamaShow:
-    case RouteId::kEmbeddings:
-    case RouteId::kPooling:
-    case RouteId::kScore:
-    case RouteId::kRerank:
-    case RouteId::kClassify:
-    case RouteId::kCohereEmbed:
-    case RouteId::kLlamaEmbedding:
-    case RouteId::kOllamaEmbed:
-    case RouteId::kOllamaEmbeddings:
-    case RouteId::kSglangEncode:
-    case RouteId::kHealthGenerate:
-    case RouteId::kInvocations:
-    case RouteId::kTgiRoot:
+    default:
       break;  // of another RouteKind
   }
   return context.error_reply({Error{ErrorCode::kRouteNotFound, "no such route", ""}});
