@@ -230,6 +230,22 @@ Result<void> check_beams(FieldTarget& target) {
   if (common.sampling.n_logprobs >= 0 || common.sampling.n_prompt_logprobs >= 0) {
     return Error{ErrorCode::kUnsupportedParameter, "logprobs: not supported with beam search", "logprobs"};
   }
+  const flow::SamplingParams& sampling = common.sampling;
+  bool penalties =
+      sampling.repetition_penalty != 1.0f || sampling.presence_penalty != 0.0f || sampling.frequency_penalty != 0.0f;
+  const std::pair<bool, std::string_view> changes[] = {
+      {!sampling.logit_bias.empty(), "logit_bias"},       {!sampling.allowed_token_ids.empty(), "allowed_token_ids"},
+      {!common.bad_words.empty(), "bad_words"},           {!sampling.bad_words.empty(), "bad_token_ids"},
+      {sampling.dry.multiplier > 0.0f, "dry_multiplier"}, {penalties, "penalties"},
+      {sampling.min_tokens > 0, common.min_tokens_name},
+  };
+  for (const auto& [sent, name] : changes) {
+    if (sent) {
+      return Error{ErrorCode::kUnsupportedParameter,
+                   fmt::format("{}: not supported with beam search, which goes by the model's own probabilities", name),
+                   std::string(name)};
+    }
+  }
   common.sampling.temperature = 0.0f;
   return {};
 }

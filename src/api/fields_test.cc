@@ -411,6 +411,12 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("beam_width":2,"n":3)"), "invalid_value|beam_width");
   EXPECT_EQ(chat_error(R"("beam_width":2,"stream":true)"), "invalid_value|stream");
   EXPECT_EQ(chat_error(R"("num_beams":2,"logprobs":true)"), "unsupported_parameter|logprobs");
+  for (std::string ignored : {R"("logit_bias":{"5":1})", R"("allowed_token_ids":[5])", R"("bad_words":["x"])",
+                              R"("bad_token_ids":[5])", R"("dry_multiplier":1)", R"("min_tokens":2)"}) {
+    std::string name = ignored.substr(1, ignored.find(':') - 2);
+    EXPECT_EQ(chat_error(R"("use_beam_search":true,"n":2,)" + ignored), "unsupported_parameter|" + name);
+  }
+  EXPECT_EQ(chat_error(R"("beam_width":2,"presence_penalty":1)"), "unsupported_parameter|penalties");
   EXPECT_EQ(chat_error(R"("allowed_token_ids":[])"), "no_token_allowed|allowed_token_ids");
   EXPECT_EQ(chat_error(R"("chat_template":"x")"), "chat_template_disabled|chat_template");
   EXPECT_EQ(chat_error(R"("model":"gpt")"), "model_not_found|model");

@@ -71,6 +71,12 @@ std::string piece_of(const text::Tokenizer& tokenizer, TokenId id) {
   return id == kNoToken ? std::string() : std::string(tokenizer.token_bytes(id));
 }
 
+// Beams go by the model's own probabilities: a constraint would be ignored.
+Error no_beams_within(const flow::ConstraintSpec& constraint) {
+  std::string param = constraint.param.empty() ? "tools" : constraint.param;
+  return {ErrorCode::kUnsupportedParameter, param + ": not supported with beam search", param};
+}
+
 }  // namespace
 
 const api::CommonParams& Job::params() const {
@@ -285,7 +291,11 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     uint32_t second_begin = prepared->request.second_begin;
     prepared->request = std::move(request).value();
     prepared->request.second_begin = second_begin;
-    if (prepared->answer.constraint.kind != flow::ConstraintKind::kNone) {
+    if (const auto& constraint = prepared->answer.constraint; constraint.kind != flow::ConstraintKind::kNone) {
+      if (prepared->request.beam_width > 1) {
+        out.error = api::ApiError{no_beams_within(constraint)};
+        return out;
+      }
       prepared->request.sampling.ignore_eos = false;  // a constraint ends with the end token, nothing can follow it
     }
     prepared->request.weight = job.tenant_weight;

@@ -195,6 +195,17 @@ TEST(Ollama, Lists) {
   EXPECT_EQ(shown.get("capabilities")->dump(), R"(["completion"])");
 }
 
+TEST(Beams, KeepToNoConstraint) {
+  TestServer server;
+  HttpClient client(server.port());
+  const std::string ask = R"({"messages":[{"role":"user","content":"hi"}],"use_beam_search":true,"n":2)";
+  for (const std::string within : {R"("response_format":{"type":"json_object"})", R"("guided_regex":"[0-9]+")"}) {
+    auto reply = client.post("/v1/chat/completions", ask + "," + within + "}");
+    EXPECT_EQ(reply.status, 400) << within;
+    EXPECT_THAT(reply.body, HasSubstr("not supported with beam search")) << within;
+  }
+}
+
 TEST(Tgi, GenerateAndStream) {
   TestServer server;
   HttpClient client(server.port());
