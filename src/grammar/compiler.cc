@@ -26,9 +26,6 @@ constexpr size_t kCacheEntries = 4096;
 // Wide and deep schemas: 4,000 to 10,000 allocations per ms of one core of an AMD EPYC (Zen 4), 2026-11-21. The fewer
 // are what keeps the work of one within the time, also while the machine is busy with something else.
 constexpr uint64_t kAllocationsPerMs = 3600;
-// Of the limit on time: what is refused hangs on the work, not on the machine or on who else uses it. Twice leaves room
-// for cores that others slow down.
-constexpr int64_t kLastResort = 2;
 constexpr uint64_t kTurnover = 64;  // bytes asked for in all, for each that may be held
 constexpr int kCoreDepth = 2000;    // of the core's recursion: 25% of an 8 MiB stack
 
@@ -123,7 +120,7 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
     return Error{ErrorCode::kConstraintTooCostly,
                  fmt::format("{}{}{}", spec.param, spec.param.empty() ? "" : ": ", what), spec.param};
   };
-  CompileBudget budget({.core_ms = kLastResort * ms,
+  CompileBudget budget({.core_ms = ms,
                         .allocations = static_cast<uint64_t>(ms) * kAllocationsPerMs,
                         .bytes = static_cast<uint64_t>(limits[LimitId::kCompileBytes]) * kTurnover});
   Result<CompiledConstraint> result = costly("cannot be compiled");
