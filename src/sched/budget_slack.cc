@@ -15,15 +15,25 @@ constexpr double kLeastMultiple = 2;
 constexpr double kMostMultiple = 8;
 constexpr double kHeadroom = 1.25;
 constexpr double kPatience = 2e9;  // ns of work that waits: so many a multiple, whatever the balance says
+// A single stream keeps its pace beside prompts that arrive. Beside a queue this long of others that will stream it is
+// one of many: with steps of 3 times its own it would end before the next prompt is done, and they be served one by
+// one.
+constexpr double kLongQueue = 6e9;    // ns of work that waits
+constexpr double kPerMultiple = 5e8;  // and so many more a multiple
+constexpr uint64_t kStream = 16;      // tokens of an answer
 constexpr uint32_t kMostGrowth = 4;
 // So many streams that reading the weights is a small part of their step: more of them aboard make steps longer and
 // nothing faster, and with a multiple of 3 prompts come aboard faster than streams end, up to the last slot.
 constexpr uint32_t kCrowd = 64;
 constexpr double kFixedPart = 0.05;
 constexpr double kCrowdMultiple = 2;
+constexpr double kOnTheWay = 0.92;  // of the time until a token is due: the rest takes the way to its client
 constexpr Tick kLongestStep = 500 * kMillisecond;  // without decodes
 // Prompt rows of a step that nobody waits beside: below this the weights are read too often for the work done.
 constexpr uint32_t kWorthwhileRows = 128;
+
+// How long the prompts that wait take.
+double backlog_ns(const BudgetView& view) { return static_cast<double>(view.n_pending) * view.cost.large().c[1]; }
 
 class SlackBudget final : public Budget {
  public:
@@ -45,10 +55,12 @@ Slack::Slack(const SchedOptions& options)
 Tick Slack::limit(const BudgetView& view) const {
   if (view.decodes.n_decode == 0) return kLongestStep;
   auto left = static_cast<double>(view.due - view.now);
-  Tick by_target = view.due != 0 ? std::llround(left / view.cost.lateness()) : INT64_MAX;
+  Tick by_target = view.due != 0 ? std::llround(kOnTheWay * left / view.cost.lateness()) : INT64_MAX;
   if (view.due != 0 && !view.untargeted) return by_target;
   StepShape aboard = with_newcomers(view);
-  double most = std::min(kMostMultiple, kUsualMultiple + view.decodes.n_decode - 1);
+  bool will_stream = view.n_answer >= kStream * uint64_t{view.n_prompts};
+  double queue = will_stream ? std::max(0.0, backlog_ns(view) - kLongQueue) / kPerMultiple : 0.0;
+  double most = std::min(kMostMultiple, kUsualMultiple + view.decodes.n_decode - 1 + queue);
   double multiple = std::clamp(multiple_of(view, aboard), kLeastMultiple, most);
   auto decodes = static_cast<double>(view.cost.predict(view.decodes));
   bool crowded = view.decodes.n_decode >= kCrowd && view.cost.large().c[0] < kFixedPart * decodes;
@@ -60,8 +72,7 @@ Tick Slack::limit(const BudgetView& view) const {
 // In balance as many streams come aboard as end: beside each decode a step computes the share of a prompt that one
 // token of its answer pays for. With less, the queue grows and slots stay empty; much more only makes streams wait.
 double Slack::multiple_of(const BudgetView& view, const StepShape& aboard) {
-  double backlog = static_cast<double>(view.n_pending) * view.cost.large().c[1];  // a prompt row costs c[1]
-  double multiple = backlog / kPatience;
+  double multiple = backlog_ns(view) / kPatience;
   if (view.n_answer == 0) return std::max(multiple, kUsualMultiple);
   double rows = aboard.n_decode * static_cast<double>(view.n_pending) / static_cast<double>(view.n_answer);
   StepShape balanced = aboard;

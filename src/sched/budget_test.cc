@@ -80,11 +80,26 @@ TEST(Budget, ALongQueueSlowsStreamsDown) {
   view.n_pending = 1'000'000'000;  // at most 8 times
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 370u);
   view.due = view.now + 10 * kMillisecond;  // not those with a target
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 58u);
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 46u);
+}
+
+// A single stream keeps its pace, but not while a crowd waits to stream as well.
+TEST(Budget, OneStreamIsNotServedBeforeACrowd) {
+  CostRegime machine{.c = {4e6, 3e5, 3e5, 0, 0}, .n_seen = 100};  // 4.3 ms a token, 0.3 ms a prompt row
+  CostModel cost(16, machine, machine);
   BudgetView alone = view_of(cost, 1);
   alone.n_prompts = 1000;
-  alone.n_pending = 1'000'000'000;
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, alone), 83u);
+  alone.n_pending = 1'000'000;  // 300 s
+  uint32_t quick = rows_of(BudgetKind::kSlack, alone);
+  EXPECT_LE(quick, 30u);  // 3 times 4.3 ms
+  alone.n_answer = 1000;  // one token each: nobody streams
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, alone), quick);
+  alone.n_answer = 64'000;
+  EXPECT_GT(rows_of(BudgetKind::kSlack, alone), 3 * quick);
+  alone.n_prompts = 10;
+  alone.n_pending = 3'000;  // 0.9 s
+  alone.n_answer = 640;
+  EXPECT_LE(rows_of(BudgetKind::kSlack, alone), quick);
 }
 
 // 8 decodes and 12 who wait, 20 aboard: 5 ms. What one token of an answer pays for: so many prompt rows beside each
@@ -106,8 +121,8 @@ TEST(Budget, StepsAreAsLongAsTheLoadNeedsToStayInBalance) {
 TEST(Budget, SlackWithATargetEndsBeforeTheFirstStreamIsDue) {
   CostModel cost = simple_model();
   BudgetView view = view_of(cost, 8);
-  view.due = view.now + 10 * kMillisecond;  // 1 / 1.18 of it: 8.47 ms, 5.87 of them for prompts
-  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 58u);
+  view.due = view.now + 10 * kMillisecond;  // 0.92 / 1.18 of it: 7.8 ms, 5.2 of them for prompts
+  EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 46u);
   view.due = view.now + kSecond;
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 592u);
   view.untargeted = true;  // others have no target: the automatic one counts for them
