@@ -7,9 +7,6 @@ install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES deploy/grafana.json deploy/millrace.toml DESTINATION ${CMAKE_INSTALL_DATADIR}/millrace)
 install(FILES deploy/millrace.service DESTINATION lib/systemd/system)
 
-# What a Python wheel holds beside python/millrace (python/pyproject.toml).
-install(TARGETS millrace millrace_shared DESTINATION millrace/_native COMPONENT python EXCLUDE_FROM_ALL)
-
 set(CPACK_PACKAGE_VENDOR "Millrace")
 set(CPACK_PACKAGE_CONTACT "Millrace maintainers <maintainers@millrace.invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "inference and serving of large language models")

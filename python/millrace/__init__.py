@@ -1,5 +1,5 @@
 """Millrace for Python: LLM and AsyncLLM, a model inside this process (libmillrace.so), and a front-end language for programs
-of many model calls (millrace.lang), in process or on a server. Standard library only."""
+of many model calls (millrace.lang), in process or on a server."""
 from millrace import lang
 from millrace.async_llm import AsyncLLM, AsyncLLMEngine
 from millrace.lang import (Engine, Runtime, RuntimeEndpoint, assistant, assistant_begin, assistant_end, function, gen, gen_int,

@@ -1,4 +1,4 @@
-"""The Python package in process: tests/python/llm_test.py LIBRARY MODEL. What LLM and AsyncLLM give is what the engine gives
+"""The Python package in process: the installed one (a wheel): tests/python/llm_test.py MODEL. What LLM and AsyncLLM give is what the engine gives
 alone, in a batch, and over its API."""
 import asyncio
 import gc
@@ -10,13 +10,12 @@ import sys
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "tests" / "support")]
-os.environ["MILLRACE_LIBRARY"] = str(pathlib.Path(sys.argv[1]).resolve())
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 import checks  # noqa: E402
 import millrace as mr  # noqa: E402
 from millrace.lang import BackendError  # noqa: E402
 
-MODEL = sys.argv[2]
+MODEL = sys.argv[1]
 GREEDY = mr.SamplingParams(temperature=0, max_tokens=12)
 llm = None
 
@@ -132,6 +131,30 @@ def check_a_forgotten_engine_ends():
     del engine
     gc.collect()
     assert not pathlib.Path(folder).exists() and threading.active_count() <= before
+
+
+def check_a_child_leaves_its_parents_engine_alone():
+    child = os.fork()
+    if child == 0:
+        llm.engine._in_process.stop()  # what the end of a process does
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert pathlib.Path(llm.engine._in_process._folder, "socket").exists()
+    assert "Paris" in llm.generate("The capital of France is", GREEDY)[0].outputs[0].text
+
+
+def check_python_goes_on_while_an_engine_stops():
+    engine = mr.Engine(MODEL, max_model_len=1024)
+    stream = engine.events("/v1/completions", {"prompt": "Count:", "max_tokens": 600, "ignore_eos": True, "temperature": 0})
+    next(stream)
+    status = []
+    stopper = threading.Thread(target=lambda: status.append(engine.shutdown()))
+    stopper.start()
+    pieces_meanwhile = sum(1 for _ in stream if stopper.is_alive())
+    stopper.join()
+    assert status == [0] and pieces_meanwhile > 1, (status, pieces_meanwhile)
+    raises(RuntimeError, "has been stopped", lambda: engine._in_process.server.wait_ready(0))
+    assert engine.shutdown() == 0
 
 
 def check_asyncio():

@@ -1,16 +1,14 @@
-"""The six programs of python/examples give what a hand-written sequence of requests gives: programs_test.py LIBRARY MODEL URL
+"""The six programs of python/examples give what a hand-written sequence of requests gives: programs_test.py MODEL URL
 
-Each program runs against the server at URL and in this process (libmillrace.so); the requests are written here by hand,
+Each program runs against the server at URL and in this process, by the installed package; the requests are written here by hand,
 with nothing of the package, and go to the server. Every text, score and choice must be equal."""
 import json
-import os
 import pathlib
 import sys
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("python", "python/examples", "tests/support")]
-os.environ["MILLRACE_LIBRARY"] = str(pathlib.Path(sys.argv[1]).resolve())
+sys.path[:0] = [str(ROOT / folder) for folder in ("python/examples", "tests/support")]
 
 import checks  # noqa: E402
 import few_shot_qa  # noqa: E402
@@ -21,7 +19,7 @@ import multi_turn_chat  # noqa: E402
 import react_agent  # noqa: E402
 import tree_of_thought  # noqa: E402
 
-MODEL, URL = sys.argv[2], sys.argv[3].rstrip("/")
+MODEL, URL = sys.argv[1], sys.argv[2].rstrip("/")
 backends = []
 
 

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Builds the Python wheel, installs it into an empty venv, and uses it there: wheel.sh MODEL. Part of ./check --clients.
-# Needs the network for scikit-build-core; the CMake tree of the wheel is kept in build/wheel.
+# Builds the Python wheel and installs it into a venv: wheel.sh VENV [ENGINE_BUILD].
+# With a build folder of the engine only the extension module is compiled, against that; else the engine is built too.
+# The build requirements of python/pyproject.toml come from the network once.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-model=$(realpath "$1")
+venv=$1
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # what the release build compiled is found again
-venv=.venv/wheel
-out=build/check/wheels
+work=build/$(basename "$venv")-wheel
+engine=()
+[ -z "${2:-}" ] || engine=(-C cmake.define.MILLRACE_BUILD="$(realpath "$2")")
+mapfile -t needs < <(sed -n 's/^requires = //p' python/pyproject.toml | grep -o '[^" ,]*==[^"]*')
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-rm -rf "$out"
-"$venv/bin/python" -m pip wheel -q --no-deps -w "$out" -C build-dir="$PWD/build/wheel" ./python
-"$venv/bin/python" -m pip install -q --no-index --force-reinstall "$out"/millrace-*.whl
-cd /  # nothing of the source tree is found by chance
-env -u PYTHONPATH -u MILLRACE_LIBRARY "$OLDPWD/$venv/bin/python" "$OLDPWD/tests/python/wheel_test.py" "$model"
+"$venv/bin/python" -m pip install -q "${needs[@]}"
+rm -rf "$work/out"
+"$venv/bin/python" -m pip wheel -q --no-deps --no-build-isolation -w "$work/out" -C build-dir="$PWD/$work/cmake" "${engine[@]}" ./python
+"$venv/bin/python" -m pip install -q --no-index --force-reinstall "$work/out"/millrace-*.whl

@@ -3,7 +3,7 @@ import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCE_DIRS = ("src", "tests", "bench")
+SOURCE_DIRS = ("src", "tests", "bench", "python")
 CODE_SUFFIXES = (".h", ".cc", ".inc")
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 
-from millrace._library import InProcess, flags_of
+from millrace._in_process import InProcess, flags_of
 from millrace._program import program_path
 
 _default = None
