@@ -388,6 +388,18 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("tools":[{"type":"function"}])"), "invalid_value|tools[0].function");
   EXPECT_EQ(chat_error(R"("tool_choice":"auto")"), "invalid_value|tool_choice");
   EXPECT_EQ(chat_error(R"("tool_choice":"none")"), "accepted");
+  auto allowed = [](std::string_view value) {
+    return chat_error(
+        R"("tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}],)"
+        R"("tool_choice":{"type":"allowed_tools","allowed_tools":)" +
+        std::string(value) + "}");
+  };
+  EXPECT_EQ(allowed(R"({"mode":"auto","tools":[{"type":"function","function":{"name":"b"}}]})"), "accepted");
+  EXPECT_EQ(allowed(R"({"mode":"x","tools":[]})"), "invalid_value|tool_choice.allowed_tools.mode");
+  EXPECT_EQ(allowed(R"({"mode":"auto","tools":[]})"), "invalid_value|tool_choice.allowed_tools.tools");
+  EXPECT_EQ(allowed(R"({"mode":"auto","tools":[{"name":"b"}]})"), "invalid_value|tool_choice.allowed_tools.tools[0]");
+  EXPECT_EQ(allowed(R"({"mode":"auto","tools":[{"function":{"name":"c"}}]})"),
+            "invalid_value|tool_choice.allowed_tools.tools[0]");
   EXPECT_EQ(chat_error(R"("stream_options":{})"), "invalid_value|stream_options");
   EXPECT_EQ(chat_error(R"("stream":true,"stream_options":{"include_usage":1})"),
             "invalid_value|stream_options.include_usage");

@@ -116,10 +116,26 @@ Result<Json> tools_of(const Json& tools) {
   return out;
 }
 
+Json named_function(const Json& name) {
+  return json_object({{"type", "function"}, {"function", json_object({{"name", name}})}});
+}
+
+// A function, and the list of {"type": "allowed_tools", "mode", "tools"}, as chat completions have them.
 Json tool_choice_of(const Json& choice) {
+  const Json* type = choice.get("type");
+  const Json* tools = choice.get("tools");
+  if (type != nullptr && *type == Json("allowed_tools") && tools != nullptr && tools->is_array()) {
+    Json allowed = choice;
+    Json list = Json::array();
+    for (const Json& tool : tools->as_array()) {
+      const Json* name = tool.get("name");
+      list.push_back(name == nullptr ? tool : named_function(*name));
+    }
+    allowed.set("tools", std::move(list));
+    return json_object({{"type", "allowed_tools"}, {"allowed_tools", std::move(allowed)}});
+  }
   const Json* name = choice.get("name");
-  if (!choice.is_object() || name == nullptr) return choice;
-  return json_object({{"type", "function"}, {"function", json_object({{"name", *name}})}});
+  return !choice.is_object() || name == nullptr ? choice : named_function(*name);
 }
 
 // text.format as response_format: the schema lies one level higher here.

@@ -29,6 +29,11 @@ bool name_ok(std::string_view name) {
 
 const std::string& name_of(const Json& tool) { return tool.find("function")->find("name")->as_string(); }
 
+bool offers(const ToolParams& params, const std::string& name) {
+  return !params.tools.is_null() &&
+         std::ranges::any_of(params.tools.as_array(), [&](const Json& tool) { return name_of(tool) == name; });
+}
+
 // Arguments are always an object, so a schema of anything else can never be kept to.
 Result<void> check_parameters(const Json& parameters, const std::string& path) {
   if (!parameters.is_object()) return bad(path, "must be a JSON schema");
@@ -90,18 +95,55 @@ Result<void> read_list(const Json& list, std::string_view field, const Limits& l
   return {};
 }
 
+const Json* function_name(const Json& named) {
+  const Json* function = named.get("function");
+  return function == nullptr ? nullptr : function->get("name");
+}
+
+// {"type": "allowed_tools", "allowed_tools": {"mode", "tools": [{"type": "function", "function": {"name"}}]}}: the
+// other tools are not offered to the model.
+Result<void> read_allowed(const Json& allowed, ToolParams& out) {
+  const Json* mode = allowed.get("mode");
+  bool required = mode != nullptr && *mode == Json("required");
+  if (!required && (mode == nullptr || *mode != Json("auto"))) {
+    return bad("tool_choice.allowed_tools.mode", "must be auto or required");
+  }
+  const Json* list = allowed.get("tools");
+  if (list == nullptr || !list->is_array() || list->size() == 0) {
+    return bad("tool_choice.allowed_tools.tools", "must be an array of one or more functions");
+  }
+  std::set<std::string> wanted;
+  for (const Json& entry : list->as_array()) {
+    std::string path = fmt::format("tool_choice.allowed_tools.tools[{}]", wanted.size());
+    const Json* name = function_name(entry);
+    if (name == nullptr || !name->is_string()) return bad(path, "must be {\"type\", \"function\": {\"name\"}}");
+    if (!offers(out, name->as_string())) {
+      return bad(path, fmt::format("names no tool: \"{}\"", quote_for_message(name->as_string())));
+    }
+    if (!wanted.insert(name->as_string()).second) return bad(path, "is named twice");
+  }
+  Json kept = Json::array();
+  std::vector<bool> strict;
+  for (size_t i = 0; i < out.strict.size(); ++i) {
+    const Json& tool = out.tools.as_array()[i];
+    if (!wanted.contains(name_of(tool))) continue;
+    kept.push_back(tool);
+    strict.push_back(out.strict[i]);
+  }
+  out.tools = std::move(kept);
+  out.strict = std::move(strict);
+  out.choice = required ? ToolChoice::kRequired : ToolChoice::kAuto;
+  return {};
+}
+
 // {"type": "function", "function": {"name"}}; of function_call {"name"}.
 Result<void> read_named(const Json& choice, std::string_view field, ToolParams& out) {
-  const Json* function = field == "function_call" ? &choice : choice.get("function");
-  const Json* name = function == nullptr ? nullptr : function->get("name");
+  const Json* name = field == "function_call" ? choice.get("name") : function_name(choice);
   if (name == nullptr || !name->is_string()) {
     return bad(std::string(field),
                "must be none, auto, required or {\"type\": \"function\", \"function\": {\"name\"}}");
   }
-  bool known = !out.tools.is_null() && std::ranges::any_of(out.tools.as_array(), [&](const Json& tool) {
-    return name_of(tool) == name->as_string();
-  });
-  if (!known) {
+  if (!offers(out, name->as_string())) {
     return bad(std::string(field), fmt::format("names no tool: \"{}\"", quote_for_message(name->as_string())));
   }
   out.choice = ToolChoice::kNamed;
@@ -110,6 +152,8 @@ Result<void> read_named(const Json& choice, std::string_view field, ToolParams& 
 }
 
 Result<void> read_choice(const Json& choice, std::string_view field, ToolParams& out) {
+  const Json* allowed = choice.get("allowed_tools");
+  if (allowed != nullptr && field == "tool_choice") return read_allowed(*allowed, out);
   if (!choice.is_string()) return read_named(choice, field, out);
   const std::string& word = choice.as_string();
   bool required = word == "required" && field == "tool_choice";

@@ -18,6 +18,7 @@ constexpr size_t kBulkBytes = 256 * 1024;  // from here a job is large: tens of 
 constexpr int kBulkNiceness = 10;          // a tenth of a core's share against a compute thread on the same core
 constexpr int kWarmUpPolls = 1000;
 constexpr auto kWatchInterval = std::chrono::milliseconds(100);
+constexpr Tick kLateLook = 2 * kSecond;  // of a watch that looks every 0.1 s: more than a busy machine delays a thread
 constexpr uint64_t kMaxEventLogBytes = uint64_t{1} << 30;
 
 void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
@@ -153,15 +154,20 @@ Result<void> Instance::post_text_work(size_t n_bytes, std::function<void()> work
 bool Instance::has_work() const { return router_.n_open() > 0 || engine_->stats().has_work; }
 
 // An engine with work is woken at each look: a live one answers with a further turn of its loop, a computing one moves
-// the backend's heartbeat. Neither for watchdog_s: the engine thread hangs and cannot be trusted any more.
+// the backend's heartbeat. Neither for watchdog_s: the engine thread hangs and cannot be trusted any more. A look that
+// comes seconds late means that the whole process stood still (stopped, frozen, its machine asleep): time begins anew.
 void Instance::watch() {
   Tick limit = limits()[LimitId::kWatchdogSeconds] * kSecond;
   uint64_t last_beat = 0;
+  Tick looked_at = clock_.now();
   std::unique_lock lock(watch_mutex_);
   while (!watch_stop_.wait_for(lock, kWatchInterval, [&] { return stopping_; })) {
     uint64_t beat = engine_->stats().heartbeat + (parts_.heartbeat ? parts_.heartbeat() : 0);
     bool busy = has_work();
-    if (beat != last_beat || !busy) alive_at_.store(clock_.now());
+    Tick now = clock_.now();
+    bool stood_still = now - looked_at > kLateLook;
+    looked_at = now;
+    if (beat != last_beat || !busy || stood_still) alive_at_.store(now);
     last_beat = beat;
     if (busy) engine_->wake();
     Tick age = stall_age();

@@ -62,6 +62,25 @@ def check_tool_stream_events():
     assert events[-2].delta.stop_reason == "tool_use", events[-2]
 
 
+def check_several_tools_and_their_results():
+    zone = {"type": "object", "properties": {"zone": {"enum": ["CET", "UTC"]}}, "required": ["zone"], "additionalProperties": False}
+    unit = {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}}, "required": ["unit"], "additionalProperties": False}
+    ask = {**ASK, "max_tokens": 200, "tools": [{"name": "clock", "input_schema": zone}, {"name": "weather", "input_schema": unit}]}
+    whole = client.messages.create(tool_choice={"type": "any"}, **ask, **GREEDY)
+    with client.messages.stream(tool_choice={"type": "any"}, **ask, **GREEDY) as stream:
+        final = stream.get_final_message()
+    uses = [block for block in whole.content if block.type == "tool_use"]
+    assert uses and [(b.name, b.input) for b in uses] == [(b.name, b.input) for b in final.content if b.type == "tool_use"]
+    results = [{"type": "tool_result", "tool_use_id": use.id, "content": [{"type": "text", "text": "it broke"}], "is_error": True} for use in uses]
+    history = ASK["messages"] + [{"role": "assistant", "content": whole.content}, {"role": "user", "content": [*results, {"type": "text", "text": "Go on."}]}]
+    system = [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+    with client.messages.stream(**{**ask, "messages": history, "max_tokens": 16}, system=system, tool_choice={"type": "none"}) as stream:
+        assert "".join(stream.text_stream)
+        used = stream.get_final_message().usage
+    alone = client.messages.count_tokens(model=MODEL, messages=ASK["messages"], tools=ask["tools"], system=system, tool_choice={"type": "none"})
+    assert used.input_tokens + used.cache_read_input_tokens > alone.input_tokens + 20  # the calls and their results were read
+
+
 def check_output_format():
     schema = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"], "additionalProperties": False}
     reply = client.messages.create(**{**ASK, "max_tokens": 60}, output_config={"format": {"type": "json_schema", "schema": schema}}, **GREEDY)

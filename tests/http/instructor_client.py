@@ -54,6 +54,20 @@ def check_json_schema():
         assert isinstance(order, Order) and order._raw_response.choices[0].message.content, order
 
 
+class Sum(pydantic.BaseModel):
+    a: int = pydantic.Field(ge=0, le=99)
+    b: int = pydantic.Field(ge=0, le=99)
+
+
+def check_unions_and_plain_types():
+    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
+        made = instructor.from_openai(plain, mode=mode).chat.completions.create(response_model=typing.Union[Item, Sum], max_retries=0, **ASK)
+        assert isinstance(getattr(made, "content", made), (Item, Sum)), made
+    client = instructor.from_openai(plain, mode=instructor.Mode.TOOLS)
+    assert client.chat.completions.create(response_model=typing.Literal["cup", "pot"], max_retries=0, **ASK) in ("cup", "pot")
+    assert isinstance(client.chat.completions.create(response_model=bool, max_retries=0, **ASK), bool)
+
+
 def check_partial():
     client = instructor.from_openai(plain, mode=instructor.Mode.TOOLS)
     parts = list(client.chat.completions.create_partial(response_model=Order, max_retries=0, **ASK))
@@ -81,6 +95,24 @@ def check_asynchronous():
             return await asyncio.gather(*asks)
 
     assert all(isinstance(order, Order) for order in asyncio.run(run()))
+
+
+def check_a_retry_that_succeeds():
+    class Third(pydantic.BaseModel):
+        number: int = pydantic.Field(ge=0, le=9)
+
+        @pydantic.field_validator("number")
+        @classmethod
+        def late(cls, value):
+            seen.append(value)
+            if len(seen) < 3:
+                raise ValueError("not yet")
+            return value
+
+    seen = []
+    client = instructor.from_openai(plain, mode=instructor.Mode.TOOLS)
+    made = client.chat.completions.create(response_model=Third, max_retries=4, **ASK)
+    assert len(seen) >= 3 and 0 <= made.number <= 9
 
 
 def check_validation_error_is_asked_again():

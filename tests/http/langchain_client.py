@@ -104,6 +104,38 @@ def check_agent_calls_a_tool():
     assert messages[3].usage_metadata["input_tokens"] > alone.usage_metadata["input_tokens"] + 20
 
 
+@langchain_core.tools.tool
+def add(a: int, b: int) -> int:
+    """The sum of two numbers"""
+    calls.append((a, b))
+    return a + b
+
+
+@langchain_core.tools.tool
+def broken(x: typing.Literal["a"]) -> str:
+    """Never works"""
+    raise langchain_core.tools.ToolException("it broke")
+
+
+broken.handle_tool_error = True
+
+
+@langchain.agents.middleware.wrap_model_call
+def three_rounds(request, handler):
+    asked = sum(isinstance(message, langchain_core.messages.AIMessage) for message in request.messages)
+    return handler(request.override(tool_choice="required" if asked < 3 else "none"))
+
+
+def check_agent_with_several_tools():
+    warm = langchain_openai.ChatOpenAI(max_tokens=200, **{**COMMON, "temperature": 1, "seed": 3})
+    agent = langchain.agents.create_agent(warm, [weather, add, broken], middleware=[three_rounds])
+    messages = agent.invoke({"messages": [("human", "Add 2 and 3, then tell me about the rain.")]})["messages"]
+    results = {message.tool_call_id for message in messages if message.type == "tool"}
+    asked = [call["id"] for message in messages if message.type == "ai" for call in message.tool_calls]
+    assert len(asked) >= 3 and set(asked) == results and messages[-1].type == "ai" and not messages[-1].tool_calls, messages
+    assert not any(message.invalid_tool_calls for message in messages if message.type == "ai")
+
+
 def check_agent_streams():
     calls.clear()
     agent = langchain.agents.create_agent(chat, [weather], middleware=[call_once])

@@ -4,10 +4,12 @@ The helpers that parse: pydantic models, tools made of them, streams of events, 
 chat completions and on responses. Answers are forced to be valid, so a small model is enough. Each check_* function is
 one case; the last line is "N passed, N failed"."""
 import asyncio
+import datetime
 import json
 import pathlib
 import sys
 import typing
+import uuid
 
 import openai
 import pydantic
@@ -39,6 +41,33 @@ class GetWeather(pydantic.BaseModel):
     days: int = pydantic.Field(ge=1, le=9)
 
 
+class SetAlarm(pydantic.BaseModel):
+    """An alarm clock"""
+    hour: int = pydantic.Field(ge=0, le=23)
+    note: str | None = pydantic.Field(max_length=10)
+
+
+class Ping(pydantic.BaseModel):
+    """Without arguments"""
+
+
+class Cat(pydantic.BaseModel):
+    kind: typing.Literal["cat"]
+    lives: int = pydantic.Field(ge=1, le=9)
+
+
+class Dog(pydantic.BaseModel):
+    kind: typing.Literal["dog"]
+    born: datetime.date
+
+
+class Zoo(pydantic.BaseModel):
+    animals: list[Cat | Dog] = pydantic.Field(min_length=1, max_length=3)
+    opened: datetime.datetime
+    number: uuid.UUID
+    guest: typing.Optional[Cat]
+
+
 WEATHER = openai.pydantic_function_tool(GetWeather)
 FORCED = {"model": MODEL, "temperature": 0, "tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False, "max_tokens": 200}
 
@@ -49,6 +78,12 @@ def check_parse_nested_model():
                                                max_tokens=400).choices[0]
         assert choice.finish_reason == "stop" and isinstance(choice.message.parsed, Plan), choice
         assert 1 <= len(choice.message.parsed.steps) <= 2 and 0 <= choice.message.parsed.confidence <= 1
+
+
+def check_parse_unions_and_formats():
+    for seed in range(3):
+        choice = client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Zoo, seed=seed, temperature=1, max_tokens=500).choices[0]
+        assert isinstance(choice.message.parsed, Zoo) and isinstance(choice.message.parsed.animals[0], (Cat, Dog)), choice
 
 
 def check_parse_strict_tool():
@@ -92,6 +127,39 @@ def check_parallel_calls():
     assert message.tool_calls and len({call.id for call in message.tool_calls}) == len(message.tool_calls)
     for call in message.tool_calls:
         GetWeather.model_validate_json(call.function.arguments)
+
+
+def check_several_tools_stream_equals_whole():
+    models = {model.__name__: model for model in (GetWeather, SetAlarm, Ping)}
+    ask = {"model": MODEL, "messages": ASK, "tools": [openai.pydantic_function_tool(model) for model in models.values()], "tool_choice": "required",
+           "max_tokens": 300, "temperature": 1}
+    for seed in range(4):
+        whole = client.chat.completions.create(seed=seed, **ask).choices[0]
+        calls, finish = {}, None
+        for chunk in client.chat.completions.create(seed=seed, stream=True, **ask):
+            for choice in chunk.choices:
+                finish = choice.finish_reason or finish
+                for delta in choice.delta.tool_calls or []:
+                    call = calls.setdefault(delta.index, ["", ""])
+                    call[0] += delta.function.name or ""
+                    call[1] += delta.function.arguments or ""
+        assert [tuple(call) for call in calls.values()] == [(c.function.name, c.function.arguments) for c in whole.message.tool_calls]
+        assert finish == whole.finish_reason
+        for name, arguments in calls.values() if finish == "tool_calls" else []:
+            models[name].model_validate_json(arguments)
+
+
+def check_allowed_tools():
+    tools = [openai.pydantic_function_tool(model) for model in (GetWeather, SetAlarm)]
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "SetAlarm"}}]}
+    ask = {"model": MODEL, "max_tokens": 100, "parallel_tool_calls": False}
+    [call] = client.chat.completions.create(messages=ASK, tools=tools, tool_choice={"type": "allowed_tools", "allowed_tools": allowed},
+                                            **ask).choices[0].message.tool_calls
+    assert call.function.name == "SetAlarm"
+    reply = client.responses.create(model=MODEL, input=ASK, max_output_tokens=100, parallel_tool_calls=False,
+                                    tools=[{"type": "function", **tool["function"]} for tool in tools],
+                                    tool_choice={"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "SetAlarm"}]})
+    assert [item.name for item in reply.output if item.type == "function_call"] == ["SetAlarm"]
 
 
 def check_responses_parse():

@@ -1,7 +1,7 @@
 """A server as operators run it: operate_test.py MILLRACE MODEL
 
 HTTPS with a certificate made here, by Python's ssl and by curl; half handshakes beside honest requests; JSON logs with
-request ids and without texts; keys that change while it runs."""
+request ids and without texts; keys that change while it runs; a process that is stopped for a while."""
 import http.server
 import json
 import os
@@ -23,6 +23,7 @@ import checks  # noqa: E402
 PROGRAM, MODEL = sys.argv[1:]
 FOLDER = pathlib.Path(tempfile.mkdtemp())
 CERT, KEY, KEYS, LOG = (FOLDER / name for name in ("cert.pem", "key.pem", "keys", "log"))
+WATCHDOG_S = 5
 SECRET_WORDS = "elderberry"
 
 
@@ -184,6 +185,22 @@ def check_a_new_certificate_is_taken():
     assert call("/v1/models")[0] == 200
 
 
+def check_a_stopped_process_goes_on():
+    """Stopped for longer than the watchdog allows (a frozen container, a suspended machine): that is no hanging engine."""
+    body = {"prompt": "Count:", "max_tokens": 300, "ignore_eos": True, "stream": True}
+    request = urllib.request.Request(URL + "/v1/completions", json.dumps(body).encode(),
+                                     {"Authorization": "Bearer first-key", "Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60, context=trusted()) as stream:
+        assert stream.readline().startswith(b"data:")
+        server.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(WATCHDOG_S + 2)
+        finally:
+            server.send_signal(signal.SIGCONT)
+        assert stream.read().endswith(b"data: [DONE]\n\n")
+    assert server.poll() is None and call("/health/live")[0] == 200
+
+
 if __name__ == "__main__":
     make_certificate()
     KEYS.write_text("first-key\n")
@@ -197,7 +214,8 @@ if __name__ == "__main__":
                    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"}
     with LOG.open("wb") as out:
         server = subprocess.Popen([PROGRAM, "serve", MODEL, "--port", str(PORT), "--max-model-len", "512", "--served-model-name", "m", "--ssl-certfile", CERT,
-                                   "--ssl-keyfile", KEY, "--enable-ssl-refresh", "--api-key-file", KEYS, "--log-format", "json", "--limit-header-s", "2"],
+                                   "--ssl-keyfile", KEY, "--enable-ssl-refresh", "--api-key-file", KEYS, "--log-format", "json", "--limit-header-s", "2",
+                                   "--watchdog", str(WATCHDOG_S)],
                                   stdout=out, stderr=out, env=environment)
     try:
         eventually(lambda: "ready: https://" in LOG.read_text() or server.poll() is not None, "ready", 120)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Foreign clients and suites, unmodified, and the web page in Chromium, against a running server: ./check --clients.
 # clients.sh [NAME...]: only those. Each package has a venv of its own under .venv, installed once from the network;
-# guidellm brings torch, some gigabytes. docs/howto/clients.md says which check covers what.
+# guidellm brings torch, some gigabytes. Ends with a table of what passed. docs/howto/clients.md says which check covers what.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 millrace=build/release/millrace
@@ -54,11 +54,20 @@ run_wheel() {
 run_llama_suite() { tools/check/llama_suite.sh; }
 
 all=(openai instructor langchain litellm anthropic ollama triton lm_eval aiperf guidellm benchy page schemathesis embedding wheel llama_suite)
-mkdir -p build/check
+mkdir -p build/check/clients
 python3 tools/setup/fetch_models.py
 export HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+
+# sum_of WORD LOG: over the lines "N passed, N failed" of a log; "-" when there is none.
+sum_of() { sed -nE 's/^([0-9]+) passed, ([0-9]+) failed.*/passed \1 failed \2/p' "$2" | awk -v w="$1" '{ for (i = 1; i < NF; i++) if ($i == w) n += $(i + 1) } END { print NR ? n : "-" }'; }
+
+table=$(printf '%-14s %7s %7s %8s' client passed failed seconds)
 for name in "${@:-${all[@]}}"; do
   echo "== $name"
-  "run_$name" || failed+=" $name"
+  log=build/check/clients/$name.log code=0 began=$SECONDS
+  "run_$name" 2>&1 | tee "$log" || code=$?
+  [ $code -eq 0 ] || failed+=" $name"
+  table+=$'\n'$(printf '%-14s %7s %7s %8s %s' "$name" "$(sum_of passed "$log")" "$(sum_of failed "$log")" $((SECONDS - began)) "$([ $code -eq 0 ] || echo FAILED)")
 done
+printf '\n%s\n' "$table"
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }

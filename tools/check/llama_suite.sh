@@ -39,5 +39,6 @@ cd "$suite/tools/server/tests"
 "$root/$venv/bin/pytest" -p llama_suite_plugin --timeout "${LLAMA_SUITE_TIMEOUT:-120}" -q --tb=short "${@:-unit}" >"$log" 2>&1 || true
 grep '^llama.cpp suite' "$log" || { tail -20 "$log"; exit 1; }
 read -r applicable passed < <(sed -n 's/^llama.cpp suite: collected .*, applicable \([0-9]*\), passed \([0-9]*\)$/\1 \2/p' "$log")
+echo "$passed passed, $((applicable - passed)) failed"
 floor=230
 [ $# -gt 0 ] || { [ "$applicable" -ge 80 ] && [ "$passed" -ge "$floor" ]; }

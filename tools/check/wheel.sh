@@ -12,6 +12,6 @@ engine=()
 mapfile -t needs < <(sed -n 's/^requires = //p' python/pyproject.toml | grep -o '[^" ,]*==[^"]*')
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/python" -m pip install -q "${needs[@]}"
-rm -rf "$work/out"
-"$venv/bin/python" -m pip wheel -q --no-deps --no-build-isolation -w "$work/out" -C build-dir="$PWD/$work/cmake" "${engine[@]}" ./python
-"$venv/bin/python" -m pip install -q --no-index --force-reinstall "$work/out"/millrace-*.whl
+rm -rf "$work-out"
+"$venv/bin/python" -m pip wheel -q --no-deps --no-build-isolation -w "$work-out" -C build-dir="$PWD/$work" "${engine[@]}" ./python
+"$venv/bin/python" -m pip install -q --no-index --force-reinstall "$work-out"/millrace-*.whl
