@@ -120,50 +120,48 @@ void heat(const SamplingParams& p, RankedTokens& tokens) {
   }
 }
 
+// Whether a step changes anything that the quick path would also have to do.
+bool acts(const SamplingParams& p, SamplerStep step) {
+  switch (step) {
+    case SamplerStep::kPenalties:
+    case SamplerStep::kDry:
+      return false;  // processors.cc, before either path
+    case SamplerStep::kTopNSigma:
+      return p.top_n_sigma > 0.0f;
+    case SamplerStep::kTopK:
+      return p.top_k > 0;
+    case SamplerStep::kTypicalP:
+      return p.typical_p < 1.0f;
+    case SamplerStep::kTopP:
+      return p.top_p < 1.0f;
+    case SamplerStep::kMinP:
+      return p.min_p > 0.0f;
+    case SamplerStep::kXtc:
+      return has_xtc(p);
+    case SamplerStep::kTemperature:
+      return p.temperature != 1.0f;
+  }
+  return false;
+}
+
 // Without a cut, or with top_k alone, any order draws from the same tokens: dividing by a temperature moves none.
 bool order_matters(const SamplingParams& p) {
   if (p.steps.empty()) return false;  // the quick path's own
-  bool heats = false;
-  bool cuts = false;
-  for (SamplerStep step : p.steps) {
-    heats = heats || step == SamplerStep::kTemperature;
-    cuts = cuts || (step == SamplerStep::kTypicalP && p.typical_p < 1.0f) ||
-           (step == SamplerStep::kTopP && p.top_p < 1.0f) || (step == SamplerStep::kMinP && p.min_p > 0.0f);
-  }
-  bool left_out = (p.top_k > 0 && !has_step(p, SamplerStep::kTopK)) ||
-                  (p.top_p < 1.0f && !has_step(p, SamplerStep::kTopP)) ||
-                  (p.min_p > 0.0f && !has_step(p, SamplerStep::kMinP)) ||
-                  (p.typical_p < 1.0f && !has_step(p, SamplerStep::kTypicalP)) || (p.temperature != 1.0f && !heats);
-  return cuts || left_out;
+  auto cuts = [&p](SamplerStep step) { return acts(p, step) && has_step(p, step); };
+  auto left_out = [&p](SamplerStep step) { return acts(p, step) && !has_step(p, step); };
+  constexpr SamplerStep kCuts[] = {SamplerStep::kTypicalP, SamplerStep::kTopP, SamplerStep::kMinP};
+  constexpr SamplerStep kQuick[] = {SamplerStep::kTypicalP, SamplerStep::kTopP, SamplerStep::kMinP, SamplerStep::kTopK,
+                                    SamplerStep::kTemperature};
+  return std::ranges::any_of(kCuts, cuts) || std::ranges::any_of(kQuick, left_out);
 }
 
 // True when only the top_k best tokens matter: no step before top_k looks at the whole distribution.
 bool top_k_is_enough(const SamplingParams& p) {
   for (SamplerStep step : steps_of(p)) {
-    switch (step) {
-      case SamplerStep::kPenalties:
-      case SamplerStep::kDry:
-      case SamplerStep::kMinP:
-        break;
-      case SamplerStep::kTopK:
-        if (p.top_k > 0) return true;
-        break;
-      case SamplerStep::kTopNSigma:
-        if (p.top_n_sigma > 0.0f) return false;
-        break;
-      case SamplerStep::kTypicalP:
-        if (p.typical_p < 1.0f) return false;
-        break;
-      case SamplerStep::kTopP:
-        if (p.top_p < 1.0f) return false;
-        break;
-      case SamplerStep::kXtc:
-        if (has_xtc(p)) return false;
-        break;
-      case SamplerStep::kTemperature:
-        if (p.dynatemp_range > 0.0f) return false;
-        break;
-    }
+    if (step == SamplerStep::kTopK && acts(p, step)) return true;
+    if (step == SamplerStep::kMinP) continue;  // looks at the best alone
+    bool looks_at_all = step == SamplerStep::kTemperature ? p.dynatemp_range > 0.0f : acts(p, step);
+    if (looks_at_all) return false;
   }
   return false;
 }

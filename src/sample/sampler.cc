@@ -61,6 +61,10 @@ bool is_plain(const flow::SamplingParams& params) {
                               [&](const Processor& one) { return one.name != "temperature" && one.active(params); });
 }
 
+double unit_of(const SlotSampler& slot, DrawKind kind) {
+  return draw_unit(slot.params().seed, slot.fork(), slot.n_output(), kind);
+}
+
 // The first candidate at which the running weight passes unit * total.
 TokenId draw_from(std::span<const Candidate> candidates, double unit) {
   double total = 0;
@@ -108,7 +112,7 @@ Result<Sampled> sample_few(const kernels::KernelTable& kernels, const SlotSample
   }
   auto chosen = best.index;
   if (!greedy && n > 1) {
-    double unit = draw_unit(params.seed, slot.fork(), slot.n_output(), DrawKind::kToken);
+    double unit = unit_of(slot, DrawKind::kToken);
     chosen = draw_from_all(kernels, logits.first(tokens.size()), best.value, unit, weights);
   }
   return Sampled{tokens[static_cast<size_t>(chosen)], nullptr};
@@ -117,14 +121,13 @@ Result<Sampled> sample_few(const kernels::KernelTable& kernels, const SlotSample
 TokenId by_chain(const kernels::KernelTable& kernels, const SlotSampler& slot, std::span<const float> logits, float max,
                  SampleScratch& scratch) {
   const flow::SamplingParams& params = slot.params();
-  auto unit = [&](DrawKind kind) { return draw_unit(params.seed, slot.fork(), slot.n_output(), kind); };
   float mu = 0;
   ChainInput input{.kernels = kernels,
                    .params = params,
                    .logits = logits,
                    .max = max,
-                   .unit = unit(DrawKind::kToken),
-                   .xtc_unit = unit(DrawKind::kXtc),
+                   .unit = unit_of(slot, DrawKind::kToken),
+                   .xtc_unit = unit_of(slot, DrawKind::kXtc),
                    .mu = &mu};
   bool learns = params.mirostat > 0 && params.temperature >= flow::kGreedyBelow;
   if (!learns) return choose_by_chain(input, scratch.ranked);
@@ -231,7 +234,7 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
   } else if (params.temperature < flow::kGreedyBelow) {
     out.token = best.index;
   } else {
-    double unit = draw_unit(params.seed, slot.fork(), slot.n_output(), DrawKind::kToken);
+    double unit = unit_of(slot, DrawKind::kToken);
     if (keeps_everything(params)) {
       out.token = draw_from_all(kernels, logits, best.value, unit, scratch.row);
     } else {
