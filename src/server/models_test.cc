@@ -27,6 +27,12 @@ SeveralModels two_of(EchoModels& world, std::vector<std::string> at_start = {}) 
   return out;
 }
 
+ServerOptions ollama() {
+  ServerOptions options;
+  options.compat = api::Compat::kOllama;
+  return options;
+}
+
 std::string completion(const std::string& model, const std::string& prompt, const std::string& more = "") {
   return R"({"prompt":")" + prompt + R"(","model":")" + model + R"(","max_tokens":400)" + more + "}";
 }
@@ -196,9 +202,7 @@ TEST(Models, NumbersOfEachModel) {
 
 TEST(Models, OllamaLoadsListsAndUnloads) {
   EchoModels world;
-  ServerOptions options;
-  options.compat = api::Compat::kOllama;
-  TestServer server(options, two_of(world));
+  TestServer server(ollama(), two_of(world));
   HttpClient client(server.port());
   EXPECT_EQ(client.get("/api/tags").json().find("models")->size(), 8u);
   EXPECT_EQ(client.get("/api/ps").json().find("models")->size(), 0u);
@@ -217,9 +221,7 @@ TEST(Models, OllamaLoadsListsAndUnloads) {
 
 TEST(Models, OllamaSpeaksOfAModelWithoutLoadingIt) {
   EchoModels world;
-  ServerOptions options;
-  options.compat = api::Compat::kOllama;
-  TestServer server(options, two_of(world));
+  TestServer server(ollama(), two_of(world));
   HttpClient client(server.port());
   Json shown = client.post("/api/show", R"({"model":"a:latest"})").json();
   EXPECT_EQ(shown.find("details")->find("family")->as_string(), "echo-head");

@@ -97,23 +97,6 @@ class Constraints : public ::testing::Test {
     return out;
   }
 
-  Traces alone(const std::vector<GenerateRequest>& all) {
-    Traces traces;
-    for (const GenerateRequest& request : all) {
-      EngineRig rig(machine_, {.budget = 256});
-      traces.merge(rig.run({request}));
-    }
-    return traces;
-  }
-
-  static void expect_same(const Traces& got, const Traces& want, const char* what) {
-    ASSERT_EQ(got.size(), want.size()) << what;
-    for (const auto& [key, trace] : want) {
-      EXPECT_EQ(got.at(key).tokens, trace.tokens) << what << ": request " << key.first;
-      EXPECT_TRUE(got.at(key) == trace) << what << ": request " << key.first << ", bits";
-    }
-  }
-
   RigOptions pressed(uint32_t max_draft) const {
     RigOptions options{.budget = 64, .order = sched::OrderKind::kPriority, .max_draft = max_draft};
     options.n_blocks = machine_.smallest_pool(kLongest, options.budget);
@@ -125,7 +108,7 @@ class Constraints : public ::testing::Test {
 
 TEST_F(Constraints, AnswersDoNotDependOnTheWayTheyAreComputed) {
   std::vector<GenerateRequest> all = requests(12, true);
-  Traces want = alone(all);
+  Traces want = run_each_alone(machine_, all);
   size_t n_ended = 0;
   for (const auto& [key, trace] : want) n_ended += trace.finish == FinishReason::kEos ? 1u : 0u;
   EXPECT_GE(n_ended, 4u);  // the constrained ones end by themselves, or there is nothing to see here

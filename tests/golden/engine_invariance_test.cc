@@ -25,7 +25,6 @@ using support::EngineRig;
 using support::Machine;
 using support::MachineSetting;
 using support::RigOptions;
-using support::Trace;
 using support::Traces;
 using tensor::Format;
 
@@ -123,24 +122,6 @@ std::vector<GenerateRequest> short_requests() {
   return requests;
 }
 
-Traces alone(Machine& machine, const std::vector<GenerateRequest>& requests) {
-  Traces traces;
-  for (const GenerateRequest& request : requests) {
-    EngineRig rig(machine, {.budget = 256});
-    traces.merge(rig.run({request}));
-  }
-  return traces;
-}
-
-void expect_same(const Traces& got, const Traces& want, const std::string& what) {
-  ASSERT_EQ(got.size(), want.size()) << what;
-  for (const auto& [key, trace] : want) {
-    const Trace& other = got.at(key);
-    EXPECT_EQ(other.tokens, trace.tokens) << what << ": request " << key.first << " fork " << key.second;
-    EXPECT_TRUE(other == trace) << what << ": request " << key.first << " fork " << key.second << ", bits";
-  }
-}
-
 // The smallest pool, and the later requests are the more urgent ones: somebody must give way.
 RigOptions pressed(const Machine& machine) {
   RigOptions options{.budget = 64, .order = sched::OrderKind::kPriority};
@@ -160,7 +141,7 @@ class EngineInvariance : public ::testing::TestWithParam<MachineSetting> {
 TEST_P(EngineInvariance, AnyCompanyAnyChunkAndPrefixHits) {
   Machine machine(setting());
   std::vector<GenerateRequest> requests = mixed_requests();
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   for (uint32_t budget : {1u, 16u, 64u, 512u}) {
     EngineRig rig(machine, {.budget = budget});
     std::string what = fmt::format("budget {}", budget);
@@ -176,7 +157,7 @@ TEST_P(EngineInvariance, AnyCompanyAnyChunkAndPrefixHits) {
 TEST_P(EngineInvariance, PoolsOfEverySizeFromOneSequenceUpwards) {
   Machine machine(setting());
   std::vector<GenerateRequest> requests = mixed_requests();
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   std::set<uint64_t> counts;
   std::set<uint64_t> steps;
   for (sched::OrderKind order : {sched::OrderKind::kFcfs, sched::OrderKind::kPriority}) {
@@ -201,7 +182,7 @@ TEST_P(EngineInvariance, PoolsOfEverySizeFromOneSequenceUpwards) {
 TEST_P(EngineInvariance, EveryOrderAdmissionAndBudget) {
   Machine machine(setting());
   std::vector<GenerateRequest> requests = mixed_requests();
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   for (size_t i = 0; i < requests.size(); ++i) requests[i].tenant = static_cast<uint32_t>(i % 3);
   constexpr sched::AdmitKind kAdmits[] = {sched::AdmitKind::kPredictive, sched::AdmitKind::kMaxUtil,
                                           sched::AdmitKind::kNoEvictPeak};
@@ -227,8 +208,8 @@ TEST_P(EngineInvariance, PreemptedByAHigherBandAtEachStep) {
   GenerateRequest late = mixed_requests(2)[1];
   late.band = 9;
   late.sampling.max_tokens = 2;
-  Traces want = alone(machine, requests);
-  want.merge(alone(machine, {late}));
+  Traces want = run_each_alone(machine, requests);
+  want.merge(run_each_alone(machine, {late}));
   RigOptions options{.budget = 256, .order = sched::OrderKind::kPriority};
   options.n_blocks = machine.smallest_pool(static_cast<uint32_t>(late.prompt.size()) + 2, options.budget);
   EngineRig calm(machine, options);
@@ -247,7 +228,7 @@ TEST_P(EngineInvariance, PreemptedByAHigherBandAtEachStep) {
 TEST_P(EngineInvariance, AllRolledBackAtEachStep) {
   Machine machine(setting());
   std::vector<GenerateRequest> requests = short_requests();
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   for (bool prefix_cache : {true, false}) {
     EngineRig calm(machine, {.prefix_cache = prefix_cache});
     calm.run(requests);
@@ -265,7 +246,7 @@ TEST_P(EngineInvariance, AllRolledBackAtEachStep) {
 TEST_P(EngineInvariance, TwoStepsInFlight) {
   Machine machine(setting());
   std::vector<GenerateRequest> requests = mixed_requests();
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   for (uint32_t budget : {16u, 512u}) {
     EngineRig rig(machine, {.budget = budget, .depth = 2});
     expect_same(rig.run(requests), want, fmt::format("budget {}", budget));
@@ -287,7 +268,7 @@ TEST_P(EngineInvariance, HiddenStatesReadOut) {
   std::vector<GenerateRequest> pooled = pooled_requests();
   std::vector<GenerateRequest> requests = mixed_requests(6);
   requests.insert(requests.end(), pooled.begin(), pooled.end());
-  Traces want = alone(machine, requests);
+  Traces want = run_each_alone(machine, requests);
   size_t width = machine.model().desc().d_model;
   for (const GenerateRequest& request : pooled) {
     bool tokens = request.sampling.pooling == flow::Pooling::kTokens;
@@ -318,7 +299,7 @@ TEST_P(EngineInvariance, OneOrTwoThreads) {
   Machine machine_one(one);
   Machine machine_two(two);
   std::vector<GenerateRequest> requests = mixed_requests();
-  Traces want = alone(machine_one, requests);
+  Traces want = run_each_alone(machine_one, requests);
   for (Machine* machine : {&machine_one, &machine_two}) {
     EngineRig rig(*machine, pressed(*machine));
     expect_same(rig.run(requests), want, fmt::format("{} threads", machine->n_threads()));
@@ -333,11 +314,11 @@ TEST_P(EngineInvariance, ForksAreTheRequestWithOtherDice) {
   GenerateRequest dice = requests[8];
   ASSERT_EQ(greedy.n, 3u);
   ASSERT_EQ(dice.n, 3u);
-  Traces forks = alone(machine, {greedy, dice});
+  Traces forks = run_each_alone(machine, {greedy, dice});
   EXPECT_EQ(forks.size(), 6u);
   greedy.n = dice.n = 1;
   expect_same({{{greedy.id, 0}, forks.at({greedy.id, 0})}, {{dice.id, 0}, forks.at({dice.id, 0})}},
-              alone(machine, {greedy, dice}), "fork 0");
+              run_each_alone(machine, {greedy, dice}), "fork 0");
   EXPECT_EQ(forks.at({greedy.id, 1}), forks.at({greedy.id, 0}));
   EXPECT_EQ(forks.at({greedy.id, 2}), forks.at({greedy.id, 0}));
   EXPECT_NE(forks.at({dice.id, 1}).tokens, forks.at({dice.id, 0}).tokens);
@@ -385,7 +366,7 @@ TEST(EngineInvarianceOverIsa, QuantisedWeightsAndInt8Kv) {
       MachineSetting setting = base;
       setting.table = table;
       Machine machine(setting);
-      if (want.empty()) want = alone(machine, requests);
+      if (want.empty()) want = run_each_alone(machine, requests);
       EngineRig rig(machine, pressed(machine));
       expect_same(rig.run(requests), want, fmt::format("{} on {}", base.shape, table->name));
       EXPECT_GT(rig.stats().n_preemptions, 0u);
@@ -399,7 +380,7 @@ TEST(EngineInvarianceOverIsa, Bf16KvInItself) {
   for (const KernelTable* table : tables()) {
     Machine machine({.format = Format::kQ4_1, .kv = KvDType::kBF16, .table = table});
     EngineRig rig(machine, {.budget = 16});
-    expect_same(rig.run(requests), alone(machine, requests), table->name);
+    expect_same(rig.run(requests), run_each_alone(machine, requests), table->name);
   }
 }
 

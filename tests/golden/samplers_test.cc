@@ -107,26 +107,9 @@ std::vector<GenerateRequest> requests() {
 
 Machine machine() { return Machine({.table = *kernels::pick_kernels(kernels::detect_cpu(), ""), .n_threads = 2}); }
 
-Traces alone(Machine& machine) {
-  Traces traces;
-  for (GenerateRequest& request : requests()) {
-    EngineRig rig(machine, {.budget = 256});
-    traces.merge(rig.run({request}));
-  }
-  return traces;
-}
-
-void expect_same(const Traces& got, const Traces& want, const std::string& what) {
-  ASSERT_EQ(got.size(), want.size()) << what;
-  for (const auto& [key, trace] : want) {
-    EXPECT_EQ(got.at(key).tokens, trace.tokens) << what << ": request " << key.first << " fork " << key.second;
-    EXPECT_TRUE(got.at(key) == trace) << what << ": request " << key.first << " fork " << key.second << ", bits";
-  }
-}
-
 TEST(SamplersInTheEngine, GiveTheSameAloneInCompanyAndPreempted) {
   Machine machine = ::millrace::machine();
-  Traces want = alone(machine);
+  Traces want = run_each_alone(machine, requests());
   for (uint32_t budget : {1u, 64u}) {
     EngineRig rig(machine, {.budget = budget});
     expect_same(rig.run(requests()), want, "budget " + std::to_string(budget));

@@ -288,4 +288,21 @@ class EngineRig {
   uint32_t most_active_ = 0;
 };
 
+// What each request gives by itself.
+inline Traces run_each_alone(Machine& machine, const std::vector<flow::GenerateRequest>& requests) {
+  Traces traces;
+  for (const flow::GenerateRequest& request : requests)
+    traces.merge(EngineRig(machine, {.budget = 256}).run({request}));
+  return traces;
+}
+
+inline void expect_same(const Traces& got, const Traces& want, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  for (const auto& [key, trace] : want) {
+    const Trace& other = got.at(key);
+    EXPECT_EQ(other.tokens, trace.tokens) << what << ": request " << key.first << " fork " << key.second;
+    EXPECT_TRUE(other == trace) << what << ": request " << key.first << " fork " << key.second << ", bits";
+  }
+}
+
 }  // namespace millrace::support
