@@ -41,9 +41,11 @@
 namespace millrace::instance {
 namespace {
 
-constexpr double kMemoryShare = 0.9;      // of what is available, unless --memory-limit says otherwise
-constexpr uint32_t kDefaultBudget = 512;  // prefill rows of a step: one step stays near 100 ms on small models
-constexpr uint32_t kSpareRows = 6;        // SchedOptions::c_min: decodes and a least prefill always fit
+constexpr double kMemoryShare = 0.9;  // of what is available, unless --memory-limit says otherwise
+// Rows of a step, unless --max-num-batched-tokens says otherwise: 32 streams of 64 tokens behind prompts of 1,000 need
+// 520 to be in balance, and a quarter more for a queue to shrink.
+constexpr uint32_t kDefaultBudget = 768;
+constexpr uint32_t kSpareRows = 6;  // SchedOptions::c_min: decodes and a least prefill always fit
 constexpr int64_t kMaxLogitRows = 64;
 constexpr uint64_t kTierStagingBytes = 64 << 20;  // one way: 2,000 tokens and more of a small model per load
 

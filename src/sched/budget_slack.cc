@@ -12,12 +12,13 @@ namespace {
 constexpr Tick kShortStep = 10 * kMillisecond;
 constexpr double kUsualMultiple = 3;  // while nothing is known of who waits
 constexpr double kLeastMultiple = 2;
-constexpr double kMostMultiple = 8;
+constexpr double kMostMultiple = 12;
 constexpr double kHeadroom = 1.25;
 constexpr double kPatience = 2e9;  // ns of work that waits: so many a multiple, whatever the balance says
 // A single stream keeps its pace beside prompts that arrive. Beside a queue this long of others that will stream it is
-// one of many: with steps of 3 times its own it would end before the next prompt is done, and they be served one by
-// one.
+// one of many, and steps are as long as with all of them aboard: with steps of 3 times its own it would end before the
+// next prompt is done, and they be served one by one; of a few, the first would end and be followed by others before
+// the last was begun.
 constexpr double kLongQueue = 6e9;    // ns of work that waits
 constexpr double kPerMultiple = 5e8;  // and so many more a multiple
 constexpr uint64_t kStream = 16;      // tokens of an answer
@@ -57,9 +58,9 @@ Tick Slack::limit(const BudgetView& view) const {
   auto left = static_cast<double>(view.due - view.now);
   Tick by_target = view.due != 0 ? std::llround(kOnTheWay * left / view.cost.lateness()) : INT64_MAX;
   if (view.due != 0 && !view.untargeted) return by_target;
-  StepShape aboard = with_newcomers(view);
   bool will_stream = view.n_answer >= kStream * uint64_t{view.n_prompts};
   double queue = will_stream ? std::max(0.0, backlog_ns(view) - kLongQueue) / kPerMultiple : 0.0;
+  StepShape aboard = with_newcomers(view, queue > 0);
   double most = std::min(kMostMultiple, kUsualMultiple + view.decodes.n_decode - 1 + queue);
   double multiple = std::clamp(multiple_of(view, aboard), kLeastMultiple, most);
   auto decodes = static_cast<double>(view.cost.predict(view.decodes));
@@ -82,11 +83,12 @@ double Slack::multiple_of(const BudgetView& view, const StepShape& aboard) {
   return std::max(multiple, kHeadroom * in_balance);
 }
 
-StepShape Slack::with_newcomers(const BudgetView& view) {
+StepShape Slack::with_newcomers(const BudgetView& view, bool long_queue) {
   StepShape shape = view.decodes;
   uint64_t n = shape.n_decode;
   uint64_t crowd = std::max<uint64_t>(n, kCrowd);
-  shape.n_decode = static_cast<uint32_t>(std::min({n + view.n_prompts, n * n, n * kMostGrowth, crowd}));
+  uint64_t growth = long_queue ? n + view.n_prompts : std::min(n * n, n * kMostGrowth);
+  shape.n_decode = static_cast<uint32_t>(std::min({n + view.n_prompts, growth, crowd}));
   shape.ctx_decode = shape.ctx_decode * shape.n_decode / n;
   return shape;
 }

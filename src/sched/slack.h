@@ -28,8 +28,9 @@ class Slack {
   Tick predict(const BudgetView& view, uint32_t n_prefill) const;
 
  private:
-  // The decodes as they will be when the waiting prompts have joined them.
-  static StepShape with_newcomers(const BudgetView& view);
+  // The decodes as they will be when the waiting prompts have joined them: all of a long queue, else those who come
+  // next.
+  static StepShape with_newcomers(const BudgetView& view, bool long_queue);
   // How many times the time of these decodes a step may take.
   static double multiple_of(const BudgetView& view, const StepShape& aboard);
   uint32_t most(const BudgetView& view) const;
