@@ -1,4 +1,4 @@
-"""Every path that the docs name exists; MAP.md and howtos keep their length; folders have a README."""
+"""Every path that the docs name exists, and every check that the table of clients names; MAP.md and howtos keep their length; folders have a README."""
 import re
 
 import common
@@ -6,7 +6,22 @@ import common
 PATH = re.compile(r"`((?:src|tests|tools|docs|bench|cmake|python)/[A-Za-z0-9_./-]+)`")
 
 
+CLIENT_ROW = re.compile(r"^\|.*?\(`(\w+\.py)`\)(.*)$", re.M)
+
+
+def client_cells():
+    """A cell of docs/howto/clients.md is a check_* function of the row's file."""
+    table = common.ROOT / "docs/howto/clients.md"
+    for name, cells in CLIENT_ROW.findall(table.read_text()) if table.exists() else []:
+        file = common.ROOT / "tests/http" / name
+        checks = set(re.findall(r"^def check_(\w+)\(", file.read_text(), re.M)) if file.exists() else set()
+        for cell in re.findall(r"`(\w+)`", cells):
+            if cell not in checks:
+                yield f"docs/howto/clients.md: {cell} is no check of tests/http/{name}"
+
+
 def check():
+    yield from client_cells()
     pages = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").rglob("*.md")), *sorted((common.ROOT / "src").rglob("README.md"))]
     for page in pages:
         if not page.exists():

@@ -145,6 +145,13 @@ class Docs(Tree):
         self.write("docs/howto/add_it.md", "Copy `src/base/gone.h`.\n")
         self.expect(docs.check(), "names src/base/gone.h")
 
+    def test_a_cell_of_the_table_of_clients_is_a_check(self):
+        self.write("tests/http/a_client.py", "def check_chat():\n    pass\n")
+        self.write("docs/howto/clients.md", "| `a` 1.0 (`a_client.py`) | `chat` | - |\n")
+        self.expect(docs.check())
+        self.write("docs/howto/clients.md", "| `a` 1.0 (`a_client.py`) | `chat`, `tools` | - |\n")
+        self.expect(docs.check(), "tools is no check of tests/http/a_client.py")
+
     def test_long_pages(self):
         self.write("docs/MAP.md", "a\n" * 61)
         self.write("docs/howto/add_it.md", "a\n" * 41)
