@@ -22,8 +22,10 @@ Result<std::string> text_member(const Json& block, std::string_view key, const s
   return value->as_string();
 }
 
-Error no_images(const std::string& path) {
-  return Error{ErrorCode::kUnsupportedParameter, path + ": image input is not supported by this model", path};
+// type: "image" or "document".
+Error no_media(const std::string& path, std::string_view type) {
+  return Error{ErrorCode::kUnsupportedParameter, fmt::format("{}: {} input is not supported by this model", path, type),
+               path};
 }
 
 // A string, or text blocks joined; `path` is that of the content.
@@ -36,7 +38,7 @@ Result<std::string> joined_text(const Json* content, const std::string& path) {
   for (const Json& block : content->as_array()) {
     std::string at = fmt::format("{}[{}]", path, i++);
     std::string type = TRY(text_member(block, "type", at));
-    if (type == "image" || type == "document") return no_images(at);
+    if (type == "image" || type == "document") return no_media(at, type);
     if (type != "text" && type != "tool_reference") return bad(at + ".type", "must be text");
     if (type == "text") out += TRY(text_member(block, "text", at));
   }
@@ -51,7 +53,7 @@ class MessageParts {
   Result<void> add(const Json& block, size_t index) {
     std::string at = fmt::format("{}.content[{}]", path_, index);
     std::string type = TRY(text_member(block, "type", at));
-    if (type == "image" || type == "document") return no_images(at);
+    if (type == "image" || type == "document") return no_media(at, type);
     if (type == "text") {
       std::string text = TRY(text_member(block, "text", at));
       parts_.push_back(json_object({{"type", "text"}, {"text", std::move(text)}}));

@@ -94,6 +94,16 @@ def check_choices_constraints_and_beams():
     raises(ValueError, "exactly one", lambda: mr.StructuredOutputsParams(regex="a", choice=["b"]).fields())
 
 
+def check_embeddings():
+    texts = ["The cat sits on the mat.", "A cat is sitting on a mat.", "Interest rates rose again."]
+    many = [answer.outputs.embedding for answer in llm.embed(texts)]
+    assert all(abs(sum(x * x for x in one) - 1) < 1e-4 for one in many)
+    [alone] = llm.embed(texts[1])
+    assert alone.outputs.embedding == many[1]
+    near, far = (sum(x * y for x, y in zip(many[0], other)) for other in many[1:])
+    assert near > far, (near, far)
+
+
 def check_errors():
     raises(BackendError, "temperature", lambda: llm.generate("x", mr.SamplingParams(temperature=-1)))
     raises(BackendError, "(?i)max_model_len|context|token", lambda: llm.generate([[1] * 5000], GREEDY))
