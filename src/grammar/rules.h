@@ -75,6 +75,7 @@ class Rules {
   std::vector<LengthBounds> lengths;  // by number of their marker
   std::optional<Error> left_out;      // of a schema: what could not be generated, the reason when nothing is left
   const Expr& at(ExprId id) const { return exprs_[id]; }
+  bool matches_nothing(ExprId id) const { return at(id).kind == ExprKind::kSet && at(id).set.empty(); }
   ExprId body(RuleId rule) const { return bodies_[rule]; }
   size_t n_rules() const { return bodies_.size(); }
   size_t n_exprs() const { return exprs_.size(); }

@@ -251,9 +251,7 @@ Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds,
 // A pattern beside bounds of the length: as if it described the whole string, else with anything around it.
 Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, std::string_view pattern,
                                               const std::string& pointer) {
-  auto is_something = [&](const Result<ExprId>& expr) {
-    return expr.ok() && !(rules_.at(*expr).kind == ExprKind::kSet && rules_.at(*expr).set.empty());
-  };
+  auto is_something = [&](const Result<ExprId>& expr) { return expr.ok() && !rules_.matches_nothing(*expr); };
   Result<ExprId> whole = pattern_expr(bounds, pattern, pointer, false);
   if (is_something(whole)) return whole;
   Result<ExprId> inside = pattern_expr(bounds, pattern, pointer, true);
@@ -264,8 +262,7 @@ Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, std::s
 Result<ExprId> SchemaBuilder::bounded_format(const StringBounds& bounds, const std::string& pointer) {
   for (std::string_view pattern : format_patterns(bounds.format)) {
     Result<ExprId> expr = pattern_expr(bounds, pattern, pointer, false);
-    if (!expr.ok() || (rules_.at(*expr).kind == ExprKind::kSet && rules_.at(*expr).set.empty())) continue;
-    return expr;
+    if (expr.ok() && !rules_.matches_nothing(*expr)) return expr;
   }
   return schema_error(pointer_to(pointer, "format"), "this format beside minLength or maxLength is not supported");
 }
