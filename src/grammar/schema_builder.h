@@ -59,8 +59,8 @@ class SchemaBuilder {
   // search: the pattern is somewhere in the string, unless it is anchored.
   Result<ExprId> pattern_expr(const StringBounds& bounds, std::string_view pattern, const std::string& pointer,
                               bool search = true);
-  Result<ExprId> bounded_pattern(const StringBounds& bounds, std::string_view pattern, const std::string& pointer);
-  Result<ExprId> bounded_format(const StringBounds& bounds, const std::string& pointer);
+  Result<ExprId> bounded_pattern(const StringBounds& bounds, const std::string& pointer);
+  Result<ExprId> format_expr(const StringBounds& bounds, const std::string& pointer);
   // schema_arrays.cc
   Result<ExprId> array_expr(const ArrayShape& array, const std::string& pointer);
   Result<ExprId> list_expr(const ArrayShape& array, const std::string& pointer);

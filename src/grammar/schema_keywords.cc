@@ -1,6 +1,6 @@
 #include "grammar/schema_keywords.h"
 
-#include <utility>
+#include <algorithm>
 
 namespace millrace::grammar {
 namespace {
@@ -75,11 +75,10 @@ constexpr Keyword kKeywords[] = {
     {"contentSchema", kAnnotation},
 };
 
+// The patterns in the order of format_patterns(); behind the last one they are empty.
 struct Format {
   std::string_view name;
-  std::string_view pattern;
-  std::string_view bounded = {};     // a part of it of bounded length
-  std::string_view any_length = {};  // a part of it with one repetition
+  std::string_view patterns[3];
 };
 
 constexpr std::string_view kEmail =
@@ -101,33 +100,33 @@ constexpr std::string_view kPointer = R"(^(/[a-zA-Z0-9_.-]*)*$)";
 // (ipv4), RFC 3986 (uri, a part of it), RFC 6901 (json-pointer), ISO 8601 as in RFC 3339 appendix A (duration). The
 // internationalised ones, references and templates: what the plain one has, which is valid there, too.
 constexpr Format kFormats[] = {
-    {"date", R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$)"},
-    {"time", R"(^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"},
+    {"date", {R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$)"}},
+    {"time", {R"(^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)"}},
     {"date-time",
-     R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
-     R"((\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)",
-     R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$)"},
-    {"uuid", R"(^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$)"},
-    {"email", kEmail, kBoundedEmail, kAnyEmail},
-    {"idn-email", kEmail, kBoundedEmail, kAnyEmail},
-    {"hostname", kHost, kBoundedHost, kAnyHost},
-    {"idn-hostname", kHost, kBoundedHost, kAnyHost},
-    {"ipv4", R"(^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$)"},
-    {"ipv6", R"(^[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}$)"},
-    {"uri", kUri, kBoundedUri, kAnyUri},
-    {"uri-reference", kUri, kBoundedUri, kAnyUri},
-    {"uri-template", kUri, kBoundedUri, kAnyUri},
-    {"iri", kUri, kBoundedUri, kAnyUri},
-    {"iri-reference", kUri, kBoundedUri, kAnyUri},
-    {"json-pointer", kPointer, R"(^(/[a-zA-Z0-9_.-]{1,12}){0,4}$)", "^/[a-zA-Z0-9_.-]*$"},
-    {"relative-json-pointer", R"(^(0|[1-9][0-9]{0,3})(#|(/[a-zA-Z0-9_.-]*)*)$)",
-     R"(^(0|[1-9][0-9]{0,3})(/[a-zA-Z0-9_.-]{1,12}){0,4}$)"},
+     {R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])"
+      R"((\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$)",
+      R"(^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$)"}},
+    {"uuid", {R"(^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$)"}},
+    {"email", {kEmail, kBoundedEmail, kAnyEmail}},
+    {"idn-email", {kEmail, kBoundedEmail, kAnyEmail}},
+    {"hostname", {kHost, kBoundedHost, kAnyHost}},
+    {"idn-hostname", {kHost, kBoundedHost, kAnyHost}},
+    {"ipv4",
+     {R"(^(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(\.(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])){3}$)"}},
+    {"ipv6", {R"(^[0-9a-fA-F]{1,4}(:[0-9a-fA-F]{1,4}){7}$)"}},
+    {"uri", {kUri, kBoundedUri, kAnyUri}},
+    {"uri-reference", {kUri, kBoundedUri, kAnyUri}},
+    {"uri-template", {kUri, kBoundedUri, kAnyUri}},
+    {"iri", {kUri, kBoundedUri, kAnyUri}},
+    {"iri-reference", {kUri, kBoundedUri, kAnyUri}},
+    {"json-pointer", {kPointer, R"(^(/[a-zA-Z0-9_.-]{1,12}){0,4}$)", "^/[a-zA-Z0-9_.-]*$"}},
+    {"relative-json-pointer",
+     {R"(^(0|[1-9][0-9]{0,3})(#|(/[a-zA-Z0-9_.-]*)*)$)", R"(^(0|[1-9][0-9]{0,3})(/[a-zA-Z0-9_.-]{1,12}){0,4}$)"}},
     {"regex",
-     R"(^\^?(([a-zA-Z0-9 _,:;@#/-]|\\[dwsDWS.]|\.|\[(a-z|A-Z|0-9|[a-zA-Z0-9_])+\])[+*?]?)*\$?$)",
-     {},
-     "^[a-zA-Z0-9 _-]*$"},
-    {"duration", R"(^P([0-9]{1,9}D|[0-9]{1,9}W|T[0-9]{1,9}(H|M|S)|[0-9]{1,9}DT[0-9]{1,9}(H|M|S))$)",
-     R"(^P[0-9]{1,9}D$)"},
+     {R"(^\^?(([a-zA-Z0-9 _,:;@#/-]|\\[dwsDWS.]|\.|\[(a-z|A-Z|0-9|[a-zA-Z0-9_])+\])[+*?]?)*\$?$)",
+      "^[a-zA-Z0-9 _-]*$"}},
+    {"duration",
+     {R"(^P([0-9]{1,9}D|[0-9]{1,9}W|T[0-9]{1,9}(H|M|S)|[0-9]{1,9}DT[0-9]{1,9}(H|M|S))$)", R"(^P[0-9]{1,9}D$)"}},
 };
 
 }  // namespace
@@ -141,15 +140,13 @@ const Keyword* find_keyword(std::string_view name) {
   return nullptr;
 }
 
-std::vector<std::string_view> format_patterns(std::string_view format) {
-  std::vector<std::string_view> out;
+std::span<const std::string_view> format_patterns(std::string_view format) {
   for (const Format& row : kFormats) {
     if (row.name != format) continue;
-    for (std::string_view pattern : {row.pattern, row.bounded, row.any_length}) {
-      if (!pattern.empty()) out.push_back(pattern);
-    }
+    std::span<const std::string_view> all = row.patterns;
+    return all.first(static_cast<size_t>(std::ranges::find(all, "") - all.begin()));
   }
-  return out;
+  return {};
 }
 
 }  // namespace millrace::grammar

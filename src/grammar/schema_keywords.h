@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <vector>
 
 namespace millrace::grammar {
 
@@ -29,6 +28,6 @@ const Keyword* find_keyword(std::string_view name);
 
 // Regular expressions for a `format`, or none: formats are annotations by default (validation, 7.2.1), those known here
 // are kept to as well. The first is the widest; the others are parts of it whose length is bounded, or can be chosen.
-std::vector<std::string_view> format_patterns(std::string_view format);
+std::span<const std::string_view> format_patterns(std::string_view format);
 
 }  // namespace millrace::grammar

@@ -165,7 +165,6 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
 // A pattern keeps to length bounds when all it matches does, or when one repetition of parts of one length can be cut.
 Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::string_view pattern,
                                            const std::string& pointer, bool search) {
-  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
   RegexOptions options{
       .json_string = true, .search = search, .max_bytes = options_.regex_bytes, .max_nesting = options_.regex_nesting};
   Result<ExprId> read = add_regex(rules_, pattern, options);
@@ -177,7 +176,7 @@ Result<ExprId> SchemaBuilder::pattern_expr(const StringBounds& bounds, std::stri
   ExprId expr = *read;
   Lengths all = lengths_of(rules_, expr);
   bool inside = all.min >= bounds.min_length && all.max <= bounds.max_length;
-  if (inside && (any_length || all.max != UINT64_MAX)) {
+  if (inside && (bounds.any_length() || all.max != UINT64_MAX)) {
     if (!has_long_repeat(rules_, expr)) return expr;
   }
   std::vector<ExprId> parts{expr};
@@ -248,9 +247,10 @@ Result<ExprId> SchemaBuilder::guarded(ExprId inside, const LengthBounds& bounds,
   return rules_.choice({inside, marker});
 }
 
-// A pattern beside bounds of the length: as if it described the whole string, else with anything around it.
-Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, std::string_view pattern,
-                                              const std::string& pointer) {
+// The pattern; beside bounds of the length as if it described the whole string, else with anything around it.
+Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, const std::string& pointer) {
+  const std::string& pattern = bounds.patterns[0];
+  if (bounds.any_length()) return pattern_expr(bounds, pattern, pointer);
   auto is_something = [&](const Result<ExprId>& expr) { return expr.ok() && !rules_.matches_nothing(*expr); };
   Result<ExprId> whole = pattern_expr(bounds, pattern, pointer, false);
   if (is_something(whole)) return whole;
@@ -258,9 +258,11 @@ Result<ExprId> SchemaBuilder::bounded_pattern(const StringBounds& bounds, std::s
   return is_something(inside) || whole.ok() ? inside : whole;
 }
 
-// A format beside bounds of the length: the widest of its patterns that can keep to them.
-Result<ExprId> SchemaBuilder::bounded_format(const StringBounds& bounds, const std::string& pointer) {
-  for (std::string_view pattern : format_patterns(bounds.format)) {
+// A format: the widest of its patterns that can keep to the bounds of the length.
+Result<ExprId> SchemaBuilder::format_expr(const StringBounds& bounds, const std::string& pointer) {
+  std::span<const std::string_view> patterns = format_patterns(bounds.format);
+  if (bounds.any_length()) return pattern_expr(bounds, patterns[0], pointer);
+  for (std::string_view pattern : patterns) {
     Result<ExprId> expr = pattern_expr(bounds, pattern, pointer, false);
     if (expr.ok() && !rules_.matches_nothing(*expr)) return expr;
   }
@@ -271,7 +273,8 @@ Result<ExprId> SchemaBuilder::bounded_format(const StringBounds& bounds, const s
 Result<ExprId> SchemaBuilder::other_strings(const StringBounds& bounds, const std::string& pointer,
                                             const std::vector<std::string>& refused) {
   std::vector<std::string> patterns = bounds.patterns;
-  if (!format_patterns(bounds.format).empty()) patterns.emplace_back(format_patterns(bounds.format)[0]);
+  std::span<const std::string_view> of_format = format_patterns(bounds.format);
+  if (!of_format.empty()) patterns.emplace_back(of_format[0]);
   for (const std::string& pattern : patterns) {
     for (const std::string& text : refused) {
       Result<bool> matched = matches_pattern(pattern, text);
@@ -282,9 +285,8 @@ Result<ExprId> SchemaBuilder::other_strings(const StringBounds& bounds, const st
     }
   }
   if (!patterns.empty()) return string_expr(bounds, pointer);
-  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
   ExprId inside = other_names(refused);
-  if (!any_length) {
+  if (!bounds.any_length()) {
     LengthBounds lengths{static_cast<uint32_t>(std::min<uint64_t>(bounds.min_length, kMaxRepeats)),
                          static_cast<uint32_t>(std::min<uint64_t>(bounds.max_length, UINT32_MAX))};
     inside = TRY(guarded(inside, lengths, pointer));
@@ -298,19 +300,15 @@ Result<ExprId> SchemaBuilder::string_expr(const StringBounds& bounds, const std:
   if (!refused.empty()) return other_strings(bounds, pointer, refused);
   if (bounds.min_length > kMaxRepeats) return schema_error(pointer, fmt::format("minLength above {}", kMaxRepeats));
   if (bounds.patterns.size() > 1) return schema_error(pointer, "several patterns at once are not supported");
-  bool any_length = bounds.min_length == 0 && bounds.max_length == UINT64_MAX;
   bool has_format = !format_patterns(bounds.format).empty();
   if (has_format && !bounds.patterns.empty()) {
     return schema_error(pointer_to(pointer, "format"), "beside \"pattern\" is not supported");
   }
   if (has_format || !bounds.patterns.empty()) {
-    Result<ExprId> inside = has_format && any_length ? pattern_expr(bounds, format_patterns(bounds.format)[0], pointer)
-                            : has_format             ? bounded_format(bounds, pointer)
-                            : any_length             ? pattern_expr(bounds, bounds.patterns[0], pointer)
-                                                     : bounded_pattern(bounds, bounds.patterns[0], pointer);
+    Result<ExprId> inside = has_format ? format_expr(bounds, pointer) : bounded_pattern(bounds, pointer);
     return rules_.sequence({rules_.text("\""), TRY(std::move(inside)), rules_.text("\"")});
   }
-  if (any_length) return json_.string();
+  if (bounds.any_length()) return json_.string();
   auto max = static_cast<uint32_t>(std::min<uint64_t>(bounds.max_length, UINT32_MAX));
   if (!options_.count_aside) {
     ExprId written = rules_.repeat(json_.counted_character(), static_cast<uint32_t>(bounds.min_length),

@@ -76,6 +76,7 @@ struct StringBounds {
   uint64_t max_length = UINT64_MAX;  // characters
   std::vector<std::string> patterns;
   std::string format;
+  bool any_length() const { return min_length == 0 && max_length == UINT64_MAX; }
 };
 
 // contains, with minContains and maxContains.
