@@ -59,24 +59,27 @@ Result<std::string> required_text(const Json& body, std::string_view name) {
   return value->as_string();
 }
 
-// TGI's {"type": "json" | "json_schema" | "regex", "value"} as the fields of other dialects.
+// TGI's {"type": "json" | "json_schema" | "regex", "value"} as the fields of other dialects, which leave out what is
+// empty; here it was asked for.
 Result<void> add_tgi_grammar(const Json& parameters, Json& fields) {
   const Json* grammar = parameters.get("grammar");
   if (grammar == nullptr) return {};
   const Json* type = grammar->is_object() ? grammar->get("type") : nullptr;
   const Json* value = grammar->is_object() ? grammar->get("value") : nullptr;
   if (type == nullptr || value == nullptr) return bad("grammar", "must be an object with type and value");
-  if (*type == Json("regex")) {
-    fields.set("regex", *value);
-  } else if (*type == Json("json")) {
-    fields.set("json_schema", *value);
-  } else if (*type == Json("json_schema")) {
-    const Json* schema = value->is_object() ? value->get("schema") : nullptr;
-    if (schema == nullptr) return bad("grammar.value", "must be an object with a schema");
-    fields.set("json_schema", *schema);
-  } else {
+  if (*type == Json("json_schema")) {
+    value = value->is_object() ? value->get("schema") : nullptr;
+    if (value == nullptr) return bad("grammar.value", "must be an object with a schema");
+  } else if (*type != Json("json") && *type != Json("regex")) {
     return bad("grammar.type", "must be json, json_schema or regex");
   }
+  if (*value == Json("") || value->is_array()) return bad("grammar.value", "must not be empty or a list");
+  std::string_view name = *type == Json("regex") ? "regex" : "json_schema";
+  if (fields.get(name) != nullptr) {
+    return Error{ErrorCode::kConflictingConstraints,
+                 fmt::format("grammar and {} both constrain the answer: at most one is allowed", name), "grammar"};
+  }
+  fields.set(name, *value);
   return {};
 }
 

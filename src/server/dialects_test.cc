@@ -251,10 +251,14 @@ TEST(Tgi, GrammarsAreTheConstraintsOfOthers) {
                            R"({"type":"json_schema","value":{"name":"x","schema":{"const":7}}})"}) {
     EXPECT_EQ(ask(good).status, 200) << good;
   }
-  for (const char* bad : {R"("x")", R"({"type":"regex"})", R"({"type":"gbnf","value":"x"})",
-                          R"({"type":"regex","value":"("})", R"({"type":"json_schema","value":{}})"}) {
+  for (const char* bad :
+       {R"("x")", R"({"type":"regex"})", R"({"type":"gbnf","value":"x"})", R"({"type":"regex","value":"("})",
+        R"({"type":"json_schema","value":{}})", R"({"type":"regex","value":""})", R"({"type":"json","value":""})",
+        R"({"type":"json","value":[]})", R"({"type":"json_schema","value":{"schema":""}})",
+        R"({"type":"regex","value":"a"},"regex":"b")", R"({"type":"regex","value":"a"},"ebnf":"b")"}) {
     EXPECT_EQ(ask(bad).status, 422) << bad;
   }
+  EXPECT_EQ(ask("null").status, 200);
 }
 
 TEST(Sglang, WhatItCannotDoIsRefusedByName) {
