@@ -1,11 +1,13 @@
 """What a constraint costs and what it saves: time per output token and forward passes, with a constraint and without.
 
-usage: structured.py MODEL [--program MILLRACE]... [--peer] [--runs N] [--only cost,forced] [--flags "..."]
+usage: structured.py MODEL [--program MILLRACE]... [--peer] [--runs N] [--only cost,forced,masks] [--flags "..."]
   --program  a build to measure, several in turn (build/release/millrace)
   --peer     llama-server (bench/peers) in turn as well, with the same file, schema and grammar
 Every pair of answers, with and without, has the same prompt and number of tokens: free text runs on by ignore_eos to what the constrained
 answer has. Medians of N pairs; the ratio is the median of the pairs' ratios. A stream's time per token is that between its first and last
 chunk. Forward passes are the steps that the server counts, so only of Millrace; one stream at a time.
+masks: for each kind of constraint, microseconds that the server took for a mask beside its forward passes (only Millrace): the mean, and the
+upper bound of the bucket of the histogram in which the median, 99 % and the longest lie.
 """
 import argparse
 import json
@@ -36,6 +38,19 @@ PARCELS = {"type": "array", "items": PARCEL, "minItems": 20}
 
 def schema(value):
     return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": value, "strict": True}}}
+
+
+# kind: fields of a request; each answer has TOKENS tokens
+MASKS = {
+    "json_object": {"response_format": {"type": "json_object"}},
+    "schema": schema(PEOPLE),
+    "schema of long names": schema(PARCELS),
+    "regex": {"regex": r"([a-z]{3,12}@[a-z]+\.(com|org) \d{4}-\d\d-\d\d\n){40}"},
+    "grammar": {"grammar": FORM},
+    "structural tag": {"response_format": {"type": "structural_tag", "structures": [
+        {"begin": "<call>", "schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}, "end": "</call>"}],
+        "triggers": ["<call"]}},
+}
 
 
 def stream(url, prompt, constraint, seed, out):
@@ -69,6 +84,47 @@ def steps(url):
     text = urllib.request.urlopen(url + "/metrics", timeout=10).read().decode()
     found = re.search(r"^vllm:iteration_tokens_total_count(?:\{[^}]*\})? (\d+)", text, re.M)
     return int(found[1]) if found else None
+
+
+def masks(url):
+    """Counts of the histogram by upper bound in seconds, and the sum of seconds."""
+    text = urllib.request.urlopen(url + "/metrics", timeout=10).read().decode()
+    counts, before = {}, 0
+    for bound, total in re.findall(r'^millrace:grammar_mask_seconds_bucket\{.*le="([^"]+)"\} (\d+)', text, re.M):
+        counts[float(bound)], before = int(total) - before, int(total)
+    return counts, float(re.search(r"^millrace:grammar_mask_seconds_sum\{.*\} (\S+)", text, re.M)[1])
+
+
+def answer(url, constraint, seed):
+    body = {"messages": [{"role": "user", "content": "Write."}], "max_tokens": TOKENS, "temperature": 0.7, "seed": seed} | constraint
+    urllib.request.urlopen(urllib.request.Request(url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}), timeout=120).read()
+
+
+def measure_masks(url, kind, constraint, n_streams):
+    answer(url, constraint, 0)  # compiles the constraint
+    time.sleep(0.05)  # beyond the age of a snapshot of the metrics
+    counts_before, sum_before = masks(url)
+    threads = [threading.Thread(target=answer, args=(url, constraint, seed)) for seed in range(n_streams)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(0.05)
+    counts, total = masks(url)
+    counts = {bound: counts[bound] - counts_before[bound] for bound in counts}
+    n = sum(counts.values())
+
+    def bound_of(part):
+        """Microseconds: the upper bound of the bucket in which this part of the masks ends."""
+        seen = 0
+        for bound, count in counts.items():
+            seen += count
+            if seen >= part * n:
+                return bound * 1e6
+        return float("inf")
+
+    cells = (total - sum_before) / n * 1e6, bound_of(0.5), bound_of(0.99), bound_of(1)
+    print(f"{kind:<22} {n_streams:8d} {n:7d}", *(f"{cell:8.0f}" for cell in cells), flush=True)
 
 
 class Row:
@@ -135,8 +191,14 @@ def main():
         if "forced" in args.only:
             rows += [("forced spans: grammar", "Write the report.", {"grammar": FORM}, 1),
                      ("forced spans: schema", "Describe the parcels as JSON.", schema(PARCELS), 1)]
-        print("constraint              streams  server          free ms  constrained ms   ratio (least..most)")
-        measure(rows, servers, args.runs)
+        if "masks" in args.only:
+            print("us per mask             streams   masks     mean median<=   99 %<= longest<=")
+            for n_streams in (1, 32):
+                for kind, constraint in MASKS.items():
+                    measure_masks(servers[next(iter(servers))][0].url, kind, constraint, n_streams)
+        if rows:
+            print("constraint              streams  server          free ms  constrained ms   ratio (least..most)")
+            measure(rows, servers, args.runs)
     finally:
         for server, _ in servers.values():
             server.stop()
