@@ -7,6 +7,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/byte_reader.h"
+#include "base/durations.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -153,6 +154,17 @@ TEST(TaskPoolTest, RunsWhatItAccepted) {
     for (int i = 0; i < 50; ++i) accepted += pool.try_post([&] { ++ran; }) ? 1 : 0;
   }
   EXPECT_EQ(ran.load(), accepted);
+}
+
+TEST(Durations, EachIsTakenOnceFromItsBucket) {
+  Durations durations;
+  for (Tick took : {Tick{1}, Tick{5'000}, Tick{5'001}, 3 * kSecond}) durations.add(took);
+  Durations::Taken taken = durations.take();
+  EXPECT_EQ(taken.counts[0], 2u);  // up to 5 us
+  EXPECT_EQ(taken.counts[1], 1u);
+  EXPECT_EQ(taken.counts[Durations::kBuckets - 1], 1u);  // above 2 s
+  EXPECT_NEAR(taken.sum_s, 3.000010002, 1e-12);
+  EXPECT_EQ(durations.take().counts, (std::array<uint64_t, Durations::kBuckets>{}));
 }
 
 }  // namespace

@@ -109,6 +109,8 @@ struct Compiler::State {
   Cache cache;    // guarded by mutex
   Counts counts;  // guarded by mutex
   SystemClock clock;
+  Durations compile_times;
+  std::shared_ptr<Durations> mask_times = std::make_shared<Durations>();
   std::unique_ptr<TaskPool> pool;  // last: its threads use the rest
 };
 
@@ -154,7 +156,7 @@ Result<CompiledConstraint> Compiler::State::run(const flow::ConstraintSpec& spec
   xgrammar::GrammarCompiler compiler(table->info(), 1, false);
   bool proposes = forced_text_is_short(rules);
   auto compiled = std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), spec.after,
-                                                    std::move(rules.lengths), proposes);
+                                                    std::move(rules.lengths), proposes, mask_times);
   cost.n_bytes = compiled->n_bytes();
   int64_t most = limits[LimitId::kCompileBytes];
   if (cost.n_bytes <= static_cast<size_t>(most)) return CompiledConstraint(std::move(compiled));
@@ -176,9 +178,11 @@ Result<CompiledConstraint> Compiler::State::look_up_or_compile(const flow::Const
   Tick begin = clock.now();
   Cost cost;
   Result<CompiledConstraint> result = compile(spec, cost);
+  Tick took = clock.now() - begin;
+  compile_times.add(took);
   std::lock_guard lock(mutex);
   ++(result.ok() ? counts.n_compiled : counts.n_refused);
-  counts.compile_time += clock.now() - begin;
+  counts.compile_time += took;
   counts.n_allocations += cost.n_allocations;
   cache.add(std::move(key), result, cost.n_bytes);
   return result;
@@ -221,6 +225,10 @@ Compiler::Counts Compiler::counts() const {
   counts.cached_bytes = state_->cache.n_bytes();
   return counts;
 }
+
+Durations& Compiler::compile_times() { return state_->compile_times; }
+
+Durations& Compiler::mask_times() { return *state_->mask_times; }
 
 Vocabulary vocabulary_of(const text::Tokenizer& tokenizer, std::span<const TokenId> end_tokens, size_t n_vocab) {
   Vocabulary out;

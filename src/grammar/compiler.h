@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/durations.h"
 #include "base/ids.h"
 #include "base/limits.h"
 #include "base/result.h"
@@ -67,6 +68,8 @@ class Compiler {
   Result<CompiledConstraint> compile(const flow::ConstraintSpec& spec);
 
   Counts counts() const;
+  Durations& compile_times();  // of n_compiled and n_refused
+  Durations& mask_times();     // of every TokenMatcher::fill()
 
  private:
   struct State;

@@ -69,6 +69,24 @@ bool allows(const ConstraintSpec& spec, std::string_view text) {
   return allows(*matcher, text);
 }
 
+TEST(Compiler, TimesOfCompilingAndOfMasksAreKept) {
+  Compiler compiler(letters(), Limits(), 1);
+  auto n_taken = [](Durations& durations) {
+    uint64_t n = 0;
+    for (uint64_t count : durations.take().counts) n += count;
+    return n;
+  };
+  ConstraintSpec spec{.kind = ConstraintKind::kRegex, .text = "ab"};
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(compiler.compile(spec).ok());
+  EXPECT_FALSE(compiler.compile({.kind = ConstraintKind::kRegex, .text = "("}).ok());
+  EXPECT_EQ(n_taken(compiler.compile_times()), 2u);
+  EXPECT_EQ(n_taken(compiler.mask_times()), 0u);
+  auto constraint = compiler.compile(spec).value();
+  std::vector<uint32_t> mask(constraint->n_mask_words());
+  for (int i = 0; i < 3; ++i) constraint->matcher()->fill(mask);
+  EXPECT_EQ(n_taken(compiler.mask_times()), 3u);
+}
+
 TEST(Regex, RefusalsNameTheirPlace) {
   struct Row {
     const char* pattern;

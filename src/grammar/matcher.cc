@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <span>
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "grammar/spelling.h"
 
@@ -40,14 +41,15 @@ Outcome without_throwing(const Work& work, Outcome if_thrown) {
 class Matcher final : public flow::TokenMatcher {
  public:
   Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
-          std::span<const LengthBounds> lengths, bool proposes)
+          std::span<const LengthBounds> lengths, bool proposes, std::shared_ptr<Durations> mask_times)
       : tokens_(std::move(tokens)),
         core_(compiled),
         after_(std::move(after)),
         lengths_(lengths),
         spelling_(*tokens_),
         inside_(after_.empty()),
-        proposes_(proposes) {}
+        proposes_(proposes),
+        mask_times_(std::move(mask_times)) {}
 
   bool accept(TokenId token) override {
     return without_throwing([&] { return accept_token(token); }, false);
@@ -90,8 +92,10 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   void fill(std::span<uint32_t> mask) override {
+    Tick begin = clock_.now();
     bool filled = without_throwing([&] { return fill_mask(mask), true; }, false);
     if (!filled) std::ranges::fill(mask, 0u);
+    mask_times_->add(clock_.now() - begin);
   }
 
   void fill_mask(std::span<uint32_t> mask) {
@@ -265,6 +269,8 @@ class Matcher final : public flow::TokenMatcher {
   bool inside_ = true;
   bool ended_ = false;
   bool proposes_;
+  std::shared_ptr<Durations> mask_times_;
+  SystemClock clock_;
 };
 
 }  // namespace
@@ -328,7 +334,7 @@ const TokenLengths& TokenTable::lengths() const {
 }
 
 std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
-  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, proposes_);
+  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, proposes_, mask_times_);
 }
 
 }  // namespace millrace::grammar

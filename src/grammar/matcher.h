@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/durations.h"
 #include "flow/constraint.h"
 #include "grammar/compiler.h"
 #include "grammar/string_guard.h"
@@ -52,14 +53,15 @@ class TokenTable {
 class CompiledGrammar final : public flow::Constraint {
  public:
   // after: see flow::ConstraintSpec; lengths: of the strings that are bounded, by number of their marker; proposes:
-  // matchers may ask the core for the text that must come next (forced_text.h).
+  // matchers may ask the core for the text that must come next (forced_text.h); mask_times: get each fill()'s.
   CompiledGrammar(std::shared_ptr<const TokenTable> tokens, xgrammar::CompiledGrammar compiled, std::string after,
-                  std::vector<LengthBounds> lengths, bool proposes)
+                  std::vector<LengthBounds> lengths, bool proposes, std::shared_ptr<Durations> mask_times)
       : tokens_(std::move(tokens)),
         compiled_(std::move(compiled)),
         after_(std::move(after)),
         lengths_(std::move(lengths)),
-        proposes_(proposes) {}
+        proposes_(proposes),
+        mask_times_(std::move(mask_times)) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;
   size_t n_mask_words() const override { return tokens_->n_mask_words(); }
   size_t n_bytes() const { return compiled_.MemorySizeBytes(); }
@@ -70,6 +72,7 @@ class CompiledGrammar final : public flow::Constraint {
   std::string after_;
   std::vector<LengthBounds> lengths_;
   bool proposes_;
+  std::shared_ptr<Durations> mask_times_;
 };
 
 }  // namespace millrace::grammar

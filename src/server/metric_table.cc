@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "base/durations.h"
+
 namespace millrace::server {
 namespace {
 
@@ -120,6 +122,10 @@ constexpr MetricRow kMetrics[] = {
     {Id::kGrammarDraftTokens, "millrace:grammar_draft_tokens_total", kCounter,
      "Tokens that constraints proposed, computed in one step."},
     {Id::kGrammarJumpTokens, "millrace:grammar_jump_tokens_total", kCounter, "Of those, the ones that were sampled."},
+    {Id::kGrammarCompile, "millrace:grammar_compile_seconds", kHistogram,
+     "Time of compiling a constraint, or of refusing it.", Buckets::kDurations},
+    {Id::kGrammarMask, "millrace:grammar_mask_seconds", kHistogram,
+     "Time of finding the tokens that a constraint allows.", Buckets::kDurations},
     {Id::kHungSteps, "millrace:hung_steps_total", kCounter, "Steps of more than 1 s and 10 times their prediction."},
     {Id::kDisconnects, "millrace:client_disconnects_total", kCounter, "Clients gone before their answer.",
      Buckets::kNone, "phase", "queued|running"},
@@ -158,6 +164,8 @@ std::span<const double> metric_buckets(BucketSet set) {
       return kFineBuckets;
     case Buckets::kRatio:
       return kRatioBuckets;
+    case Buckets::kDurations:
+      return kDurationBounds;
   }
   return {};
 }

@@ -71,6 +71,8 @@ enum class MetricId : uint8_t {
   kKvSwapLoads,
   kGrammarDraftTokens,
   kGrammarJumpTokens,
+  kGrammarCompile,
+  kGrammarMask,
   kHungSteps,
   kDisconnects,
   kSlowReaderCancels,
@@ -82,7 +84,19 @@ enum class MetricId : uint8_t {
 
 enum class MetricKind : uint8_t { kGauge, kCounter, kHistogram };
 
-enum class BucketSet : uint8_t { kNone, kTtft, kItl, kLatency, kTokens, kN, kIteration, kPreemptions, kFine, kRatio };
+enum class BucketSet : uint8_t {
+  kNone,
+  kTtft,
+  kItl,
+  kLatency,
+  kTokens,
+  kN,
+  kIteration,
+  kPreemptions,
+  kFine,
+  kRatio,
+  kDurations
+};
 
 // kNoEngine: the label `engine` is left out.
 enum class BaseLabels : uint8_t { kModelAndEngine, kModelOnly };

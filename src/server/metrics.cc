@@ -118,6 +118,15 @@ void Metrics::raise_to(MetricId id, double value, size_t label_idx) {
   if (value > one.value.load(std::memory_order_relaxed)) one.value.store(value, std::memory_order_relaxed);
 }
 
+void Metrics::take(MetricId id, Durations& durations) {
+  Series& one = series(id, 0);
+  Durations::Taken taken = durations.take();
+  for (size_t i = 0; i < taken.counts.size(); ++i) {
+    one.counts[i].fetch_add(taken.counts[i], std::memory_order_relaxed);
+  }
+  one.value.fetch_add(taken.sum_s, std::memory_order_relaxed);
+}
+
 double Metrics::value(MetricId id, size_t label_idx) const {
   return series(id, label_idx).value.load(std::memory_order_relaxed);
 }
@@ -228,6 +237,8 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kKvSwapLoads, number(stats.swap_loads));
   raise_to(MetricId::kGrammarDraftTokens, number(stats.draft_tokens));
   raise_to(MetricId::kGrammarJumpTokens, number(stats.draft_tokens_accepted));
+  take(MetricId::kGrammarCompile, instance.constraints().compile_times());
+  take(MetricId::kGrammarMask, instance.constraints().mask_times());
   for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
     set(MetricId::kPredictedTtft, estimate.ttft_s(stats, kPredictedPrompts[i]), i);
   }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/durations.h"
 #include "base/result.h"
 #include "engine/engine.h"
 #include "instance/session.h"
@@ -81,6 +82,7 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
                   prometheus::MetricFamily& family) const;
   void take_engine_numbers(instance::Instance& instance);
   void set(MetricId id, double value, size_t label_idx = 0);
+  void take(MetricId id, Durations& durations);                    // a histogram kept elsewhere
   void raise_to(MetricId id, double value, size_t label_idx = 0);  // a counter kept elsewhere
   Series& series(MetricId id, size_t label_idx) const;
 

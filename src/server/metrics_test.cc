@@ -142,6 +142,21 @@ TEST(Metrics, BucketsAreThoseOfTheInterface) {
             (std::vector<double>{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000}));
 }
 
+TEST(Metrics, ConstraintsCountTheirTimes) {
+  TestServer server;
+  HttpClient client(server.port());
+  for (const char* regex : {"[0-9]{3}", "[0-9]{3}", "("}) {
+    client.post("/v1/completions", R"({"prompt":"hi","max_tokens":2,"regex":")" + std::string(regex) + R"("})");
+  }
+  const std::string name = "millrace:grammar_compile_seconds";
+  Scrape scrape(server.port());
+  EXPECT_EQ(scrape(name + "_count"), 2);  // one was found again
+  EXPECT_GT(scrape(name + "_sum"), 0);
+  EXPECT_EQ(scrape(name + "_bucket", "+Inf"), 2);
+  EXPECT_EQ(Scrape(server.port())(name + "_count"), 2);
+  EXPECT_EQ(scrape("millrace:grammar_mask_seconds_count"), 0);  // an echo has no masks
+}
+
 TEST(Metrics, BucketOfIsInclusiveAbove) {
   const double bounds[] = {1, 2, 5};
   EXPECT_EQ(bucket_of(bounds, 0.5), 0u);
