@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <span>
+#include <unordered_set>
 #include <utility>
 
 #include "base/macros.h"
@@ -101,20 +103,24 @@ void merge_arrays(ArrayShape& into, const ArrayShape& own) {
 // What only one side names, as a property or by a pattern, is an additional one of the other.
 Result<void> merge_objects(ObjectShape& into, const ObjectShape& own, const std::string& pointer) {
   for (auto& [name, nodes] : into.properties) {
-    if (own.find(name) != nullptr || !own.has_additional) continue;
+    if (!own.has_additional || own.find(name) != nullptr) continue;
     if (!TRY(of_a_pattern(own, name, pointer))) append(nodes, own.additional);
   }
+  size_t n_before = into.properties.size();  // names of one schema are distinct: those that come are not looked at
   for (const auto& [name, nodes] : own.properties) {
-    if (Nodes* have = into.find(name)) {
-      append(*have, nodes);
+    auto before = std::span(into.properties).first(n_before);
+    auto same = std::ranges::find_if(before, [&](const auto& row) { return row.first == name; });
+    if (same != before.end()) {
+      append(same->second, nodes);
       continue;
     }
     Nodes all = nodes;
     if (into.has_additional && !TRY(of_a_pattern(into, name, pointer))) append(all, into.additional);
     into.properties.emplace_back(name, std::move(all));
   }
+  std::unordered_set<std::string> required(into.required.begin(), into.required.end());
   for (const std::string& name : own.required) {
-    if (std::ranges::find(into.required, name) == into.required.end()) into.required.push_back(name);
+    if (required.insert(name).second) into.required.push_back(name);
   }
   auto same_in = [](ObjectShape& object, const std::string& pattern) {
     return std::ranges::find_if(object.patterns, [&](const auto& row) { return row.first == pattern; });

@@ -14,6 +14,8 @@ namespace {
 // Beginnings behind which an additional name may go another way: each costs a mask over the whole vocabulary, some ms.
 constexpr size_t kMostBeginnings = 12;
 
+constexpr std::string_view kNameEnd = "\":";
+
 struct Place {
   std::map<uint32_t, size_t> next;  // by character
   size_t name = 0;                  // one that leads through here
@@ -89,6 +91,14 @@ ExprId SchemaBuilder::one_of(const std::vector<const Entry*>& entries) {
   for (size_t i = 0; i < entries.size(); ++i) all.add(entries[i]->key, i);
   const std::vector<Place>& trie = all.places();
   std::vector<ExprId> made(trie.size());  // of places where names part or end
+  std::map<ExprId, size_t> n_of_value;
+  for (const Entry* entry : entries) ++n_of_value[entry->value];
+  std::map<ExprId, ExprId> tails;  // by value: the end of a name and the value, of those that several names have
+  auto tail_of = [&](ExprId value) {
+    auto [tail, is_new] = tails.try_emplace(value, 0);
+    if (is_new) tail->second = rules_.rule(rules_.add_rule(rules_.sequence({rules_.text(kNameEnd), value})));
+    return tail->second;
+  };
   // The rest of the text along the only way from a place, and what follows.
   auto way_from = [&](std::string_view key, size_t at, size_t n_bytes) {
     size_t begin = n_bytes;
@@ -96,7 +106,11 @@ ExprId SchemaBuilder::one_of(const std::vector<const Entry*>& entries) {
       at = trie[at].next.begin()->second;
       n_bytes += character_at(key, n_bytes).n_bytes;
     }
-    return rules_.sequence({rules_.text(key.substr(begin, n_bytes - begin)), made[at]});
+    std::string_view text = key.substr(begin, n_bytes - begin);
+    bool shared = trie[at].end != SIZE_MAX && n_of_value[made[at]] > 1 && text.ends_with(kNameEnd);
+    if (!shared) return rules_.sequence({rules_.text(text), made[at]});
+    text.remove_suffix(kNameEnd.size());
+    return rules_.sequence({rules_.text(text), tail_of(made[at])});
   };
   for (size_t i = trie.size(); i-- > 0;) {
     const Place& place = trie[i];

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 
 #include "base/macros.h"
 #include "grammar/characters.h"
@@ -45,6 +46,12 @@ Result<bool> SchemaBuilder::name_allowed(const ObjectShape& object, const std::s
 }
 
 Result<void> SchemaBuilder::add_entries(const ObjectShape& object, const std::string& pointer, Members& members) {
+  std::map<RuleId, ExprId> values;  // by the rule of what stands behind the colon
+  auto value_of = [&](ExprId what) {
+    auto [value, is_new] = values.try_emplace(rules_.at(what).rule, 0);
+    if (is_new) value->second = rules_.sequence({json_.space(), what});
+    return value->second;
+  };
   auto add = [&](const std::string& name, Nodes nodes, bool required) -> Result<void> {
     for (const auto& [pattern, more] : object.patterns) {
       Result<bool> matched = matches_pattern(pattern, name);
@@ -56,18 +63,20 @@ Result<void> SchemaBuilder::add_entries(const ObjectShape& object, const std::st
     std::string key;
     append_json_string(key, name);
     key += ':';
-    ExprId value = rules_.sequence({json_.space(), allowed ? rule_for(nodes) : rules_.set({})});
+    ExprId value = allowed ? value_of(rule_for(nodes)) : rules_.set({});
     ExprId pair = rules_.sequence({rules_.text(key), value});
     members.entries.push_back({.pair = pair, .key = std::move(key), .value = value, .required = required});
     return {};
   };
+  std::unordered_set<std::string_view> required(object.required.begin(), object.required.end());
+  std::unordered_set<std::string_view> named;
   for (const auto& [name, nodes] : object.properties) {
-    bool required = std::ranges::find(object.required, name) != object.required.end();
-    if (!required && is_false(nodes)) continue;
-    TRY(add(name, nodes, required));
+    named.insert(name);
+    if (!required.contains(name) && is_false(nodes)) continue;
+    TRY(add(name, nodes, required.contains(name)));
   }
   for (const std::string& name : object.required) {
-    if (object.find(name) != nullptr) continue;
+    if (named.contains(name)) continue;
     bool of_pattern = false;
     for (const auto& row : object.patterns) {
       Result<bool> matched = matches_pattern(row.first, name);
