@@ -11,6 +11,7 @@
 
 #include "api/bad_value.h"
 #include "api/fields.h"
+#include "api/json_object.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -90,6 +91,29 @@ Result<Json> check_tool_calls(const Json& calls, const std::string& path, const 
     inner.set("arguments", TRY(check_arguments(function->get("arguments"), at + ".function.arguments", limits)));
     copy.set("function", std::move(inner));
     out.push_back(std::move(copy));
+  }
+  return out;
+}
+
+constexpr std::string_view kFunctionCallId = "function_call";
+
+// What function calls were called before tools: a message's function_call, and results in the role "function".
+bool has_old_names(const Json& message) {
+  const Json* role = message.get("role");
+  return message.get("function_call") != nullptr || (role != nullptr && *role == Json("function"));
+}
+
+Json with_tool_names(const Json& message) {
+  Json out = message;
+  const Json* call = message.get("function_call");
+  if (call != nullptr && call->is_object() && message.get("tool_calls") == nullptr) {
+    Json entry = json_object({{"id", std::string(kFunctionCallId)}, {"type", "function"}, {"function", *call}});
+    out.set("tool_calls", json_array({std::move(entry)}));
+  }
+  const Json* role = message.get("role");
+  if (role != nullptr && *role == Json("function")) {
+    out.set("role", "tool");
+    out.set("tool_call_id", std::string(kFunctionCallId));
   }
   return out;
 }
@@ -200,7 +224,11 @@ Result<Json> check_messages(const Json& messages, const Limits& limits) {
   if (size == 0) return Error{ErrorCode::kEmptyPrompt, "messages: must not be empty", "messages"};
   Json out = Json::array();
   size_t i = 0;
-  for (const Json& message : messages.as_array()) out.push_back(TRY(check_message(message, i++, limits)));
+  for (const Json& message : messages.as_array()) {
+    bool old = has_old_names(message);
+    Json renamed = old ? with_tool_names(message) : Json();
+    out.push_back(TRY(check_message(old ? renamed : message, i++, limits)));
+  }
   return out;
 }
 

@@ -58,6 +58,11 @@ TEST(ChatTest, MessagesAreNormalised) {
                           R"("arguments":"{\"a\":1}"}}]}])"),
             R"([{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
             R"("arguments":{"a":1}}}],"content":null}])");
+  EXPECT_EQ(messages_text(R"([{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},)"
+                          R"({"role":"function","name":"f","content":"r"}])"),
+            R"([{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"},"tool_calls":)"
+            R"([{"id":"function_call","type":"function","function":{"name":"f","arguments":{}}}]},)"
+            R"({"role":"tool","name":"f","content":"r","tool_call_id":"function_call"}])");
   EXPECT_EQ(messages_text(R"([{"role":"assistant","content":"a","reasoning":"r"}])"),
             R"([{"role":"assistant","content":"a","reasoning":"r","reasoning_content":"r"}])");
   std::string call = R"([{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"function":{"name":"f",)"
