@@ -37,7 +37,7 @@ flow::TierName kv_layout_name(const weights::ModelFile& file, const flow::KvGeom
                               std::string_view kv_dtype, std::string_view isa) {
   Sha256 digest;
   digest.update(
-      fmt::format("millrace KV 1\n{}\n{}\n{} {}\n", desc_text(file.desc()), geometry_text(geometry), kv_dtype, isa));
+      fmt::format("millrace KV 2\n{}\n{}\n{} {}\n", desc_text(file.desc()), geometry_text(geometry), kv_dtype, isa));
   if (file.quantization()) digest.update(fmt::format("quantised {}\n", static_cast<int>(*file.quantization())));
   for (std::string_view name : file.source().names()) {
     Result<tensor::TensorView> view = file.source().tensor(name);

@@ -110,10 +110,10 @@ struct Case {
 
 class QualityGuard : public ::testing::TestWithParam<Case> {};
 
-// The guard is 0.003 nats. Measured when this was written: SmolLM2 with bf16 KV 0.00245
-// (0.00270 where attention multiplies by bf16 instructions), which passes; with int8 KV
-// 0.00342 and Gemma 3 (Q4_K_M, 7 windows) 0.00308, which do not. The bounds of those two only keep them from getting
-// worse; the other half of the guard, 1.05 times llama.cpp on the same file and text, is not measured here.
+// The guard is 0.003 nats. Measured when this was written: SmolLM2 with bf16 KV 0.00245 (0.00270 where attention
+// multiplies by bf16 instructions) and with int8 KV 0.00279, which pass; Gemma 3 (Q4_K_M, 7 windows) 0.00309 and
+// 0.00398, which do not. Their bounds only keep them from getting worse; the other half of the guard, 1.05 times
+// llama.cpp on the same file and text, is not measured here.
 TEST_P(QualityGuard, MeanKlStaysBelowTheBound) {
   Reference reference = load_reference(fmt::format("tests/golden/data/kl_{}", GetParam().name));
   Guarded got = measure(fmt::format(MILLRACE_SOURCE_DIR "/models/{}", GetParam().model), reference, GetParam().kv);
@@ -127,8 +127,9 @@ TEST_P(QualityGuard, MeanKlStaysBelowTheBound) {
 
 constexpr Case kCases[] = {
     {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", kernels::KvDType::kBF16, 0.003},
-    {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", kernels::KvDType::kInt8, 0.004},
+    {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", kernels::KvDType::kInt8, 0.003},
     {"gemma3", "gemma-3-270m-q4_k_m.gguf", kernels::KvDType::kBF16, 0.0035},
+    {"gemma3", "gemma-3-270m-q4_k_m.gguf", kernels::KvDType::kInt8, 0.0045},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, QualityGuard, ::testing::ValuesIn(kCases), [](const auto& info) {

@@ -2,6 +2,7 @@
 #include "kernels/ref/attention.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -40,8 +41,15 @@ double kv_k(KvDType dtype, const uint8_t* head, int64_t head_dim, int64_t token,
     return static_cast<double>(tensor::bf16_to_f32(tensor::load_u16(head + 2 * index)));
   }
   int64_t words = (head_dim + 3) / 4;
-  int q = head[d / 4 * 128 + token * 4 + d % 4];
-  return (q - 128) * static_cast<double>(tensor::load_f16(head + words * 128 + 2 * token));
+  int64_t block = std::min<int64_t>(head_dim & -head_dim, 64);  // rotated together: the matrix is its own inverse
+  double sum = 0;
+  for (int64_t i = 0; i < block; ++i) {
+    int64_t from = d / block * block + i;
+    int q = head[from / 4 * 128 + token * 4 + from % 4] - 128;
+    sum += std::popcount(static_cast<uint64_t>(d % block & i)) % 2 == 0 ? q : -q;
+  }
+  return sum / std::sqrt(static_cast<double>(block)) *
+         static_cast<double>(tensor::load_f16(head + words * 128 + 2 * token));
 }
 
 double kv_v(KvDType dtype, const uint8_t* head, int64_t head_dim, int64_t token, int64_t d) {

@@ -74,7 +74,13 @@ inline float reduce_max(Vec x) {
 }
 inline float sqrt1(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
-inline Vec swap_pairs(Vec x) { return {_mm256_permute_ps(x.a, 0xB1), _mm256_permute_ps(x.b, 0xB1)}; }
+template <int kDistance>
+Vec swapped(Vec x) {
+  if constexpr (kDistance == 8) return {x.b, x.a};
+  if constexpr (kDistance == 4) return {_mm256_permute2f128_ps(x.a, x.a, 1), _mm256_permute2f128_ps(x.b, x.b, 1)};
+  constexpr int kOrder = kDistance == 2 ? 0x4E : 0xB1;
+  return {_mm256_permute_ps(x.a, kOrder), _mm256_permute_ps(x.b, kOrder)};
+}
 inline Vec load_twice(const float* p) {
   __m256 x = _mm256_loadu_ps(p);
   return {_mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)),

@@ -48,7 +48,13 @@ inline float reduce_max(Vec x) {
 }
 inline float sqrt1(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 
-inline Vec swap_pairs(Vec x) { return {_mm512_shuffle_ps(x.v, x.v, 0xB1)}; }
+template <int kDistance>
+Vec swapped(Vec x) {
+  constexpr int kOrder = kDistance % 4 == 0 ? kDistance / 4 : kDistance;  // of 4: lanes, or quarters of the vector
+  constexpr int kSwap = kOrder == 2 ? 0x4E : 0xB1;
+  if constexpr (kDistance >= 4) return {_mm512_shuffle_f32x4(x.v, x.v, kSwap)};
+  return {_mm512_shuffle_ps(x.v, x.v, kSwap)};
+}
 inline Vec load_twice(const float* p) {
   __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
   return {_mm512_permutexvar_ps(index, _mm512_zextps256_ps512(_mm256_loadu_ps(p)))};

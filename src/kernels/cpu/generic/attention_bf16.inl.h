@@ -13,11 +13,6 @@
 //   keep_p(tile, r, t, p)    stores 16 values of p, gives them as they were stored
 #pragma once
 
-// Tiles of up to so many rows ask for the bytes of the next call while they read their own, line for line: memory is
-// then busy while they compute, and asked for at once the 1024 lines of an item stall the core (docs/performance.md,
-// 2026-11-21). Higher tiles are prefill's, bound by products.
-constexpr int kDecodeRows = 4;
-
 // Scores of rows [0, R) against NV vectors of 16 tokens from token t0 (a multiple of 16).
 template <int R, int NV>
 void bf16_scores(const Tile& tile, int t0) {
@@ -104,21 +99,12 @@ void bf16_values_while(const Tile& tile, int first, int t_begin, int t_end, int6
   if constexpr (NV > 1) bf16_values_while<R, NV / 2>(tile, first, t_begin, t_end, d);
 }
 
-// The K and V bytes of an item, asked for at once: a decode step meets them cold, and a piece of 4 KiB ends before the
-// hardware has seen a stream.
-inline void fetch_blocks(const Tile& tile) {
-  int64_t bytes = bf16_k_bytes(tile.args->head_dim) + tile.args->head_dim * 64;
-  for (int t = tile.lo_min / 32 * 32; t < tile.hi_max; t += 32) {
-    for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(tile.args->blocks[t / 32] + at, 0, 2);
-  }
-}
-
 template <int R>
 struct Bf16Tile {
   static void run(const AttnSpanArgs& args, int first_row) {
     Tile tile;
     open_tile(tile, args, first_row, R);
-    if (first_row == 0) fetch_blocks(tile);
+    if (first_row == 0) fetch_blocks(tile, bf16_k_bytes(args.head_dim) + args.head_dim * 64);
     open_q_halves(tile, R);
     constexpr int kVecs = vecs_for(R);
     bf16_scores_while<R, kVecs>(tile, tile.lo_min / 16 * 16, (tile.hi_max + 15) / 16 * 16);

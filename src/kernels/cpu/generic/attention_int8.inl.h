@@ -1,7 +1,7 @@
 // Attention over int8 blocks: exact int32 dot products on both sides of the softmax (CPU_KERNELS.md section 9).
-//   q of a row: int8, one scale; score = float(sum q (k - 128 + 128)) * (q_scale * k_scale[t]), started at -128 sum(q)
-//   p' = p * v_scale[t] as 15-bit integers against the row's max of p' in the span; o = float(sum P v) * (max p' /
-//   32767)
+//   q of a row: rotated as k is (attention_kv.inl.h), then int8, one scale; score = float(sum q (k - 128 + 128)) *
+//   (q_scale * k_scale[t]), started at -128 sum(q) p' = p * v_scale[t] as 15-bit integers against the row's max of p'
+//   in the span; o = float(sum P v) * (max p' / 32767)
 // The integer sums are exact over a span (32767 * 127 * 256 < 2^31), so tokens a row does not see enter as P = 0 and
 // the order of summation is free. A NaN or infinity in q, k or v reaches the result through its scale. Included inside
 // the anonymous namespace of a .cc, after attention_tile.inl.h.
@@ -11,13 +11,15 @@ constexpr float kLeastScale = 1e-30f;  // below it a row counts as zero: 127 / a
 
 inline void quantize_q(const Tile& tile, int r, TileRow& row, float factor) {
   int64_t head_dim = tile.args->head_dim;
-  float amax = amax_or_nan(row.q, head_dim);
+  float* rotated = tile.s;  // no scores yet
+  rotate_row(rotated, row.q, head_dim);
+  float amax = amax_or_nan(rotated, head_dim);
   Vec inverse = set1(amax > kLeastScale ? 127.0f / amax : 0.0f);
   uint8_t* words = tile.words + r * tile.word_stride;
   int32_t sum = 0;
   for (int64_t d = 0; d < head_dim; d += 16) {
     int8_t q[16];
-    store_i8(q, mul(load_n(row.q + d, head_dim - d), inverse));
+    store_i8(q, mul(load_n(rotated + d, head_dim - d), inverse));
     int n_words = head_dim - d >= 16 ? 4 : static_cast<int>((head_dim - d + 3) / 4);
     for (int i = 0; i < 16; ++i) sum += q[i];
     for (int i = 0; i < n_words; ++i) pack_q_word(words + (d / 4 + i) * kQWordBytes, q + 4 * i);
@@ -30,14 +32,22 @@ template <int R, int NV>
 void int8_scores(const Tile& tile, int t0) {
   int64_t n_words = (tile.args->head_dim + 3) / 4;
   Regs<const uint8_t*, NV> k;
-  for (int j = 0; j < NV; ++j) k[j] = tile.args->blocks[(t0 + 16 * j) / 32] + (t0 + 16 * j) % 32 * 4;
+  Regs<int64_t, NV> ahead;
+  for (int j = 0; j < NV; ++j) {
+    int t = t0 + 16 * j;
+    k[j] = tile.args->blocks[t / 32] + t % 32 * 4;
+    ahead[j] = to_next(tile, t);
+  }
   Regs<IVec, R * NV> acc;
   unroll<R * NV>([&](auto i) __attribute__((always_inline)) { acc[i] = iset1(-128 * tile.row[i / NV].q_sum); });
   Regs<const uint8_t*, R> words;
   unroll<R>([&](auto r) __attribute__((always_inline)) { words[r] = tile.words + r * tile.word_stride; });
   for (int64_t w = 0; w < n_words; ++w) {
     Regs<KBytes, NV> bytes;
-    unroll<NV>([&](auto j) __attribute__((always_inline)) { bytes[j] = load_k(k[j] + w * 128); });
+    unroll<NV>([&](auto j) __attribute__((always_inline)) {
+      bytes[j] = load_k(k[j] + w * 128);
+      if constexpr (R <= kDecodeRows) __builtin_prefetch(k[j] + w * 128 + ahead[j], 0, 2);
+    });
     unroll<R * NV>([&](auto i) __attribute__((always_inline)) {
       acc[i] = dot_k(acc[i], bytes[i % NV], words[i / NV] + w * kQWordBytes);
     });
@@ -95,10 +105,15 @@ void int8_values(const Tile& tile, const float* unit, int64_t d) {
   while (t < tile.hi_max) {
     const uint8_t* block = tile.args->blocks[t / 32];
     const auto* v = reinterpret_cast<const int8_t*>(block + int8_k_bytes(head_dim) + 64) + d * 2;
+    const int64_t ahead = to_next(tile, t);
     int end = t / 32 * 32 + 32 < tile.hi_max ? t / 32 * 32 + 32 : tile.hi_max;
     for (; t < end; t += 2) {
       Regs<VPairs, NV> x;
-      unroll<NV>([&](auto j) __attribute__((always_inline)) { x[j] = load_v(v + t % 32 * head_dim + 32 * j, valid); });
+      unroll<NV>([&](auto j) __attribute__((always_inline)) {
+        const int8_t* pair = v + t % 32 * head_dim + 32 * j;
+        x[j] = load_v(pair, valid);
+        if constexpr (R <= kDecodeRows && j % 2 == 0) __builtin_prefetch(pair + ahead, 0, 2);
+      });
       unroll<R * NV>([&](auto i) __attribute__((always_inline)) {
         acc[i] = dot_v(acc[i], x[i % NV], tile.p16 + (i / NV) * kSpanTokens + t);
       });
@@ -121,6 +136,7 @@ struct Int8Tile {
   static void run(const AttnSpanArgs& args, int first_row) {
     Tile tile;
     open_tile(tile, args, first_row, R);
+    if (first_row == 0) fetch_blocks(tile, int8_k_bytes(args.head_dim) + 64 + int8_v_bytes(args.head_dim) + 64);
     float factor = args.softcap > 0 ? args.scale / args.softcap : args.scale * kLog2E;
     for (int r = 0; r < R; ++r) quantize_q(tile, r, tile.row[r], factor);
     constexpr int kVecs = vecs_for(R);

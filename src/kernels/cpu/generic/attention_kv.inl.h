@@ -2,6 +2,8 @@
 //   bf16: K [2 halves][hd2][16 tokens][2], V [16 token pairs][hd][2];  hd2 = ceil(hd / 2)
 //   int8: K [hd4][32 tokens][4] u8 (k + 128) + f16 scale[32], V [16 token pairs][hd][2] s8 + f16 scale[32]; hd4 =
 //   ceil(hd / 4)
+// K of an int8 block is rotated before it is quantised, and so is q before it meets it: their product stays, and what
+// a few large values of a head cost the others is spread over all (docs/proofs.md, "KL divergence").
 // An int8 scale is amax / 127 rounded to f16; a NaN or infinity in k or v makes its scale NaN, so it is not hidden.
 // Included inside the anonymous namespace of a .cc, after attention_simd.h.
 #pragma once
@@ -71,6 +73,42 @@ inline void kv_write_bf16(const KvWriteArgs& args) {
   }
 }
 
+constexpr int64_t kMostRotated = 64;
+constexpr int64_t kMostHeadDim = 1024;  // that a model may have (src/weights/model_desc_rules.h)
+
+// Lanes i and i ^ kDistance: their sum in the lower one, their difference in the upper one.
+template <int kDistance>
+Vec butterfly(Vec x) {
+  float sign[16];
+  for (int i = 0; i < 16; ++i) sign[i] = (i & kDistance) != 0 ? -1.0f : 1.0f;
+  return fma(x, load(sign), swapped<kDistance>(x));
+}
+
+// out [n] = x [n] times the orthonormal Hadamard matrix (Sylvester's order) of the largest power of two up to 64 that
+// divides n, block by block; out is not x.
+inline void rotate_row(float* out, const float* x, int64_t n) {
+  int64_t block = n & -n;
+  block = block < kMostRotated ? block : kMostRotated;
+  Vec unit = set1(1.0f / sqrt1(static_cast<float>(block)));
+  for (int64_t i = 0; i < n; i += 16) {
+    Vec v = load_n(x + i, n - i);
+    if (block > 1) v = butterfly<1>(v);
+    if (block > 2) v = butterfly<2>(v);
+    if (block > 4) v = butterfly<4>(v);
+    if (block > 8) v = butterfly<8>(v);
+    store_n(out + i, mul(v, unit), n - i);
+  }
+  for (int64_t distance = 16; distance < block; distance *= 2) {
+    for (int64_t i = 0; i < n; i += 16) {
+      if ((i & distance) != 0) continue;
+      Vec low = load(out + i);
+      Vec high = load(out + i + distance);
+      store(out + i, add(low, high));
+      store(out + i + distance, sub(low, high));
+    }
+  }
+}
+
 // Writes the f16 scale of x and gives 1 / scale (0 for a zero or NaN scale: the quants are then 0).
 inline float write_scale(uint16_t* scale, const float* x, int64_t n) {
   *scale = f16_bits_of_scale(amax_or_nan(x, n) / 127.0f);
@@ -86,13 +124,15 @@ inline void kv_write_int8(const KvWriteArgs& args) {
   auto* k_scale = reinterpret_cast<uint16_t*>(args.head + int8_k_bytes(head_dim)) + args.token;
   auto* v_scale =
       reinterpret_cast<uint16_t*>(args.head + int8_k_bytes(head_dim) + 64 + int8_v_bytes(head_dim)) + args.token;
-  Vec k_inverse = set1(write_scale(k_scale, args.k, head_dim));
+  alignas(64) float rotated[kMostHeadDim];
+  rotate_row(rotated, args.k, head_dim);
+  Vec k_inverse = set1(write_scale(k_scale, rotated, head_dim));
   Vec v_inverse = set1(write_scale(v_scale, args.v, head_dim));
   auto clamped = [](Vec x) { return min(set1(127.0f), max(set1(-127.0f), x)); };
   for (int64_t d = 0; d < head_dim; d += 16) {
     int8_t q[16];
     int64_t valid = head_dim - d < 16 ? head_dim - d : 16;
-    store_i8(q, clamped(mul(load_n(args.k + d, valid), k_inverse)));
+    store_i8(q, clamped(mul(load_n(rotated + d, valid), k_inverse)));
     for (int64_t i = 0; i < (valid + 3) / 4 * 4; ++i) {
       k[(d + i) / 4 * 128 + i % 4] = static_cast<uint8_t>(q[i] + 128);
     }

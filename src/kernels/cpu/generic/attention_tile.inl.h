@@ -71,6 +71,19 @@ inline void open_tile(Tile& tile, const AttnSpanArgs& args, int first_row, int n
   }
 }
 
+// Tiles of up to so many rows ask for the bytes of the next call while they read their own, line for line: memory is
+// then busy while they compute, and asked for at once the 1024 lines of an item stall the core (docs/performance.md,
+// 2026-11-21). Higher tiles are prefill's, bound by products.
+constexpr int kDecodeRows = 4;
+
+// The bytes of an item's blocks, asked for at once: a decode step meets them cold, and a piece of some KiB ends before
+// the hardware has seen a stream.
+inline void fetch_blocks(const Tile& tile, int64_t block_bytes) {
+  for (int t = tile.lo_min / 32 * 32; t < tile.hi_max; t += 32) {
+    for (int64_t at = 0; at < block_bytes; at += 64) __builtin_prefetch(tile.args->blocks[t / 32] + at, 0, 2);
+  }
+}
+
 // Bytes from a block of the item to the one that the next call reads in its place; 0 when there is none.
 inline int64_t to_next(const Tile& tile, int t) {
   const AttnSpanArgs& args = *tile.args;

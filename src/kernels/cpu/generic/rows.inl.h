@@ -71,7 +71,7 @@ void rope_pairs(float* x, const float* cos, const float* sin, int64_t rope_dims)
       s = last_s;
     }
     Vec v = load_n(x + i, 2 * pairs);
-    Vec turned = mul(mul(swap_pairs(v), load_twice(s)), sign);
+    Vec turned = mul(mul(swapped<1>(v), load_twice(s)), sign);
     store_n(x + i, fma(v, load_twice(c), turned), 2 * pairs);
   }
 }

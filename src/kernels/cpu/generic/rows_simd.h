@@ -100,9 +100,10 @@ inline float reduce_max(const Vec& a) {
 }
 inline float sqrt1(float x) { return __builtin_sqrtf(x); }
 
-// (x1, x0, x3, x2, ...)
-inline Vec swap_pairs(const Vec& a) {
-  return map1([&](int i) { return a.lane[i ^ 1]; });
+// Lane i holds what lane i ^ kDistance held; kDistance 1, 2, 4 or 8.
+template <int kDistance>
+Vec swapped(const Vec& a) {
+  return map1([&](int i) { return a.lane[i ^ kDistance]; });
 }
 // (p0, p0, p1, p1, ..., p7, p7)
 inline Vec load_twice(const float* p) {
