@@ -107,11 +107,14 @@ Result<void> merge_objects(ObjectShape& into, const ObjectShape& own, const std:
     if (!TRY(of_a_pattern(own, name, pointer))) append(nodes, own.additional);
   }
   size_t n_before = into.properties.size();  // names of one schema are distinct: those that come are not looked at
-  for (const auto& [name, nodes] : own.properties) {
+  auto same_before = [&](const std::string& name) {
     auto before = std::span(into.properties).first(n_before);
     auto same = std::ranges::find_if(before, [&](const auto& row) { return row.first == name; });
-    if (same != before.end()) {
-      append(same->second, nodes);
+    return same == before.end() ? nullptr : &same->second;
+  };
+  for (const auto& [name, nodes] : own.properties) {
+    if (Nodes* have = same_before(name)) {
+      append(*have, nodes);
       continue;
     }
     Nodes all = nodes;
