@@ -34,7 +34,7 @@ const char* millrace_url(const millrace_server* server);
 /* Waits until the model is loaded, at most timeout_ms. 1: ready; 0: still loading; -1: it ended, error says why. */
 int32_t millrace_wait_ready(millrace_server* server, int64_t timeout_ms, char* error, size_t error_size);
 
-/* Running requests are answered (at most --drain-seconds), new ones refused; then everything is freed. The exit code
+/* Running requests are answered (at most --shutdown-timeout), new ones refused; then everything is freed. The exit code
  * that `millrace serve` would have had: 0 when all is well. NULL is 0. */
 int32_t millrace_stop(millrace_server* server);
 

@@ -154,7 +154,7 @@ def check_a_child_leaves_its_parents_engine_alone():
 
 
 def check_python_goes_on_while_an_engine_stops():
-    engine = mr.Engine(MODEL, max_model_len=1024, drain_seconds=600)
+    engine = mr.Engine(MODEL, max_model_len=1024, shutdown_timeout=600)
     stream = engine.events("/v1/completions", {"prompt": "Count:", "max_tokens": 600, "ignore_eos": True, "temperature": 0})
     next(stream)
     status = []
