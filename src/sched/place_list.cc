@@ -7,18 +7,15 @@ namespace {
 
 constexpr size_t kMostOwed = 4;  // waiting ones: each costs a look at every prompt in progress
 
-enum Level : uint8_t { kRunning, kOwedCatchingUp, kOwed, kCatchingUp, kBarrier, kFresh };
-
-bool decodes(const Seq& seq) {
-  return seq.state == SeqState::kLive && seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1;
-}
-
-// Higher bands sort first.
-uint64_t group_of(bool parked, int32_t band, Level level) {
-  return uint64_t{parked} << 40 | static_cast<uint64_t>(INT16_MAX - band) << 8 | level;
-}
+// Of a live sequence.
+bool decodes(const Seq& seq) { return seq.n_known() + seq.progress.placeholders - seq.progress.computed <= 1; }
 
 }  // namespace
+
+// Higher bands sort first.
+uint64_t PlaceList::group_of(bool aside, int32_t band, Level level) {
+  return uint64_t{aside} << 40 | static_cast<uint64_t>(INT16_MAX - band) << 8 | level;
+}
 
 PlaceList::PlaceList(const SchedOptions& options)
     : row_(row_of(options.order)),
@@ -32,7 +29,7 @@ PlaceList::PlaceList(const SchedOptions& options)
 void PlaceList::build(const OrderView& view, bool with_waiting) {
   begin(view);
   if (with_waiting) {
-    for (SeqId id : view.seqs.resumed()) add_ran(view, view.seqs.at(id));
+    for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id), false);
     add_fresh(view, n_candidates_);
   }
   sort_places();
@@ -40,7 +37,7 @@ void PlaceList::build(const OrderView& view, bool with_waiting) {
 
 void PlaceList::build_all(const OrderView& view) {
   begin(view);
-  for (SeqId id : view.seqs.resumed()) add_ran(view, view.seqs.at(id));
+  for (SeqId id : view.seqs.resumed()) add_ran(view.seqs.at(id), false);
   add_fresh(view, view.seqs.fresh().size());
   sort_places();
 }
@@ -52,14 +49,19 @@ void PlaceList::begin(const OrderView& view) {
   decodes_ = false;
   for (SeqId id : view.seqs.live()) {
     const Seq& seq = view.seqs.at(id);
+    bool decoding = decodes(seq);
+    add_ran(seq, decoding);
     if (seq.parked || seq.held) continue;
-    if (decodes(seq)) {
-      decodes_ = true;
-    } else {
-      catching_up_.push_back(id);
-    }
+    decodes_ |= decoding;
+    if (!decoding) catching_up_.push_back(places_.size() - 1);
   }
-  for (SeqId id : view.seqs.live()) add_ran(view, view.seqs.at(id));
+  for (size_t i : catching_up_) {
+    Place& place = places_[i];
+    const Seq& seq = view.seqs.at(place.id);
+    if (level_of(seq, false) != kCatchingUp || !is_owed(view, seq)) continue;
+    place.group = group_of(false, band_of(seq.request->band), kOwedCatchingUp);
+    owed_.push_back(place.id);
+  }
 }
 
 void PlaceList::sort_places() {
@@ -68,15 +70,14 @@ void PlaceList::sort_places() {
   for (const Place& place : places_) ids_.push_back(place.id);
 }
 
-void PlaceList::add_ran(const OrderView& view, const Seq& seq) {
-  bool aside = seq.parked || seq.held;
-  Level level = decodes(seq) || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
-  if (level == kCatchingUp && seq.state == SeqState::kLive && !aside && is_owed(view, seq)) {
-    level = kOwedCatchingUp;
-    owed_.push_back(seq.id);
-  }
-  places_.push_back(
-      {.group = group_of(aside, band_of(seq.request->band), level), .within = seq.rank.seniority, .id = seq.id});
+PlaceList::Level PlaceList::level_of(const Seq& seq, bool decoding) const {
+  return decoding || seq.rank.n_preempted_by_others >= k_preempt_ ? kRunning : kCatchingUp;
+}
+
+void PlaceList::add_ran(const Seq& seq, bool decoding) {
+  places_.push_back({.group = group_of(seq.parked || seq.held, band_of(seq.request->band), level_of(seq, decoding)),
+                     .within = seq.rank.seniority,
+                     .id = seq.id});
 }
 
 // Something decodes (so it is not the head, which may take what others hold), nobody was preempted, and every other
@@ -84,8 +85,8 @@ void PlaceList::add_ran(const OrderView& view, const Seq& seq) {
 bool PlaceList::is_owed(const OrderView& view, const Seq& seq) const {
   if (!decodes_ || !view.seqs.resumed().empty()) return false;
   bool passes = false;
-  for (SeqId id : catching_up_) {
-    const Seq& other = view.seqs.at(id);
+  for (size_t i : catching_up_) {
+    const Seq& other = view.seqs.at(places_[i].id);
     if (other.tenant == seq.tenant) continue;
     if (!order_->owes(view, seq, other)) return false;
     passes = true;

@@ -25,6 +25,7 @@ class PlaceList {
   const std::vector<SeqId>& owed() const { return owed_; }  // those of levels 1 and 2
 
  private:
+  enum Level : uint8_t { kRunning, kOwedCatchingUp, kOwed, kCatchingUp, kBarrier, kFresh };
   struct Place {
     uint64_t group = 0;  // (parked, -band, level)
     uint64_t within = 0;
@@ -35,7 +36,9 @@ class PlaceList {
   };
 
   void begin(const OrderView& view);
-  void add_ran(const OrderView& view, const Seq& seq);
+  static uint64_t group_of(bool aside, int32_t band, Level level);
+  Level level_of(const Seq& seq, bool decoding) const;
+  void add_ran(const Seq& seq, bool decoding);
   bool is_owed(const OrderView& view, const Seq& seq) const;
   void add_fresh(const OrderView& view, size_t limit);
   void sort_places();
@@ -48,12 +51,12 @@ class PlaceList {
   std::unique_ptr<Order> order_;
   std::vector<SeqId> ids_;
   std::vector<SeqId> owed_;
-  std::vector<SeqId> catching_up_;  // live, with a prompt in progress
-  bool decodes_ = false;            // somebody does
-  std::vector<Place> places_;       // scratch
-  std::vector<Waiter> band_;        // scratch: the waiting of one band
-  std::vector<Waiter> others_;      // scratch: those of a band that are no barriers
-  std::vector<SeqId> ranked_;       // scratch
+  std::vector<size_t> catching_up_;  // in places_: live, with a prompt in progress
+  bool decodes_ = false;             // somebody does
+  std::vector<Place> places_;        // scratch
+  std::vector<Waiter> band_;         // scratch: the waiting of one band
+  std::vector<Waiter> others_;       // scratch: those of a band that are no barriers
+  std::vector<SeqId> ranked_;        // scratch
 };
 
 }  // namespace millrace::sched
