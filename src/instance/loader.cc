@@ -101,11 +101,11 @@ uint32_t mask_threads(int n_compute_threads) {
   return static_cast<uint32_t>(std::clamp(n_cpus - n_compute_threads, 0, kMost));
 }
 
-// Of rows that check proposals, kept until they are sampled: kMostDraftRows of src/sched/scheduler.cc at most, and the
-// row before those of each sequence.
+// Of rows that check proposals, kept until they are sampled, and of the row before those of each sequence.
 uint64_t drafted_logit_bytes(const InstanceOptions& options, const models::Model& model) {
-  uint64_t n_seqs = options.constraint_draft_tokens > 0 ? std::min<uint64_t>(64, options.max_num_seqs) : 0;
-  return (std::min<uint64_t>(64, n_seqs * options.constraint_draft_tokens) + n_seqs) * model.desc().n_vocab * 4;
+  constexpr uint64_t kMost = sched::kMostDraftRows;
+  uint64_t n_seqs = options.constraint_draft_tokens > 0 ? std::min<uint64_t>(kMost, options.max_num_seqs) : 0;
+  return (std::min(kMost, n_seqs * options.constraint_draft_tokens) + n_seqs) * model.desc().n_vocab * 4;
 }
 
 sched::SchedOptions sched_options(const InstanceOptions& options, const Sizes& sizes) {

@@ -37,6 +37,9 @@ struct SchedOptions {
 constexpr uint32_t kPromptUnits = 1;
 constexpr uint32_t kOutputUnits = 2;
 
+// Rows of one step that check proposals: the backend keeps the logits of each, 600 kB for a vocabulary of 150,000.
+constexpr uint32_t kMostDraftRows = 64;
+
 // Most rows of one sequence in a step.
 constexpr uint32_t max_chunk(const SchedOptions& options) {
   uint32_t rows = options.budget_tokens > options.c_min ? options.budget_tokens : options.c_min;

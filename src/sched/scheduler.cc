@@ -15,9 +15,6 @@ namespace {
 // every live sequence.
 constexpr uint32_t kMostRefusals = 8;
 
-// Rows of one step that check proposals: the backend keeps the logits of each, 600 kB for a vocabulary of 150,000.
-constexpr uint32_t kMostDraftRows = 64;
-
 // Without a target, a step grows at most so many times for the prompts of a tenant that is owed most: they are done in
 // one step instead of two.
 constexpr uint32_t kMostOwedGrowth = 3;
