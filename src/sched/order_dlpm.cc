@@ -27,12 +27,14 @@ class Dlpm final : public Order {
     take_turns(view, out);
   }
 
-  // It has more of its quantum left.
+  // It has more of its quantum left. Who does not wait has not been paid the last rounds yet.
   bool owes(const OrderView& view, const Seq& waiting, const Seq& running) const override {
-    const TenantAccount& mine = view.seqs.tenants().at(waiting.tenant);
-    const TenantAccount& theirs = view.seqs.tenants().at(running.tenant);
-    if (waiting.tenant == running.tenant || mine.credit <= 0) return false;
-    return mine.credit * theirs.weight > theirs.credit * mine.weight;
+    if (waiting.tenant == running.tenant) return false;
+    const TenantBook& book = view.seqs.tenants();
+    const TenantAccount& mine = book.at(waiting.tenant);
+    const TenantAccount& theirs = book.at(running.tenant);
+    int64_t left = credit_of(mine, book.round());
+    return left > 0 && left * theirs.weight > credit_of(theirs, book.round()) * mine.weight;
   }
 
  private:
@@ -68,17 +70,21 @@ class Dlpm final : public Order {
       if (place != kNone) continue;
       place = static_cast<uint32_t>(tenants_.size());
       TenantAccount& account = book.at(waiter.tenant);
-      int64_t quantum = int64_t{quantum_} * account.weight;
-      pay_rounds(account, book.round(), quantum);
-      tenants_.push_back({.idx = waiter.tenant, .quantum = quantum, .credit = account.credit});
+      pay_rounds(account, book.round());
+      tenants_.push_back(
+          {.idx = waiter.tenant, .quantum = int64_t{quantum_} * account.weight, .credit = account.credit});
     }
   }
 
-  // The rounds that began since the tenant last waited.
-  static void pay_rounds(TenantAccount& account, uint64_t round, int64_t quantum) {
+  // With the rounds that began since the tenant last waited.
+  int64_t credit_of(const TenantAccount& account, uint64_t round) const {
     constexpr uint64_t kMostRounds = 1 << 20;  // debts are far smaller
+    int64_t quantum = int64_t{quantum_} * account.weight;
     auto rounds = static_cast<int64_t>(std::min(round - account.round, kMostRounds));
-    account.credit = std::min(account.credit + rounds * quantum, quantum);
+    return std::min(account.credit + rounds * quantum, quantum);
+  }
+  void pay_rounds(TenantAccount& account, uint64_t round) const {
+    account.credit = credit_of(account, round);
     account.round = round;
   }
 
@@ -88,7 +94,7 @@ class Dlpm final : public Order {
 
   void grant(TenantBook& book) {
     book.begin_rounds(static_cast<uint64_t>(next_round([](const Tenant&) { return true; })));
-    for (const Tenant& tenant : tenants_) pay_rounds(book.at(tenant.idx), book.round(), tenant.quantum);
+    for (const Tenant& tenant : tenants_) pay_rounds(book.at(tenant.idx), book.round());
   }
 
   // As many quanta for each that waits as it takes until one of them has credit. Returns how many.
