@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <thread>
 
 #include "app/commands.h"
 #include "app/flags.h"
@@ -25,6 +26,7 @@ namespace {
 constexpr int64_t kMostRequests = 100'000'000;
 constexpr int64_t kMostTokens = 1 << 24;
 constexpr int64_t kMostReplicas = 4096;
+constexpr int64_t kMostThreads = 256;
 constexpr uint32_t kSyntheticRequests = 1000;
 
 struct SimulateFlags {
@@ -61,6 +63,7 @@ struct SimulateFlags {
   double link_gbps = 0;
   double link_latency_us = 0;
   int64_t kv_bytes_per_token = 131072;
+  int64_t threads = 0;
   // the report
   std::string slo;
   std::string replay;
@@ -105,6 +108,8 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--link-gbps", &f.link_gbps, "gigabytes per second of each prefill replica's link; 0 = no limit");
   set.add("--link-latency-us", &f.link_latency_us, "microseconds from sent to arrived");
   set.add("--kv-bytes-per-token", &f.kv_bytes_per_token, "what the link moves per prompt token", {0, int64_t{1} << 40});
+  set.add("--threads", &f.threads, "that compute the replicas; 0 = one per processor; the report is the same",
+          {0, kMostThreads});
   set.add("--slo", &f.slo, "ttft:MS,itl:MS: what counts as goodput; itl is the mean after the first token");
   set.add("--replay", &f.replay, "play a file of serve --record-events instead; exit 1 when a plan differs");
   set.add("--replay-steps", &f.replay_steps,
@@ -235,6 +240,7 @@ Result<sim::ClusterSpec> cluster_of(const SimulateFlags& f, const sim::Workload&
     add(u32(f.decode_replicas), sim::ReplicaRole::kDecode);
   }
   spec.router = TRY(sim::parse_router(f.router));
+  spec.n_threads = f.threads > 0 ? u32(f.threads) : std::max(std::thread::hardware_concurrency(), 1u);
   spec.link = {.latency = static_cast<Tick>(f.link_latency_us * 1e3),
                .bytes_per_second = f.link_gbps * 1e9,
                .bytes_per_token = static_cast<uint64_t>(f.kv_bytes_per_token)};

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "sim/crew.h"
 #include "sim/virtual_clock.h"
 
 namespace millrace::sim {
@@ -16,13 +17,14 @@ namespace {
 
 constexpr uint64_t kArrivals = 0;  // sources of events, in the order of simultaneous ones
 constexpr uint64_t kHandOvers = 1;
-constexpr uint64_t kFirstReplica = 2;  // + index
+constexpr Tick kNever = INT64_MAX;
 
+// What reaches replicas from outside.
 struct Event {
   Tick at = 0;
   uint64_t source = 0;
   uint64_t number = 0;
-  uint64_t subject = 0;  // request of a hand-over
+  uint64_t subject = 0;  // its request
 
   auto key() const { return std::tie(at, source, number); }
   bool operator>(const Event& other) const { return key() > other.key(); }
@@ -46,8 +48,8 @@ struct Cluster::State {
                    .kv_arrives = spec.role == ReplicaRole::kDecode,
                    .noise = spec.noise,
                    .seed = number_in + 1},
-                  state.lengths_of(spec.role), state.clock, state.spec.watch),
-          engine(spec.engine, backend, *this, state.clock) {}
+                  state.lengths_of(spec.role), clock, state.spec.watch),
+          engine(spec.engine, backend, *this, clock) {}
     void deliver(std::span<flow::TokenEvent> events) override {
       for (flow::TokenEvent& event : events) state.on_event(*this, event);
     }
@@ -56,14 +58,22 @@ struct Cluster::State {
     uint32_t number;
     ReplicaRole role;
     uint32_t depth;
+    VirtualClock clock;
     SimBackend backend;
     engine::Engine engine;
-    Tick turn_at = -1;      // of the one valid event; -1 = none
-    Tick link_free_at = 0;  // of its link to the decode replicas
+    Tick turn_at = kNever;        // of its next turn
+    Tick link_free_at = 0;        // of its link to the decode replicas
+    uint64_t n_open = 0;          // requests that it has
+    std::vector<uint64_t> ended;  // requests that ended here since settle()
+    Histogram ttft, tbt;
   };
 
   State(const ClusterSpec& spec_in, const Workload& workload_in)
-      : spec(spec_in), workload(workload_in), entry_router(spec.router, 0), decode_router(spec.router, 0) {
+      : spec(spec_in),
+        workload(workload_in),
+        entry_router(spec.router, 0),
+        decode_router(spec.router, 0),
+        crew(std::min<size_t>(spec.n_threads, spec.replicas.size())) {
     for (const SimRequest& request : workload.requests) {
       lengths.push_back(request.n_output);
       decode_lengths.push_back(request.n_output - 1);
@@ -92,16 +102,7 @@ struct Cluster::State {
 
   void push(Tick at, uint64_t source, uint64_t subject) { heap.push({at, source, next_number++, subject}); }
 
-  void schedule_turn(Replica& replica, Tick at) {
-    if (replica.turn_at >= 0 && replica.turn_at <= at) return;
-    replica.turn_at = at;
-    push(at, kFirstReplica + replica.number, 0);
-  }
-
-  // A replica acts at once when it can plan; one with all its steps in flight looks again when one is done.
-  void poke(Replica& replica) {
-    if (replica.backend.n_in_flight() < replica.depth) schedule_turn(replica, clock.now());
-  }
+  static void schedule_turn(Replica& replica, Tick at) { replica.turn_at = std::min(replica.turn_at, at); }
 
   flow::GenerateRequest ask_of(uint64_t index, ReplicaRole role) {
     const SimRequest& request = workload.requests[index];
@@ -123,15 +124,19 @@ struct Cluster::State {
     return ask;
   }
 
+  // A replica acts at once when it can plan; one with all its steps in flight looks again when one is done.
   void submit(uint64_t index, Replica& replica) {
+    replica.clock.advance_to(clock.now());
+    ++replica.n_open;
     Result<void> taken = replica.engine.submit(ask_of(index, replica.role));
     outcomes[index].replica = replica.number;
     if (!taken.ok()) {
       outcomes[index].refused = true;
-      end(index, replica);
+      replica.ended.push_back(index);
+      settle(replica);
       return;
     }
-    poke(replica);
+    if (replica.backend.n_in_flight() < replica.depth) schedule_turn(replica, clock.now());
   }
 
   void arrive(uint64_t index) {
@@ -154,25 +159,40 @@ struct Cluster::State {
     (decode ? decode_router : entry_router).ended(place, workload.requests[index]);
   }
 
-  void end(uint64_t index, const Replica& replica) {
-    leave(index, replica);
-    --n_open;
-    if (workload.n_clients > 0) next_arrival();
+  // What its turns mean for others.
+  void settle(Replica& replica) {
+    for (uint64_t index : replica.ended) {
+      leave(index, replica);
+      --replica.n_open;
+      if (goes_on(index, replica)) {
+        send(index, replica);
+      } else {
+        --n_open;
+        if (workload.n_clients > 0) next_arrival();
+      }
+    }
+    replica.ended.clear();
+  }
+
+  // A decode replica has it next.
+  bool goes_on(uint64_t index, const Replica& replica) const {
+    bool whole = replica.role == ReplicaRole::kPrefill && outcomes[index].finished;
+    return whole && workload.requests[index].n_output > 1;
   }
 
   void send(uint64_t index, Replica& from) {
-    leave(index, from);
+    outcomes[index].finished = false;
     const LinkSpec& link = spec.link;
     double bytes = static_cast<double>(link.bytes_per_token) * outcomes[index].n_prompt;
     double ns = link.bytes_per_second > 0 ? bytes / link.bytes_per_second * 1e9 : 0;
-    from.link_free_at = std::max(from.link_free_at, clock.now()) + static_cast<Tick>(std::llround(ns));
+    from.link_free_at = std::max(from.link_free_at, from.clock.now()) + static_cast<Tick>(std::llround(ns));
     push(from.link_free_at + link.latency, kHandOvers, index);
   }
 
   void on_event(Replica& replica, const flow::TokenEvent& event) {
     uint64_t index = event.request - 1;
     Outcome& out = outcomes[index];
-    if (event.token != kNoToken) count_token(out, event.when);
+    if (event.token != kNoToken) count_token(replica, out, event.when);
     if (event.finish == flow::FinishReason::kNone) return;
     bool entry = replica.role != ReplicaRole::kDecode;
     if (entry) {
@@ -182,22 +202,17 @@ struct Cluster::State {
     }
     out.n_preempted += event.n_preempted;
     out.refused = event.error.code == ErrorCode::kDeadlineUnreachable && event.finish == flow::FinishReason::kError;
-    bool whole = event.finish != flow::FinishReason::kError && event.finish != flow::FinishReason::kCancelled;
-    if (whole && replica.role == ReplicaRole::kPrefill && workload.requests[index].n_output > 1) {
-      send(index, replica);
-      return;
-    }
-    out.finished = whole;
-    end(index, replica);
+    out.finished = event.finish != flow::FinishReason::kError && event.finish != flow::FinishReason::kCancelled;
+    replica.ended.push_back(index);
   }
 
-  void count_token(Outcome& out, Tick when) {
+  void count_token(Replica& replica, Outcome& out, Tick when) {
     if (out.n_output == 0) {
       out.first_token = when;
-      ttft.add(out.ttft());
+      replica.ttft.add(out.ttft());
     } else {
       Tick gap = when - out.last_token;
-      tbt.add(gap);
+      replica.tbt.add(gap);
       out.largest_gap = std::max(out.largest_gap, gap);
     }
     out.last_token = when;
@@ -206,7 +221,8 @@ struct Cluster::State {
 
   // Lets the engine act until it waits for the backend, a message or a timer.
   void turn(Replica& replica) {
-    replica.turn_at = -1;
+    VirtualClock& clock = replica.clock;
+    clock.advance_to(std::exchange(replica.turn_at, kNever));
     SimBackend& backend = replica.backend;
     auto waits = [&] { return backend.n_in_flight() == replica.depth && backend.next_done() > clock.now(); };
     while (replica.engine.step() && !waits()) {
@@ -220,12 +236,39 @@ struct Cluster::State {
     if (event.source == kArrivals) {
       if (workload.n_clients == 0) next_arrival();
       arrive(event.subject);
-    } else if (event.source == kHandOvers) {
-      hand_over(event.subject);
     } else {
-      Replica& replica = *replicas[event.source - kFirstReplica];
-      if (replica.turn_at == event.at) turn(replica);
+      hand_over(event.subject);
     }
+  }
+
+  // It acts before `until`; when nothing more comes, as long as it has requests.
+  static bool is_due(const Replica& replica, Tick until) {
+    return replica.turn_at < until && (until != kNever || replica.n_open > replica.ended.size());
+  }
+
+  // Between two arrivals replicas know nothing of each other, unless requests go from one to the other, or the next
+  // request comes when one ends, or somebody watches every step.
+  bool are_independent() const { return decoders.empty() && workload.n_clients == 0 && spec.watch == nullptr; }
+
+  // Turns before `until`; false when there is none.
+  bool advance_one(Tick until) {
+    auto first = std::ranges::min_element(replicas, {}, [](const auto& replica) { return replica->turn_at; });
+    if ((*first)->turn_at >= until) return false;
+    clock.advance_to((*first)->turn_at);
+    turn(**first);
+    settle(**first);
+    return true;
+  }
+
+  bool advance_all(Tick until) {
+    if (std::ranges::none_of(replicas, [&](const auto& replica) { return is_due(*replica, until); })) return false;
+    crew.run([&](size_t worker) {
+      for (size_t i = worker; i < replicas.size(); i += crew.size()) {
+        while (is_due(*replicas[i], until)) turn(*replicas[i]);
+      }
+    });
+    for (const auto& replica : replicas) settle(*replica);
+    return true;
   }
 
   void next_arrival() {
@@ -246,7 +289,7 @@ struct Cluster::State {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> heap;
   uint64_t next_number = 0;
   std::vector<Outcome> outcomes;
-  Histogram ttft, tbt;
+  Crew crew;
   uint64_t n_open = 0;
   uint64_t n_sent = 0;  // requests whose arrival is known
 };
@@ -254,8 +297,6 @@ struct Cluster::State {
 Report Cluster::State::report() const {
   Report out;
   out.outcomes = outcomes;
-  out.ttft = ttft;
-  out.tbt = tbt;
   out.slo = spec.slo;
   out.n_replicas = static_cast<uint32_t>(replicas.size());
   out.began = outcomes.front().arrival;
@@ -269,6 +310,8 @@ Report Cluster::State::report() const {
     if (outcome.n_output > 1) out.tpot.add(outcome.tpot());
   }
   for (const auto& replica : replicas) {
+    out.ttft.add(replica->ttft);
+    out.tbt.add(replica->tbt);
     const BackendTotals& backend = replica->backend.totals();
     BackendTotals& sum = out.totals.backend;
     sum.n_steps += backend.n_steps;
@@ -318,7 +361,10 @@ Result<Report> Cluster::run() {
   State& s = *state_;
   s.n_open = s.workload.requests.size();
   for (uint32_t i = 0; i < std::max(1u, s.workload.n_clients); ++i) s.next_arrival();
-  while (s.n_open > 0 && !s.heap.empty()) {
+  while (s.n_open > 0) {
+    Tick next = s.heap.empty() ? kNever : s.heap.top().at;
+    if (s.are_independent() ? s.advance_all(next) : s.advance_one(next)) continue;
+    if (s.heap.empty()) break;
     Event event = s.heap.top();
     s.heap.pop();
     s.handle(event);

@@ -1,8 +1,10 @@
 // Cluster: engines with their backends on one virtual clock, fed by a workload through a router. Replicas serve whole
 // requests, or prefill ones hand their requests over a link to decode ones.
-//  1. Events happen in the order (time, source, number): arrivals, then hand-overs, then replicas by index.
+//  1. Events happen in the order (time, source, number): arrivals, then hand-overs, then replicas by index. Between two
+//     arrivals replicas that know nothing of each other are computed one after the other, or on several threads: the
+//     report is the same.
 //  2. No scheduling decision: arrivals, output lengths and the order of events are all this code contributes.
-// Thread: one.
+// Thread: one, and those of its crew.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +42,7 @@ struct ClusterSpec {
   RouterKind router = RouterKind::kLeastTokens;
   LinkSpec link;
   SloSpec slo;
+  uint32_t n_threads = 1;      // that compute the replicas; the caller's is one of them
   StepWatch* watch = nullptr;  // told of every share; outlives the run
 };
 

@@ -219,6 +219,16 @@ TEST(Cluster, ReplicasShareTheLoad) {
     spec.router = parse_router(router).value();
     Report report = run(spec, load);
     EXPECT_EQ(report.n_finished, 200u);
+    for (uint32_t n_threads : {2u, 5u}) {
+      spec.n_threads = n_threads;
+      Report same = run(spec, load);
+      EXPECT_EQ(same.plans_hash, report.plans_hash);
+      EXPECT_EQ(same.ttft.mean(), report.ttft.mean());
+      for (size_t i = 0; i < load.requests.size(); ++i) {
+        EXPECT_EQ(same.outcomes[i].last_token, report.outcomes[i].last_token);
+        EXPECT_EQ(same.outcomes[i].replica, report.outcomes[i].replica);
+      }
+    }
     std::vector<int> n(3);
     for (const Outcome& outcome : report.outcomes) ++n[outcome.replica];
     if (spec.router != RouterKind::kPrefix) {
