@@ -47,7 +47,7 @@ def burst(url, ask, count, seed, clients=0, rate=0.0, key=None):
 class Quiet(threading.Thread):
     """One stream that goes on until stop(); times: when each piece of text came."""
 
-    def __init__(self, server, tokens=6000):
+    def __init__(self, server, tokens=4000):  # a server for 4,096 takes no more
         super().__init__(daemon=True)
         self.times, self.ended, self.failure = [], False, ""
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
