@@ -5,6 +5,7 @@
 // Thread: one.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -253,12 +254,29 @@ struct TinyGgufOptions {
   bool decoded = false;                            // the same values, decoded and stored as f32
   tensor::Format v_format = tensor::Format::kF32;  // with mixed_v: another format for attn_v and ffn_down
   bool mixed_v = false;
+  TokenId overflows = kNoToken;  // add_overflow()
 };
+
+// Finite weights with which a sequence that contains `token` overflows, and no other: dimension 0 of the residual is 1
+// for this token and 0 for all others, no layer writes it, and neuron 0 of every MLP multiplies it by 3e38. Matrices as
+// f32.
+inline void add_overflow(TinyTensor& tensor, TokenId token) {
+  auto cols = static_cast<size_t>(tensor.shape.cols());
+  if (tensor.hf.ends_with("embed_tokens.weight")) {
+    for (size_t i = 0; i < tensor.values.size(); i += cols) tensor.values[i] = 0.0f;
+    tensor.values[static_cast<size_t>(token) * cols] = 1.0f;
+  } else if (tensor.hf.ends_with("o_proj.weight") || tensor.hf.ends_with("down_proj.weight")) {
+    std::fill_n(tensor.values.begin(), cols, 0.0f);
+  } else if (tensor.hf.ends_with("gate_proj.weight") || tensor.hf.ends_with("up_proj.weight")) {
+    tensor.values[0] = 3e38f;
+  }
+}
 
 inline std::vector<uint8_t> tiny_gguf(const TinyShape& shape, const TinyGgufOptions& options = {}) {
   GgufWriter writer;
   detail::add_gguf_keys(shape, writer);
   for (TinyTensor& tensor : tiny_tensors(shape)) {
+    if (options.overflows != kNoToken) add_overflow(tensor, options.overflows);
     bool is_qk = tensor.hf.ends_with("q_proj.weight") || tensor.hf.ends_with("k_proj.weight");
     if (shape.type() == "llama" && is_qk) tensor.values = detail::interleave_heads(tensor, shape.number("head_dim"));
     if (tensor.shape.n_dims == 1) {
