@@ -26,7 +26,10 @@ EngineOptions engine_options(const Setting& setting) {
 
 struct Rig : support::FakeEngine {
   explicit Rig(const Setting& setting)
-      : FakeEngine({.options = engine_options(setting), .delay = 1, .tier = setting.tier}) {}
+      : FakeEngine({.options = engine_options(setting),
+                    .delay = 1,
+                    .tier = setting.tier,
+                    .chance = [this](uint32_t odds) { return hangs && odds == 2; }}) {}
 
   GenerateRequest request(uint32_t n_prompt, uint32_t max_tokens, int16_t band) {
     GenerateRequest request;
@@ -55,6 +58,7 @@ struct Rig : support::FakeEngine {
   }
 
   flow::RequestId next_id = 1;
+  bool hangs = false;  // no load is ever staged
 };
 
 class Swap : public ::testing::TestWithParam<Setting> {};
@@ -99,6 +103,28 @@ TEST_P(Swap, ASequenceThatEndsWhileItsBlocksAreLoadedLeavesNothing) {
   for (int i = 0; i < 8; ++i) rig.engine.step();
   EXPECT_EQ(rig.stats().kv_blocks_active, 0u);
   EXPECT_EQ(rig.engine.check_integrity(), "");
+}
+
+TEST_P(Swap, ALoadThatHangsIsWaitedForUntilItsDeadlineAndThenComputed) {
+  Setting setting = GetParam();
+  setting.tier = true;
+  Rig rig(setting);
+  GenerateRequest ask = rig.request(45, 24, 0);
+  rig.submit(ask);
+  rig.run_until([&] { return rig.sink.text(ask.id).tokens.size() >= 2; });
+  rig.hangs = true;
+  rig.finish(rig.request(70, 1, 1));
+  rig.run_until([&] { return rig.stats().swap_loads == 1; });
+  size_t n_tokens = rig.sink.text(ask.id).tokens.size();
+  for (int i = 0; i < 500; ++i) rig.step();  // a millisecond each
+  EXPECT_EQ(rig.sink.text(ask.id).tokens.size(), n_tokens);
+  EXPECT_EQ(rig.stats().kv_blocks_active, 0u) << "who waits holds nothing";
+  rig.clock.advance(kSecond);
+  rig.run_until([&] { return rig.sink.ended(ask.id); });
+  EXPECT_EQ(rig.sink.text(ask.id).tokens, rig.alone(ask));
+  EXPECT_EQ(rig.tier.n_open_loads(), 1u) << "it hangs still";
+  EXPECT_GT(rig.stats().recomputed_tokens, 32u);
+  EXPECT_FALSE(rig.stats().has_work);
 }
 
 INSTANTIATE_TEST_SUITE_P(Settings, Swap,
