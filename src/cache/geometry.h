@@ -13,6 +13,7 @@ constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0
 // Index of the first block that a query at position `pos` (or later) of this KvGroup sees.
 inline uint32_t first_visible_block(const flow::KvGroup& group, uint32_t block_tokens, uint32_t pos) {
   if (group.kind == flow::KvGroupKind::kFull || pos + 1 <= group.window_tokens) return 0;
+  if (group.kind == flow::KvGroupKind::kChunk) return (pos - pos % group.window_tokens) / block_tokens;
   return (pos + 1 - group.window_tokens) / block_tokens;
 }
 

@@ -242,6 +242,24 @@ TEST(KvCache, PoisonReachesDescendantsAndHolders) {
   EXPECT_EQ(cache.check_integrity({}), "");
 }
 
+// Attention local to chunks of 10 tokens, in blocks of 4: what a query sees starts with its chunk.
+TEST(KvCache, ChunksAreFreedWhenTheNextOneBegins) {
+  flow::KvGroup group{.kind = flow::KvGroupKind::kChunk, .window_tokens = 10, .layers = {}};
+  flow::KvGeometry kv{.block_tokens = 4, .n_blocks = 60, .block_bytes = 1, .max_len = 200, .groups = {{}, group}};
+  KvCache cache(kv, {});
+  Sequence seq{.tokens = std::vector<TokenId>(200, 3), .computed = 0, .kv = {}};
+  Edits edits;
+  for (uint64_t step = 1; seq.computed + 5 <= 100; ++step) {
+    cache.slide(seq.kv, seq.computed, edits.blocks);
+    EXPECT_EQ(seq.kv.first_live[1], seq.computed / 10 * 10 / 4) << seq.computed;
+    EXPECT_EQ(seq.kv.first_live[0], 0u);
+    cache.extend(seq.kv, seq.computed, 5, step, edits.both());
+    seq.computed += 5;
+    EXPECT_LE(seq.kv.table[1].size() - seq.kv.first_live[1], max_blocks_of_group(group, 4, 200, 5));
+  }
+  cache.release(seq.kv);
+}
+
 TEST(KvCache, WindowsHoldABoundedNumberOfBlocks) {
   flow::KvGeometry kv = geometry(4, 64, {0, 10});
   KvCache cache(kv, {});

@@ -79,6 +79,7 @@ Result<flow::KvGroup> group_from_json(const Json& json) {
     return bad("kv_groups");
   flow::KvGroup group{.window_tokens = static_cast<uint32_t>(window->as_int()), .layers = {}};
   group.kind = group.window_tokens > 0 ? flow::KvGroupKind::kWindow : flow::KvGroupKind::kFull;
+  if (json.find("chunked") != nullptr && group.window_tokens > 0) group.kind = flow::KvGroupKind::kChunk;
   return group;
 }
 
@@ -166,6 +167,7 @@ Json options_to_json(const EngineOptions& options) {
   for (const flow::KvGroup& group : options.kv.groups) {
     Json one = Json::object();
     one.set("window_tokens", static_cast<int64_t>(group.window_tokens));
+    if (group.kind == flow::KvGroupKind::kChunk) one.set("chunked", true);
     groups.push_back(std::move(one));
   }
   out.set("kv_groups", std::move(groups));

@@ -9,9 +9,10 @@ namespace millrace::flow {
 
 constexpr int kMaxKvGroups = 8;
 
-enum class KvGroupKind : uint8_t { kFull, kWindow };
+enum class KvGroupKind : uint8_t { kFull, kWindow, kChunk };
 
 // Layers whose blocks are taken and released together. kWindow: a query at position p sees (p - window_tokens, p].
+// kChunk: it sees from the last multiple of window_tokens on (attention local to chunks).
 struct KvGroup {
   KvGroupKind kind = KvGroupKind::kFull;
   uint32_t window_tokens = 0;    // 0 for kFull

@@ -47,6 +47,7 @@ struct FakeModel {
   bool sees(uint32_t kv_group, uint32_t pos, uint32_t other, uint32_t window, uint32_t sinks) const {
     const flow::KvGroup& group = options.kv.groups[kv_group];
     if (group.kind == flow::KvGroupKind::kWindow) return other + group.window_tokens > pos;
+    if (group.kind == flow::KvGroupKind::kChunk) return other / group.window_tokens == pos / group.window_tokens;
     return window == 0 || other + window > pos || other < sinks;
   }
   TokenId choose(uint64_t seen, const flow::SamplingParams& sampling, uint32_t fork, uint32_t n_outputs) const {

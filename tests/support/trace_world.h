@@ -73,6 +73,7 @@ inline flow::KvGeometry random_geometry(Dice& dice) {
     if (dice.chance(40)) {
       group.kind = flow::KvGroupKind::kWindow;
       group.window_tokens = dice.between(2, 40);
+      if (group.window_tokens % 3 == 0) group.kind = flow::KvGroupKind::kChunk;
     }
     kv.groups.push_back(group);
   }
