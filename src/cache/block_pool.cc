@@ -11,19 +11,40 @@ constexpr uint32_t kHeads = 2 + kPriorities;  // free, cooling, cached by priori
 
 }  // namespace
 
-BlockPool::BlockPool(uint32_t n_blocks) : n_blocks_(n_blocks), blocks_(size_t{n_blocks} + kHeads) {
-  for (uint32_t head = n_blocks; head < n_blocks + kHeads; ++head) blocks_[head].prev = blocks_[head].next = head;
-  counts_.free = n_blocks;
-  for (BlockId id = 0; id < n_blocks; ++id) link_before(id, head_of(BlockState::kFree, 0));
+BlockPool::BlockPool(uint32_t n_blocks, Faults& faults)
+    : faults_(faults), n_blocks_(n_blocks), blocks_(size_t{n_blocks} + kHeads) {
+  rebuild(n_blocks);
+}
+
+void BlockPool::rebuild(uint32_t n_needed) {
+  bool too_many = n_blocks_ - counts_.quarantined < n_needed;
+  for (uint32_t head = n_blocks_; head < n_blocks_ + kHeads; ++head) blocks_[head].prev = blocks_[head].next = head;
+  counts_ = {};
+  for (BlockId id = 0; id < n_blocks_; ++id) {
+    Block& block = blocks_[id];
+    bool lost = block.state == BlockState::kQuarantined && !too_many;
+    BlockState idle = block.last_step > retired_step_ ? BlockState::kCooling : BlockState::kFree;
+    block = {.last_step = block.last_step, .state = lost ? BlockState::kQuarantined : idle, .poisoned = lost};
+    ++counter(block.state);
+    if (!lost) link_before(id, head_of(idle, 0));
+  }
+}
+
+void BlockPool::quarantine(BlockId id, const char* what) {
+  faults_.sound(false, what, id);
+  Block& block = blocks_[id];
+  if (block.state != BlockState::kQuarantined) move(id, BlockState::kQuarantined);
+  block.poisoned = true;
 }
 
 BlockId BlockPool::take(uint32_t kv_group, uint64_t step) {
-  BlockState from = counts_.free > 0 ? BlockState::kFree : BlockState::kCooling;
-  if (counter(from) == 0) return kNullBlock;
-  BlockId id = blocks_[head_of(from, 0)].next;
+  BlockId id = next_unused();
+  while (id != kNullBlock && !sound(blocks_[id].ref == 0 && blocks_[id].node == kNoNode, "a free block is held", id)) {
+    id = next_unused();
+  }
+  if (id == kNullBlock) return kNullBlock;
   move(id, BlockState::kActive);
   Block& block = blocks_[id];
-  CHECK(block.ref == 0 && block.node == kNoNode, "block {}: ref {} node {}", id, block.ref, block.node);
   block.ref = 1;
   block.kv_group = static_cast<uint8_t>(kv_group);
   block.last_step = step;
@@ -32,16 +53,27 @@ BlockId BlockPool::take(uint32_t kv_group, uint64_t step) {
   return id;
 }
 
+// A list that is empty although its counter is not: a fault that rebuild() puts right.
+BlockId BlockPool::next_unused() {
+  for (BlockState from : {BlockState::kFree, BlockState::kCooling}) {
+    uint32_t head = head_of(from, 0);
+    if (blocks_[head].next != head) return blocks_[head].next;
+  }
+  return kNullBlock;
+}
+
 void BlockPool::hold(BlockId id) {
   Block& block = blocks_[id];
-  CHECK(block.state == BlockState::kActive || block.state == BlockState::kCached, "block {} is not in use or cached",
-        id);
+  if (block.state == BlockState::kQuarantined) return;
+  bool usable = block.state == BlockState::kActive || block.state == BlockState::kCached;
+  if (!sound(usable, "a block that is free is held", id)) return;
   if (block.ref++ == 0) move(id, BlockState::kActive);
 }
 
 void BlockPool::release(BlockId id, uint64_t last_step) {
   Block& block = blocks_[id];
-  CHECK(block.state == BlockState::kActive && block.ref > 0, "block {} released while nobody holds it", id);
+  if (block.state == BlockState::kQuarantined) return;
+  if (!sound(block.state == BlockState::kActive && block.ref > 0, "a block is released that nobody holds", id)) return;
   if (last_step > block.last_step) block.last_step = last_step;
   if (--block.ref > 0) return;
   if (block.node != kNoNode) {
@@ -81,7 +113,9 @@ void BlockPool::set_priority(BlockId id, uint8_t priority) {
 
 void BlockPool::set_node(BlockId id, NodeId node) {
   Block& block = blocks_[id];
-  CHECK(block.state == BlockState::kActive && !block.poisoned, "block {} cannot be published", id);
+  if (!sound(block.state == BlockState::kActive && !block.poisoned, "a block is published that is not in use", id)) {
+    return;
+  }
   block.node = node;
 }
 
@@ -123,7 +157,7 @@ void BlockPool::move(BlockId id, BlockState to) {
   --counter(block.state);
   block.state = to;
   ++counter(to);
-  if (to == BlockState::kActive) return;
+  if (to == BlockState::kActive || to == BlockState::kQuarantined) return;
   uint32_t head = head_of(to, block.priority);
   link_before(id, to == BlockState::kFree ? blocks_[head].next : head);
 }
@@ -136,6 +170,8 @@ uint32_t& BlockPool::counter(BlockState state) {
       return counts_.active;
     case BlockState::kCached:
       return counts_.cached;
+    case BlockState::kQuarantined:
+      return counts_.quarantined;
     case BlockState::kCooling:
       break;
   }
@@ -143,7 +179,7 @@ uint32_t& BlockPool::counter(BlockState state) {
 }
 
 uint32_t BlockPool::head_of(BlockState state, uint32_t priority) const {
-  CHECK(state != BlockState::kActive, "active blocks are in no list");
+  CHECK(state != BlockState::kActive && state != BlockState::kQuarantined, "such blocks are in no list");
   if (state == BlockState::kCached) return n_blocks_ + 2 + priority;
   return n_blocks_ + (state == BlockState::kFree ? 0u : 1u);
 }
@@ -152,6 +188,10 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
   PoolCounts seen;
   for (BlockId id = 0; id < n_blocks_; ++id) {
     const Block& b = blocks_[id];
+    if (b.state == BlockState::kQuarantined) {
+      ++seen.quarantined;
+      continue;
+    }
     if (b.ref != refs[id]) return fmt::format("block {}: ref {}, holders {}", id, b.ref, refs[id]);
     switch (b.state) {
       case BlockState::kFree:
@@ -166,6 +206,8 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
       case BlockState::kCooling:
         ++seen.cooling;
         break;
+      case BlockState::kQuarantined:
+        break;
     }
     bool held = b.state == BlockState::kActive;
     if (held != (b.ref > 0)) return fmt::format("block {}: state {} with ref {}", id, int(b.state), b.ref);
@@ -174,10 +216,10 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
     }
   }
   if (seen.free != counts_.free || seen.cached != counts_.cached || seen.active != counts_.active ||
-      seen.cooling != counts_.cooling) {
-    return fmt::format("counters free {} cached {} active {} cooling {}, found {} {} {} {}", counts_.free,
-                       counts_.cached, counts_.active, counts_.cooling, seen.free, seen.cached, seen.active,
-                       seen.cooling);
+      seen.cooling != counts_.cooling || seen.quarantined != counts_.quarantined) {
+    return fmt::format("counters free {} cached {} active {} cooling {} quarantined {}, found {} {} {} {} {}",
+                       counts_.free, counts_.cached, counts_.active, counts_.cooling, counts_.quarantined, seen.free,
+                       seen.cached, seen.active, seen.cooling, seen.quarantined);
   }
   uint32_t linked = 0;
   for (uint32_t head = n_blocks_; head < n_blocks_ + kHeads; ++head) {
@@ -190,7 +232,8 @@ std::string BlockPool::check_integrity(const std::vector<uint32_t>& refs) const 
       if (++linked > n_blocks_) return "a list has a cycle";
     }
   }
-  if (linked + counts_.active != n_blocks_) return fmt::format("{} blocks in lists, {} active", linked, counts_.active);
+  if (linked + counts_.active + counts_.quarantined != n_blocks_)
+    return fmt::format("{} blocks in lists, {} active", linked, counts_.active);
   return {};
 }
 

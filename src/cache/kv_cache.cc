@@ -24,7 +24,11 @@ TrieOptions trie_options(const flow::KvGeometry& kv, const CacheOptions& options
 }  // namespace
 
 KvCache::KvCache(const flow::KvGeometry& kv, const CacheOptions& options)
-    : kv_(kv), options_(options), pool_(kv.n_blocks), trie_(trie_options(kv, options)) {
+    : kv_(kv),
+      options_(options),
+      faults_(options.contain_faults),
+      pool_(kv.n_blocks, faults_),
+      trie_(trie_options(kv, options), faults_) {
   scratch_.block.resize(kv.block_tokens);
   scratch_.dropped.resize(kv.n_blocks);
   scratch_.path.reserve(kv.max_len / kv.block_tokens + 1);
@@ -42,7 +46,9 @@ void KvCache::reserve(SeqBlocks& seq, uint32_t n_tokens) const {
 // --- a sequence gets its first blocks
 
 uint32_t KvCache::match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_tokens) {
-  CHECK(seq.table[0].empty() && seq.tail == kNoNode, "match on a table that is in use");
+  if (!faults_.sound(seq.table[0].empty() && seq.tail == kNoNode, "match on a table that is in use", seq.slot)) {
+    release(seq);
+  }
   scratch_.path.clear();
   if (!options_.match_prefixes || tokens.size() == 0) return 0;
   uint32_t most = std::min(max_tokens, tokens.size() - 1) / kv_.block_tokens;
@@ -70,8 +76,10 @@ uint32_t KvCache::adopt_path(SeqBlocks& seq) {
     seq.first_live[g] = visible.first;
     for (uint32_t i = 0; i < n_blocks; ++i) {
       if (!visible.contains(i)) continue;
-      seq.table[g][i] = trie_.at(scratch_.path[i], g);
-      pool_.hold(seq.table[g][i]);
+      BlockId id = trie_.at(scratch_.path[i], g);
+      is_of(id, scratch_.path[i]);
+      seq.table[g][i] = id;
+      pool_.hold(id);
     }
   }
   seq.n_published = seq.n_adopted = n_blocks;
@@ -99,7 +107,9 @@ uint32_t KvCache::usable_prefix(const SeqBlocks& seq) const {
 }
 
 bool KvCache::fork(SeqBlocks& seq, const SeqBlocks& from, uint32_t n_tokens) {
-  CHECK(seq.table[0].empty() && seq.tail == kNoNode, "fork into a table that is in use");
+  if (!faults_.sound(seq.table[0].empty() && seq.tail == kNoNode, "fork into a table that is in use", seq.slot)) {
+    return false;
+  }
   uint32_t n_blocks = ceil_div(n_tokens, kv_.block_tokens);
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     VisibleBlocks visible = visible_blocks(kv_.groups[g], kv_.block_tokens, seq, n_tokens);
@@ -150,6 +160,12 @@ void KvCache::slide(SeqBlocks& seq, uint32_t computed, std::vector<flow::BlockDe
 
 bool KvCache::needs_copy(BlockId id) const { return pool_.block(id).ref > 1 || pool_.block(id).node != kNoNode; }
 
+// By the one sequence that holds it. What is in quarantine is found later.
+bool KvCache::writable(BlockId id) const {
+  const Block& block = pool_.block(id);
+  return block.state == BlockState::kQuarantined || (block.ref == 1 && block.node == kNoNode);
+}
+
 uint32_t KvCache::blocks_needed(const SeqBlocks& seq, uint32_t computed, uint32_t n_rows) const {
   uint32_t end = ceil_div(computed + n_rows, kv_.block_tokens);
   uint32_t last = computed / kv_.block_tokens;
@@ -162,7 +178,7 @@ uint32_t KvCache::blocks_needed(const SeqBlocks& seq, uint32_t computed, uint32_
   return need;
 }
 
-void KvCache::extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits) {
+bool KvCache::extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits) {
   uint32_t end = ceil_div(computed + n_rows, kv_.block_tokens);
   uint32_t last = computed / kv_.block_tokens;
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
@@ -170,6 +186,7 @@ void KvCache::extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_
     if (last < table.size() && needs_copy(table[last])) {
       BlockId shared = table[last];
       BlockId own = take_block(g, step);
+      if (own == kNullBlock) return false;
       edits.copies->push_back({.kv_group = g, .src = shared, .dst = own, .tokens = computed % kv_.block_tokens});
       table[last] = own;
       edits.blocks->push_back({.slot = seq.slot, .kv_group = g, .index = last, .id = own});
@@ -177,19 +194,24 @@ void KvCache::extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_
     }
     while (table.size() < end) {
       auto index = static_cast<uint32_t>(table.size());
-      table.push_back(take_block(g, step));
+      BlockId own = take_block(g, step);
+      if (own == kNullBlock) return false;
+      table.push_back(own);
       edits.blocks->push_back({.slot = seq.slot, .kv_group = g, .index = index, .id = table.back()});
     }
     for (uint32_t i = last; i < end; ++i) {
-      CHECK(!needs_copy(table[i]), "block {} of KvGroup {} is written while shared or committed", table[i], g);
+      if (!pool_.sound(writable(table[i]), "a block is written that is shared, committed or nobody's", table[i])) {
+        return false;
+      }
     }
   }
   seq.last_step = step;
+  return true;
 }
 
 void KvCache::truncate(SeqBlocks& seq, uint32_t n_tokens) {
   uint32_t end = ceil_div(n_tokens, kv_.block_tokens);
-  CHECK(seq.n_published <= end, "{} published blocks, {} are left", seq.n_published, end);
+  if (!faults_.sound(seq.n_published <= end, "published blocks are given back", seq.slot)) return;
   for (std::vector<BlockId>& table : seq.table) {
     for (; table.size() > end; table.pop_back()) {
       if (table.back() != kNullBlock) pool_.release(table.back(), seq.last_step);
@@ -199,22 +221,21 @@ void KvCache::truncate(SeqBlocks& seq, uint32_t n_tokens) {
 
 BlockId KvCache::take_block(uint32_t kv_group, uint64_t step) {
   BlockId id = pool_.take(kv_group, step);
-  if (id != kNullBlock) return id;
-  evict_oldest();
-  id = pool_.take(kv_group, step);
-  CHECK(id != kNullBlock, "no block although {} were available", pool_.available());
+  while (id == kNullBlock && evict_oldest()) id = pool_.take(kv_group, step);
+  faults_.sound(id != kNullBlock, "no block although some were available", pool_.available());
   return id;
 }
 
 // The oldest block of a Full KvGroup is that of a leaf (parents are released after their children): the node goes with
-// it. A window block, and one of a loose node, goes alone.
-void KvCache::evict_oldest() {
+// it. A window block, and one of a loose node, goes alone. False when there is none.
+bool KvCache::evict_oldest() {
   BlockId oldest = pool_.oldest_cached();
-  CHECK(oldest != kNullBlock, "nothing to evict");
+  if (oldest == kNullBlock) return false;
   const Block& block = pool_.block(oldest);
   NodeId node = block.node;
   if (kv_.groups[block.kv_group].kind == flow::KvGroupKind::kFull && !trie_.node(node).loose) {
-    CHECK(trie_.node(node).first_child == kNoNode, "node {} would be evicted before its children", node);
+    bool leaf = trie_.node(node).first_child == kNoNode;
+    if (!pool_.sound(leaf, "a block would be evicted before those behind it", oldest)) return true;
     totals_.n_evictions += drop_blocks(node, false);
   } else {
     ++totals_.n_evictions;
@@ -222,6 +243,7 @@ void KvCache::evict_oldest() {
     pool_.clear_node(oldest);
   }
   prune(node);
+  return true;
 }
 
 // --- a sequence ends or pauses

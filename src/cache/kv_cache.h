@@ -27,6 +27,7 @@ struct CacheOptions {
   uint64_t hash_secret = 0;
   unsigned hash_bits = 64;
   uint32_t lease_percent = 25;  // of the pool: most blocks that leases hold together
+  bool contain_faults = false;  // errors in the books are counted (Faults) and rebuild() follows; else they abort
 };
 
 struct CacheTotals {
@@ -49,6 +50,8 @@ struct RestoredBlock {
 class KvCache {
  public:
   KvCache(const flow::KvGeometry& kv, const CacheOptions& options);
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
 
   const flow::KvGeometry& geometry() const { return kv_; }
   const BlockPool& pool() const { return pool_; }
@@ -77,8 +80,8 @@ class KvCache {
   // Blocks that extend() would take.
   uint32_t blocks_needed(const SeqBlocks& seq, uint32_t computed, uint32_t n_rows) const;
   // Makes the rows computed .. computed + n_rows - 1 writable for `step`: new blocks, copies of a shared last block.
-  // available() >= blocks_needed() must hold.
-  void extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits);
+  // available() >= blocks_needed() must hold. False: the books were wrong (n_faults()), the table is of no use.
+  bool extend(SeqBlocks& seq, uint32_t computed, uint32_t n_rows, uint64_t step, const PlanEdits& edits);
   // Gives back the blocks beyond the first n_tokens, which are neither published nor shared.
   void truncate(SeqBlocks& seq, uint32_t n_tokens);
   // Publishes full blocks among the first n_ready tokens, which are known and computed or planned. Blocks equal to ones
@@ -130,6 +133,17 @@ class KvCache {
   // gone.
   void heal(SeqBlocks& seq);
 
+  // Errors found in the books so far. After one, and before the next step is submitted: rebuild().
+  uint64_t n_faults() const { return faults_.n(); }
+  // What can be seen at once: the counters add up, and blocks are in use only when somebody may hold them. `held`:
+  // somebody besides leases does, or a step is in flight.
+  void look_for_faults(bool held);
+  // The books of an empty pool: nothing is cached or leased. Sequences with blocks were released; `holders`, the others
+  // with blocks, lose them and publish no more. What is in quarantine stays there as long as n_needed others are left.
+  void rebuild(std::span<SeqBlocks* const> holders, uint32_t n_needed);
+  // Tests: the books, to be broken.
+  BlockPool& books() { return pool_; }
+
   // Empty, or the first broken rule. `holders`: every sequence with blocks. Slow: tests and debugging.
   std::string check_integrity(std::span<const SeqBlocks* const> holders) const;
 
@@ -152,7 +166,12 @@ class KvCache {
   uint32_t usable_prefix(const SeqBlocks& seq) const;
   uint32_t adopt_path(SeqBlocks& seq);
   BlockId take_block(uint32_t kv_group, uint64_t step);
-  void evict_oldest();
+  bool evict_oldest();
+  bool writable(BlockId id) const;
+  // The block that the node names says the same; else it goes into quarantine.
+  bool is_of(BlockId id, NodeId node) {
+    return pool_.sound(pool_.block(id).node == node, "a prefix names a block that is not its own", id);
+  }
   uint32_t drop_blocks(NodeId id, bool poison);
   void forget_subtree(NodeId id, bool poison);
   void prune(NodeId id);
@@ -163,7 +182,7 @@ class KvCache {
   void count_leased(const SeqBlocks& seq, int change);
   void end_lease(size_t index);
   void drop_lost_leases();
-  size_t lease_to_give_way(size_t newest) const;
+  size_t lease_to_give_way(size_t newest);
   std::string check_sequence(const SeqBlocks& seq) const;
   std::string check_nodes() const;
   std::string check_eviction_order() const;
@@ -171,6 +190,7 @@ class KvCache {
 
   flow::KvGeometry kv_;
   CacheOptions options_;
+  Faults faults_;
   BlockPool pool_;
   PrefixTrie trie_;
   CacheTotals totals_;

@@ -30,12 +30,13 @@ bool KvCache::lease(const LeaseAsk& ask, const SeqBlocks& seq) {
   });
   if (older != leases_.leases.end()) end_lease(static_cast<size_t>(older - leases_.leases.begin()));
   leases_.leases.push_back(std::move(lease));
-  while (leases_.n_blocks > leases_.quota) end_lease(lease_to_give_way(leases_.leases.size() - 1));
+  while (leases_.n_blocks > leases_.quota && !leases_.leases.empty())
+    end_lease(lease_to_give_way(leases_.leases.size() - 1));
   return true;
 }
 
 // Of the tenant whose leases hold most blocks the one that expires first, never the newest lease.
-size_t KvCache::lease_to_give_way(size_t newest) const {
+size_t KvCache::lease_to_give_way(size_t newest) {
   auto size = [this](const Lease& lease) {
     size_t n = 0;
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) n += lease.kv.table[g].size() - lease.kv.first_live[g];
@@ -52,7 +53,7 @@ size_t KvCache::lease_to_give_way(size_t newest) const {
     size_t theirs = held[other.tenant];
     if (worst == newest || ours > theirs || (ours == theirs && ask.expires < other.expires)) worst = i;
   }
-  CHECK(worst != newest, "one lease of {} blocks is larger than the quota {}", leases_.n_blocks, leases_.quota);
+  faults_.sound(worst != newest, "one lease is larger than the quota", leases_.n_blocks);
   return worst;
 }
 

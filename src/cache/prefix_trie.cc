@@ -23,15 +23,25 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 }  // namespace
 
-PrefixTrie::PrefixTrie(const TrieOptions& options)
+PrefixTrie::PrefixTrie(const TrieOptions& options, Faults& faults)
     : options_(options),
+      faults_(faults),
       nodes_(size_t{options.capacity} + 1),
       tokens_((size_t{options.capacity} + 1) * options.block_tokens),
       at_((size_t{options.capacity} + 1) * options.n_groups, kNullBlock),
       table_(std::bit_ceil(size_t{options.capacity} * 2 + 2)) {
-  nodes_[0].used = true;
   unused_.reserve(options.capacity);
-  for (NodeId id = options.capacity; id > 0; --id) unused_.push_back(id);
+  clear();
+}
+
+void PrefixTrie::clear() {
+  std::ranges::fill(nodes_, Node{});
+  std::ranges::fill(at_, kNullBlock);
+  std::ranges::fill(table_, Entry{});
+  nodes_[0].used = true;
+  unused_.clear();
+  for (NodeId id = options_.capacity; id > 0; --id) unused_.push_back(id);
+  n_used_ = 0;
 }
 
 std::span<const TokenId> PrefixTrie::tokens(NodeId id) const {
@@ -72,8 +82,8 @@ NodeId PrefixTrie::find(NodeId parent, uint32_t scope, std::span<const TokenId> 
 
 NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) {
   CHECK(tokens.size() == options_.block_tokens, "{} tokens, want {}", tokens.size(), options_.block_tokens);
-  CHECK(nodes_[parent].used, "parent {} is not in the trie", parent);
-  if (unused_.empty()) return kNoNode;
+  bool below = faults_.sound(nodes_[parent].used, "content is published below what is gone", parent);
+  if (!below || unused_.empty()) return kNoNode;
   NodeId id = unused_.back();
   unused_.pop_back();
   Node& node = nodes_[id];
@@ -99,8 +109,8 @@ NodeId PrefixTrie::insert(NodeId parent, uint32_t scope, std::span<const TokenId
 
 void PrefixTrie::erase(NodeId id) {
   Node& node = nodes_[id];
-  CHECK(id != kNoNode && node.used && node.first_child == kNoNode, "node {} cannot be erased", id);
-  CHECK(!has_blocks(id), "node {} still has blocks", id);
+  bool leaf = id != kNoNode && node.used && node.first_child == kNoNode && !has_blocks(id);
+  if (!faults_.sound(leaf, "content is forgotten before what holds it", id)) return;
   size_t mask = table_.size() - 1;
   size_t hole = node.hash & mask;
   while (table_[hole].id != id) hole = (hole + 1) & mask;

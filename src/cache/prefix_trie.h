@@ -27,7 +27,8 @@ struct TrieOptions {
 
 class PrefixTrie {
  public:
-  explicit PrefixTrie(const TrieOptions& options);
+  // `faults` outlives the trie.
+  PrefixTrie(const TrieOptions& options, Faults& faults);
 
   struct Node {
     NodeId parent = kNoNode;
@@ -69,6 +70,8 @@ class PrefixTrie {
   NodeId insert(NodeId parent, uint32_t scope, std::span<const TokenId> tokens);
   // `id` must be a leaf.
   void erase(NodeId id);
+  // Forgets all nodes, whatever they hold; the log hears nothing of it.
+  void clear();
   // Appends `id` and all below it, parents before children.
   void subtree(NodeId id, std::vector<NodeId>& out) const;
 
@@ -86,6 +89,7 @@ class PrefixTrie {
   bool equals(NodeId id, NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const;
 
   TrieOptions options_;
+  Faults& faults_;
   std::vector<Node> nodes_;      // [capacity + 1], 0 = root
   std::vector<TokenId> tokens_;  // [capacity + 1, block_tokens]
   std::vector<BlockId> at_;      // [capacity + 1, n_groups]

@@ -33,7 +33,7 @@ void KvCache::publish_block(SeqBlocks& seq, NodeId node, uint32_t index) {
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     BlockId own = seq.table[g][index];
     BlockId known = trie_.at(node, g);
-    if (own == kNullBlock || own == known) continue;
+    if (own == kNullBlock || own == known || (known != kNullBlock && !is_of(known, node))) continue;
     if (known != kNullBlock && pool_.block(known).ref > 0) {
       pool_.hold(known);
       exchanges_.push_back({.seq = &seq, .kv_group = g, .index = index, .with = known});
@@ -49,6 +49,7 @@ void KvCache::publish_block(SeqBlocks& seq, NodeId node, uint32_t index) {
 
 // A parent is worth at least what its children are, so that it is evicted after them.
 void KvCache::raise_priority(NodeId node, uint8_t priority) {
+  if (priority == 0) return;  // as nearly always: the node is not touched
   for (; node != kNoNode && trie_.node(node).priority < priority; node = trie_.node(node).parent) {
     trie_.node(node).priority = priority;
     for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
@@ -137,6 +138,10 @@ uint32_t KvCache::drop_blocks(NodeId id, bool poison) {
   for (uint32_t g = 0; g < kv_.groups.size(); ++g) {
     BlockId block = trie_.at(id, g);
     if (block == kNullBlock) continue;
+    if (!is_of(block, id)) {
+      trie_.set_at(id, g, kNullBlock);
+      continue;
+    }
     if (pool_.block(block).ref == 0) {
       ++n_freed;
     } else if (poison) {
@@ -157,6 +162,31 @@ void KvCache::forget_subtree(NodeId id, bool poison) {
     trie_.erase(scratch_.doomed[i]);
   }
   prune(parent);
+}
+
+// --- errors in the books
+
+void KvCache::look_for_faults(bool held) {
+  const PoolCounts& counts = pool_.counts();
+  faults_.sound(counts.sum() == pool_.size(), "the counters of blocks do not add up", counts.sum());
+  if (!held) faults_.sound(counts.active == leases_.n_blocks, "blocks are in use and nobody holds them", counts.active);
+}
+
+void KvCache::rebuild(std::span<SeqBlocks* const> holders, uint32_t n_needed) {
+  for (SeqBlocks* seq : holders) {
+    for (std::vector<BlockId>& table : seq->table) table.clear();
+    std::ranges::fill(seq->first_live, 0u);
+    seq->tail = kNoNode;
+    seq->n_published = seq->n_adopted = 0;
+    seq->may_publish = false;
+  }
+  leases_.leases.clear();
+  std::ranges::fill(leases_.refs, 0u);
+  leases_.n_blocks = 0;
+  exchanges_.clear();
+  carried_.clear();
+  trie_.clear();
+  pool_.rebuild(n_needed);
 }
 
 // Erases nodes that lead nowhere, from `id` upwards.

@@ -33,6 +33,7 @@ bool KvCache::restore(SeqBlocks& seq, const TokenView& tokens, std::span<const u
     for (uint32_t g = 0; g < kv_.groups.size() && room; ++g) {
       if ((missing >> g & 1) == 0) continue;
       seq.table[g].back() = take_block(g, 0);
+      if (seq.table[g].back() == kNullBlock) return false;
       out.push_back({.index = index, .kv_group = g, .id = seq.table[g].back()});
     }
     if (!room) return false;

@@ -139,7 +139,7 @@ void Engine::State::publish_stats() {
   stats.kv_blocks_active = pool.active;
   stats.kv_blocks_cooling = pool.cooling;
   stats.kv_blocks_leased = cache.n_leased();
-  CHECK(pool.free + pool.cached + pool.active + pool.cooling == cache.pool().size(), "KV blocks were lost");
+  stats.kv_blocks_quarantined = pool.quarantined;
   stats.prompt_tokens = totals.prompt_tokens;
   stats.prompt_tokens_computed = totals.prompt_tokens_computed;
   stats.generated_tokens = totals.generated_tokens;
@@ -161,6 +161,7 @@ void Engine::State::publish_stats() {
   stats.n_steps = totals.n_steps;
   stats.n_rows = totals.n_rows;
   stats.n_failed_steps = totals.n_failed_steps;
+  stats.n_accounting_errors = cache.n_faults();
   stats.draft_tokens = totals.n_drafted;
   stats.draft_tokens_accepted = totals.n_accepted;
   auto finished = [&](flow::FinishReason reason) { return totals.n_finished[static_cast<size_t>(reason)]; };

@@ -28,7 +28,7 @@ Result<void> Engine::validate(const EngineOptions& options) {
     return usage(fmt::format("{} KV groups: want 1..{}", kv.groups.size(), flow::kMaxKvGroups));
   }
   for (const flow::KvGroup& group : kv.groups) {
-    if (group.kind == flow::KvGroupKind::kWindow && group.window_tokens == 0) return usage("a KV window of 0 tokens");
+    if (group.kind != flow::KvGroupKind::kFull && group.window_tokens == 0) return usage("a KV window of 0 tokens");
   }
   if (kv.block_tokens == 0) return usage("KV blocks of 0 tokens");
   if (kv.n_blocks > UINT32_MAX / 8) return usage(fmt::format("{} KV blocks: too many", kv.n_blocks));
@@ -58,7 +58,8 @@ Engine::State::State(EngineOptions options_in, flow::Backend& backend_in, flow::
       inbox(options.max_queued_requests, options.max_queued_tokens),
       cache(options.kv, {.match_prefixes = options.prefix_cache,
                          .hash_secret = options.hash_secret,
-                         .hash_bits = options.trie_hash_bits}),
+                         .hash_bits = options.trie_hash_bits,
+                         .contain_faults = options.contain_accounting_errors}),
       seqs(options.sched),
       scheduler(options.sched, options.kv),
       in_flight(options.sched.depth),
@@ -174,6 +175,7 @@ sched::CostModel Engine::cost_model() const {
   std::lock_guard lock(state_->published.mutex);
   return state_->published.cost;
 }
+cache::KvCache& Engine::cache() { return state_->cache; }
 const sched::SeqTable& Engine::sequences() const { return state_->seqs; }
 uint32_t Engine::max_len() const { return state_->options.kv.max_len; }
 
@@ -190,6 +192,7 @@ bool Engine::step() {
     s.submit();
   }
   busy |= s.retire();
+  busy |= s.contain(now);
   busy |= !s.events.empty();
   s.sweep();
   if (log != nullptr) log->end_step(busy || plannable || s.tiers != nullptr);
@@ -238,6 +241,10 @@ bool Engine::State::plan(Tick now) {
       if (looked_up) totals.prefix_query_tokens += seq.n_prompt();
       totals.prefix_hit_tokens += record.n_matched[i];
     }
+  }
+  if (has_faults()) {
+    drop_plan(record);
+    return false;
   }
   for (sched::SeqId id : record.seqs) {
     sched::Seq& seq = seqs.at(id);

@@ -24,6 +24,9 @@
 #include "sched/cost_model.h"
 #include "sched/sched_options.h"
 
+namespace millrace::cache {
+class KvCache;
+}
 namespace millrace::sched {
 class SeqTable;
 }
@@ -49,6 +52,8 @@ struct EngineOptions {
   std::function<std::span<uint8_t>(flow::BlockId)> block_bytes;
   // What the prefix cache gained and lost in a step, on the engine thread; must not block. Empty: nobody wants to know.
   std::function<void(std::span<flow::KvEvent>)> on_kv_events;
+  // Errors in the books of KV blocks, bugs of ours, cost requests (engine/contain.cc). false: they abort.
+  bool contain_accounting_errors = false;
   bool tier_saves_all = false;  // false: what was used twice, has a session, or is about to be evicted
 };
 
@@ -64,10 +69,11 @@ struct EngineStats {
   Tick decode_step = 0;          // predicted ns of a step of what decodes now; 0 = nothing does, or not known yet
   uint32_t kv_blocks_total = 0;
   uint32_t kv_blocks_free = 0;
-  uint32_t kv_blocks_cached = 0;   // hold a published prefix, can be evicted at once
-  uint32_t kv_blocks_active = 0;   // in use by running sequences
-  uint32_t kv_blocks_cooling = 0;  // released, a step in flight may still touch them
-  uint32_t kv_blocks_leased = 0;   // active ones that sessions hold
+  uint32_t kv_blocks_cached = 0;       // hold a published prefix, can be evicted at once
+  uint32_t kv_blocks_active = 0;       // in use by running sequences
+  uint32_t kv_blocks_cooling = 0;      // released, a step in flight may still touch them
+  uint32_t kv_blocks_leased = 0;       // active ones that sessions hold
+  uint32_t kv_blocks_quarantined = 0;  // their books were wrong: never used again
   // totals
   uint64_t n_requests = 0;              // accepted by submit()
   uint64_t n_refused = 0;               // refused by submit()
@@ -90,6 +96,7 @@ struct EngineStats {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;  // tokens through the model
   uint64_t n_failed_steps = 0;
+  uint64_t n_accounting_errors = 0;    // found in the books of KV blocks
   uint64_t draft_tokens = 0;           // proposals that went through a step
   uint64_t draft_tokens_accepted = 0;  // of those, what was sampled
   uint64_t n_finished_eos = 0;         // finished forks by reason
@@ -199,6 +206,8 @@ class Engine {
 
   // Thread: engine; tests. Empty, or what is wrong with the accounting of blocks and sequences.
   std::string check_integrity() const;
+  // Thread: engine; tests. The KV cache, whose books are to be broken.
+  cache::KvCache& cache();
   // Thread: engine; tests. What the scheduler sees.
   const sched::SeqTable& sequences() const;
 

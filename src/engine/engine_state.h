@@ -148,6 +148,11 @@ struct Engine::State {
   void drop_beam(Request& request, uint32_t fork);
   void end_beams(Request& request, Tick now);
 
+  // contain.cc
+  bool has_faults() const { return cache.n_faults() != n_contained; }
+  bool contain(Tick now);
+  void drop_plan(const sched::PlanRecord& record);
+
   // ends.cc: the one place that turns an outcome into a finishing event
   void end_fork(Request& request, uint32_t fork, flow::FinishReason reason, Error error, Tick now);
   void end_fork(Request& request, uint32_t fork, flow::TokenEvent&& event, Tick now);
@@ -189,6 +194,7 @@ struct Engine::State {
   Totals totals;
   Published published;
   uint64_t next_number = 1;
+  uint64_t n_contained = 0;  // of the cache's faults
   uint64_t heartbeat = 0;
   uint32_t n_parked_requests = 0;
   uint32_t n_unspawned = 0;   // requests whose further forks have no sequence yet

@@ -161,6 +161,10 @@ void Sessions::holders(std::vector<const cache::SeqBlocks*>& out) const {
   for (const Job& job : jobs_) out.push_back(&job.kv);
 }
 
+void Sessions::holders(std::vector<cache::SeqBlocks*>& out) {
+  for (Job& job : jobs_) out.push_back(&job.kv);
+}
+
 void Sessions::heal() {
   for (Job& job : jobs_) cache_.heal(job.kv);
 }

@@ -49,6 +49,7 @@ class Sessions {
   void fail_all(const Error& error);
   // Sequences in disguise that hold blocks (audits).
   void holders(std::vector<const cache::SeqBlocks*>& out) const;
+  void holders(std::vector<cache::SeqBlocks*>& out);
   // The trie forgot paths.
   void heal();
 

@@ -26,10 +26,10 @@ EngineOptions engine_options(const Setting& setting) {
 
 struct Rig : support::FakeEngine {
   explicit Rig(const Setting& setting)
-      : FakeEngine({.options = engine_options(setting),
-                    .delay = 1,
-                    .tier = setting.tier,
-                    .chance = [this](uint32_t odds) { return hangs && odds == 2; }}) {}
+      : FakeEngine(
+            {.options = engine_options(setting), .delay = 1, .tier = setting.tier, .chance = [this](uint32_t odds) {
+               return hangs && odds == 2;
+             }}) {}
 
   GenerateRequest request(uint32_t n_prompt, uint32_t max_tokens, int16_t band) {
     GenerateRequest request;

@@ -285,6 +285,10 @@ void Tiers::holders(std::vector<const cache::SeqBlocks*>& out) const {
   for (const Load& load : loads_) out.push_back(&load.kv);
 }
 
+void Tiers::holders(std::vector<cache::SeqBlocks*>& out) {
+  for (Load& load : loads_) out.push_back(&load.kv);
+}
+
 void Tiers::heal() {
   for (Load& load : loads_) cache_.heal(load.kv);
 }

@@ -64,6 +64,7 @@ class Tiers final : public sched::Below {
   bool waits(const LoadWaiter& waiter) const;
   // Sequences in disguise that hold blocks (audits).
   void holders(std::vector<const cache::SeqBlocks*>& out) const;
+  void holders(std::vector<cache::SeqBlocks*>& out);
   // The trie forgot paths.
   void heal();
   // Nothing that lies below is used any more, and it is removed there.

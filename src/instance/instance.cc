@@ -35,6 +35,7 @@ void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
   stats.n_steps -= base.n_steps;
   stats.n_rows -= base.n_rows;
   stats.n_failed_steps -= base.n_failed_steps;
+  stats.n_accounting_errors -= base.n_accounting_errors;
   stats.draft_tokens -= base.draft_tokens;
   stats.draft_tokens_accepted -= base.draft_tokens_accepted;
   stats.n_finished_eos -= base.n_finished_eos;

@@ -245,6 +245,7 @@ engine::EngineOptions engine_options(const InstanceOptions& options, const Sizes
   engine.sched = sched_options(options, sizes);
   engine.max_queued_requests = static_cast<uint32_t>(options.limits[LimitId::kQueuedRequests]);
   engine.max_queued_tokens = static_cast<uint64_t>(options.limits[LimitId::kQueuedTokens]);
+  engine.contain_accounting_errors = true;
   engine.park_limit = (options.limits[LimitId::kParkSeconds] + 5) * kSecond;  // behind the server's own, which says why
   engine.prefix_cache = options.prefix_cache && !sizes.whole_prompts;
   engine.on_kv_events = options.on_kv_events;

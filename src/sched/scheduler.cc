@@ -327,7 +327,7 @@ class Scheduler::Run {
 
   // n rows of known tokens, behind them n_draft proposals.
   void commit(Seq& seq, uint32_t computed, uint32_t n, uint32_t n_draft = 0) {
-    cache_.extend(seq.kv, computed, n + n_draft, out_.plan.step, edits_);
+    if (!cache_.extend(seq.kv, computed, n + n_draft, out_.plan.step, edits_)) return;  // the plan is dropped
     uint32_t end = computed + n;
     SeqProgress& progress = seq.progress;
     uint32_t n_prompt = seq.n_prompt();

@@ -129,6 +129,10 @@ class SeqTable {
 
   // Slots given back since the last call and not in use again.
   void take_freed_slots(std::vector<flow::SlotId>& out);
+  // They were taken for a plan that is not submitted.
+  void note_freed_slots(const std::vector<flow::SlotId>& slots) {
+    freed_slots_.insert(freed_slots_.end(), slots.begin(), slots.end());
+  }
 
  private:
   Seq& take_unused(const flow::GenerateRequest& request, uint32_t fork, uint64_t number, Tick now);

@@ -61,6 +61,7 @@ enum class MetricId : uint8_t {
   kDeadlineMissed,
   kRecomputedTokens,
   kKvEvictions,
+  kAccountingErrors,
   kKvTierBytes,
   kKvDiskEntries,
   kKvDiskSaved,

@@ -225,6 +225,7 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
   raise_to(MetricId::kRecomputedTokens, number(stats.recomputed_tokens));
   raise_to(MetricId::kKvEvictions, number(stats.n_evictions));
+  raise_to(MetricId::kAccountingErrors, number(stats.n_accounting_errors));
   double block_bytes = stats.kv_blocks_total == 0 ? 0.0 : number(facts.kv_bytes) / number(stats.kv_blocks_total);
   set(MetricId::kKvTierBytes, block_bytes * number(used + stats.kv_blocks_cached), 0);
   set(MetricId::kKvTierBytes, block_bytes * number(stats.tier_entries), 2);
@@ -251,6 +252,7 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   set(MetricId::kKvBlocks, stats.kv_blocks_cached, 1);
   set(MetricId::kKvBlocks, stats.kv_blocks_active, 2);
   set(MetricId::kKvBlocks, stats.kv_blocks_cooling, 3);
+  set(MetricId::kKvBlocks, stats.kv_blocks_quarantined, 5);
   set(MetricId::kMemoryBytes, number(facts.weight_bytes), 0);
   set(MetricId::kMemoryBytes, number(facts.kv_bytes), 1);
   set(MetricId::kMemoryBytes, number(facts.scratch_bytes), 2);

@@ -57,7 +57,8 @@ class Overflow : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(Overflow, EndsItsRequestAndTouchesNoOther) {
-  std::vector<GenerateRequest> honest = {request(1, 40), request(2, 90), request(3, 150), request(4, 71), request(5, 9)};
+  std::vector<GenerateRequest> honest = {request(1, 40), request(2, 90), request(3, 150), request(4, 71),
+                                         request(5, 9)};
   honest[1].n = 2;
   Traces want = alone(honest);
   std::vector<GenerateRequest> all;
