@@ -22,6 +22,7 @@ void Slots::init(const flow::SlotInit& init) {
   CHECK(init.slot < slots_.size(), "slot {} of {}", init.slot, slots_.size());
   Slot& slot = slots_[init.slot];
   slot.in_use = true;
+  slot.lost = false;
   slot.input_len = init.input_len;
   slot.window_tokens = init.window_tokens;
   slot.sink_tokens = init.sink_tokens;

@@ -17,6 +17,7 @@ namespace millrace::runtime {
 
 struct Slot {
   bool in_use = false;
+  bool lost = false;           // a share of it failed: the engine ends it, and what is planned already is for nobody
   uint32_t input_len = 0;      // prompt tokens
   uint32_t window_tokens = 0;  // see SlotInit
   uint32_t sink_tokens = 0;

@@ -40,9 +40,10 @@ WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t m
 
 void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   const flow::Share& share = plan.shares[share_idx];
-  const Slot& slot = slots_.at(share.slot);
+  Slot& slot = slots_.at(share.slot);
   size_t end = size_t{share.ctx} + share.q_len;
   size_t n_known = end - share.n_draft;
+  if (slot.lost) slot.tokens.resize(std::max(slot.tokens.size(), n_known));  // planned before that was known
   CHECK(share.q_len > share.n_draft && n_known <= slot.tokens.size() && share.n_draft <= slot.draft.size(),
         "slot {}: rows {}..{} of {} known tokens and {} proposals", share.slot, share.ctx, end, slot.tokens.size(),
         slot.draft.size());
@@ -64,6 +65,7 @@ void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
   flow::ShareResult& result = output_.shares[share_idx];
   result.slot = share.slot;
   result.epoch = share.epoch;
+  if (slot.lost) return;
   for (int32_t i = 0; share.prompt_logprobs && i < q_len; ++i) {
     size_t next = share.ctx + static_cast<size_t>(i) + 1;
     if (next >= slot.input_len) break;
@@ -240,8 +242,9 @@ void WorkerGroup::finish_step(const flow::StepPlan& plan) {
   }
   for (size_t i = 0; i < output_.shares.size(); ++i) {
     const flow::ShareResult& result = output_.shares[i];
-    if (result.failed || result.token == kNoToken) continue;
     Slot& slot = slots_.at(result.slot);
+    slot.lost |= result.failed;
+    if (result.failed || result.token == kNoToken) continue;
     if (plan.shares[i].n_draft == 0) {
       slot.tokens.push_back(result.token);
       slot.sampler.append(result.token);
