@@ -187,6 +187,7 @@ void KvCache::rebuild(std::span<SeqBlocks* const> holders, uint32_t n_needed) {
   carried_.clear();
   trie_.clear();
   pool_.rebuild(n_needed);
+  kv_.n_blocks = pool_.size() - pool_.counts().quarantined;  // what policies count on
 }
 
 // Erases nodes that lead nowhere, from `id` upwards.

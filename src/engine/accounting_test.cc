@@ -54,7 +54,11 @@ struct Rig {
   void run() {
     for (int i = 0; i < 20'000 && (step() || engine.stats().has_work); ++i) {
     }
-    EXPECT_FALSE(engine.stats().has_work);
+    EngineStats now = engine.stats();
+    EXPECT_FALSE(now.has_work) << fmt::format(
+        "{} running, {} waiting, blocks {} free {} cached {} active {} cooling {} in quarantine", now.n_running,
+        now.n_waiting, now.kv_blocks_free, now.kv_blocks_cached, now.kv_blocks_active, now.kv_blocks_cooling,
+        now.kv_blocks_quarantined);
   }
   cache::BlockPool& books() { return engine.cache().books(); }
   // The block that the first sequence writes next.

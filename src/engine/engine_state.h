@@ -150,6 +150,7 @@ struct Engine::State {
 
   // contain.cc
   bool has_faults() const { return cache.n_faults() != n_contained; }
+  bool is_stuck(Tick now) const;
   bool contain(Tick now);
   void drop_plan(const sched::PlanRecord& record);
 

@@ -454,11 +454,12 @@ bool Scheduler::plan(SeqTable& seqs, cache::KvCache& cache, Tick now, PlanRecord
   out.plan.step = next_step_;
   out.plan.blocks.swap(cache.carried());
   places_.build({.seqs = seqs, .cache = cache, .cost = cost_, .now = now}, seqs.n_free_slots() > 0);
+  uint64_t n_faults = cache.n_faults();
   for (bool any : {false, true}) {
     Run run(*this, seqs, cache, now, out);
     run.divide(any);
     run.walk();
-    if (!out.plan.shares.empty() || run.side() == Side::kBoth) break;
+    if (!out.plan.shares.empty() || run.side() == Side::kBoth || cache.n_faults() != n_faults) break;
   }
   cache.settle();
   if (out.plan.shares.empty()) {

@@ -40,7 +40,13 @@ inline uint64_t fake_hash(uint64_t a, uint64_t b) {
 struct FakeModel {
   const FakeWorkerOptions& options;
 
+  // Nothing before `pos` is seen from there on: the first token, or that of a chunk.
+  bool begins(uint32_t kv_group, uint32_t pos) const {
+    const flow::KvGroup& group = options.kv.groups[kv_group];
+    return pos == 0 || (group.kind == flow::KvGroupKind::kChunk && pos % group.window_tokens == 0);
+  }
   uint64_t kv_of(TokenId token, uint32_t pos, uint32_t kv_group, uint64_t before) const {
+    if (begins(kv_group, pos)) before = 0;
     return fake_hash(fake_hash(static_cast<uint32_t>(token), uint64_t{pos} << 8 | kv_group), before);
   }
   // Does a query at `pos` see the token at `other` <= pos? A window that the sequence asks for is one of Full KvGroups.
@@ -318,7 +324,7 @@ class FakeWorker final : public flow::Backend {
     FakeModel model{options_};
     for (uint32_t pos = share.ctx; pos < share.ctx + share.q_len; ++pos) {
       uint64_t before = 0;
-      if (pos > 0) {
+      if (!model.begins(g, pos)) {
         const Cell& last = cell(slot, g, pos - 1);
         if (!last.good) violate("step {}: slot {} reads unwritten or failed KV at {}", plan.step, share.slot, pos - 1);
         before = last.kv;
