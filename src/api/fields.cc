@@ -419,9 +419,19 @@ JsonLimits body_limits(const Limits& limits) {
 }
 
 Result<Json> parse_body(std::string_view text, const Limits& limits) {
-  Json body = TRY(parse_json(text, body_limits(limits)));
-  if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
-  return body;
+  // 8 bytes a byte, as many short numbers in an array need, and some for small bodies.
+  constexpr uint64_t kShare = 8;
+  constexpr uint64_t kAtLeast = 8 * 1024 * 1024;
+  JsonLimits json_limits = body_limits(limits);
+  json_limits.bytes = kShare * text.size() + kAtLeast;
+  Result<Json> parsed = parse_json(text, json_limits);
+  if (!parsed.ok()) {
+    Error error = parsed.take_error();
+    if (error.code == ErrorCode::kInvalidJson) error.message = "request body is " + error.message;
+    return error;
+  }
+  if (!parsed->is_object()) return Error{ErrorCode::kInvalidJson, "body must be an object", ""};
+  return parsed;
 }
 
 Result<std::string> resolve_model(const Json& body, const ParseContext& context) {

@@ -100,7 +100,8 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
 
 // Depth and number of values of a body. A schema in it may be as deep as schema_depth allows, two levels of JSON each.
 JsonLimits body_limits(const Limits& limits);
-// The body of a POST: a JSON object within the limits (kInvalidJson, kDuplicateKey, kInvalidValue).
+// The body of a POST: a JSON object within the limits, in memory too (kInvalidJson, kDuplicateKey). Pass a temporary:
+// the text need not outlive the call.
 Result<Json> parse_body(std::string_view text, const Limits& limits);
 
 // The model name to answer under, or 404 model_not_found.

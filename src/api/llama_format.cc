@@ -57,14 +57,9 @@ std::string_view stop_type(const Finish& finish) {
 // Those in use, or llama-server's order.
 Json samplers(const flow::SamplingParams& sampling) {
   Json out = Json::array();
-  for (const SamplerName& one : sampler_names()) {
-    if (sampling.steps.empty()) out.push_back(one.name);
-  }
-  for (flow::SamplerStep step : sampling.steps) {
-    for (const SamplerName& one : sampler_names()) {
-      if (one.step == step) out.push_back(one.name);
-    }
-  }
+  for (flow::SamplerStep step : sampling.steps) out.push_back(name_of(step));
+  if (!sampling.steps.empty()) return out;
+  for (const SamplerName& one : sampler_names()) out.push_back(one.name);
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/json_object.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -47,6 +48,29 @@ Result<SamplerStep> step_of(const Matches& matches) {
 }  // namespace
 
 std::span<const SamplerName> sampler_names() { return kNames; }
+
+std::string_view name_of(SamplerStep step) {
+  const SamplerName* found =
+      std::find_if(std::begin(kNames), std::end(kNames), [step](const SamplerName& one) { return one.step == step; });
+  CHECK(found != std::end(kNames), "sampler step {}", static_cast<int>(step));
+  return found->name;
+}
+
+Json samplers_schema() {
+  std::string letters;
+  Json names = Json::array();
+  for (const SamplerName& one : kNames) {
+    letters += one.letter;
+    names.push_back(one.name);
+    if (!one.alias.empty()) names.push_back(one.alias);
+  }
+  const auto most = static_cast<int64_t>(kMostSteps);
+  return json_object({{"type", json_array({"array", "string", "null"})},
+                      {"maxItems", most},
+                      {"maxLength", most},
+                      {"pattern", "^[" + letters + "]*$"},
+                      {"items", json_object({{"enum", std::move(names)}})}});
+}
 
 void use_llama_order(flow::SamplingParams& sampling) {
   if (!sampling.steps.empty()) return;

@@ -18,6 +18,10 @@ struct SamplerName {
 };
 // In the order of llama-server's own.
 std::span<const SamplerName> sampler_names();
+// Its name in answers.
+std::string_view name_of(flow::SamplerStep step);
+// Keywords of JSON Schema that the field meets: the letters of a text, the names in an array.
+Json samplers_schema();
 
 // An array of names, or a text of letters; empty: sampling.steps stays as it is. kInvalidValue lists the names.
 Result<void> read_samplers(const Json& value, flow::SamplingParams& sampling);

@@ -6,6 +6,7 @@
 
 #include "api/extensions.h"
 #include "api/json_object.h"
+#include "api/samplers.h"
 #include "api/schema.h"
 #include "base/macros.h"
 
@@ -45,9 +46,6 @@ constexpr Inner kInner[] = {
       "filename":{"type":["string","null"]}}}})"},
     {"response_fields", R"({"items":{"type":"string"}})"},
     {"allowed_token_ids", R"({"minItems":1})"},
-    {"samplers", R"({"type":["array","string","null"],"maxItems":32,"maxLength":32,"pattern":"^[edskypmxt]*$","items":{
-      "enum":["penalties","dry","top_n_sigma","top-n-sigma","top_k","top-k","typ_p","typical_p","top_p","top-p","min_p",
-      "min-p","xtc","temperature","temp"]}})"},
     {"tools", R"({"minItems":1})"},
 };
 
@@ -208,6 +206,7 @@ Json model_schema(const Field& field, const SchemaFacts& facts) {
 Json field_schema(const Field& field, const SchemaFacts& facts) {
   if (field.name == "model") return model_schema(field, facts);
   if (field.name == "millrace") return extension_schema();
+  if (field.name == "samplers") return samplers_schema();
   Json out = typed(field, facts);
   for (const Inner& row : kInner) {
     if (row.name != field.name) continue;

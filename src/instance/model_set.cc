@@ -13,13 +13,18 @@ namespace millrace::instance {
 namespace {
 
 constexpr Tick kListingAge = kSecond;  // the store is looked at again after that
-constexpr std::string_view kLatest = ":latest";
 
 double gib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << 30); }
 
 uint64_t bytes_of(const InstanceFacts& facts) { return facts.weight_bytes + facts.kv_bytes + facts.scratch_bytes; }
 
 }  // namespace
+
+std::string_view plain_name(std::string_view name) {
+  constexpr std::string_view kLatest = ":latest";
+  if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
+  return name;
+}
 
 ModelSet::ModelSet(ModelSource source, ModelSetOptions options)
     : source_(std::move(source)),
@@ -65,7 +70,7 @@ std::vector<ModelListing> ModelSet::listing() {
 }
 
 Result<std::string> ModelSet::known_name(std::string_view name) {
-  if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
+  name = plain_name(name);
   {
     std::lock_guard lock(mutex_);
     if (entries_.find(name) != entries_.end()) return std::string(name);
@@ -126,7 +131,7 @@ Result<ModelUse> ModelSet::use(std::string_view name) {
 }
 
 Result<ModelUse> ModelSet::look(std::string_view name) {
-  if (name.ends_with(kLatest)) name.remove_suffix(kLatest.size());
+  name = plain_name(name);
   if (!name.empty()) TRY(known_name(name));
   std::lock_guard lock(mutex_);
   EntryPtr best;

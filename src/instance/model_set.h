@@ -57,6 +57,9 @@ struct ModelSetOptions {
   std::function<void(const std::string& name, Instance&)> on_unload;  // when nobody uses it any more; may be empty
 };
 
+// "NAME:latest" is NAME.
+std::string_view plain_name(std::string_view name);
+
 enum class ModelState : uint8_t { kUnloaded, kWaiting, kLoading, kLoaded, kFailed };
 
 struct ModelStatus {

@@ -7,6 +7,7 @@
 
 #include "api/anthropic.h"
 #include "api/dialect.h"
+#include "api/fields.h"
 #include "api/kserve_infer.h"
 #include "api/llama.h"
 #include "api/native.h"
@@ -112,7 +113,7 @@ api::DialectParser parser_of(RouteId route) {
 Result<Json> parse_tensors(const ServerContext& context, const HttpRequest& request, std::string bytes) {
   const Limits& limits = context.options.limits;
   const std::string* text = request.header("inference-header-content-length");
-  if (text == nullptr) return parse_body(bytes, limits);
+  if (text == nullptr) return api::parse_body(bytes, limits);
   size_t n_json = 0;
   auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), n_json);
   if (error != std::errc() || end != text->data() + text->size() || n_json > bytes.size()) {
@@ -124,7 +125,7 @@ Result<Json> parse_tensors(const ServerContext& context, const HttpRequest& requ
   }
   std::string tensors = bytes.substr(n_json);
   bytes.resize(n_json);
-  Json body = TRY(parse_body(bytes, limits));
+  Json body = TRY(api::parse_body(bytes, limits));
   return api::with_tensor_bytes(body, tensors, limits);
 }
 
@@ -138,7 +139,7 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   std::string bytes = std::exchange(request.body, {});
   if (route.id == RouteId::kHealthGenerate) bytes = kOneToken;
   Json body = TRY(route.id == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
-                                                    : parse_body(bytes, context.options.limits));
+                                                    : api::parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
   if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
     body.set("model", model);

@@ -22,10 +22,6 @@ namespace {
 
 using instance::Instance;
 
-// Of a body as values: 8 bytes a byte, as many short numbers in an array need, and some for small bodies.
-constexpr uint64_t kJsonShare = 8;
-constexpr uint64_t kJsonBytes = 8 * 1024 * 1024;
-
 HttpReply reply_of(ServerContext& context, Result<std::string> body) {
   return body.ok() ? json_reply(std::move(body).value()) : context.error_reply({body.error()});
 }
@@ -140,19 +136,6 @@ bool is_visible_id(std::string_view id) {
     if (c < 0x21 || c > 0x7E) return false;
   }
   return true;
-}
-
-Result<Json> parse_body(const std::string& body, const Limits& limits) {
-  JsonLimits json_limits = api::body_limits(limits);
-  json_limits.bytes = kJsonShare * body.size() + kJsonBytes;
-  Result<Json> parsed = parse_json(body, json_limits);
-  if (!parsed.ok()) {
-    Error error = parsed.take_error();
-    if (error.code == ErrorCode::kInvalidJson) error.message = "request body is " + error.message;
-    return error;
-  }
-  if (!parsed->is_object()) return Error{ErrorCode::kInvalidJson, "body must be an object", ""};
-  return parsed;
 }
 
 api::ParseContext parse_context(const ServerContext& context, const Instance& instance) {

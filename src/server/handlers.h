@@ -22,8 +22,6 @@ void add_load_header(ServerContext& context, const HttpRequest& request, Headers
 // 1..128 characters of 0x21..0x7E.
 bool is_visible_id(std::string_view id);
 
-// The body as a JSON object, or 400 invalid_json. Pass a temporary: the text need not outlive the call.
-Result<Json> parse_body(const std::string& body, const Limits& limits);
 // parse_context() of the instance with the server's switches.
 api::ParseContext parse_context(const ServerContext& context, const instance::Instance& instance);
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "api/fields.h"
 #include "base/macros.h"
 #include "server/handlers.h"
 
@@ -45,7 +46,7 @@ Result<void> change(ServerContext& context, const HttpRequest& request, const Ro
     return Error{ErrorCode::kNotSupported, "this server has one model: start it with --models-dir for several", ""};
   }
   if (!context.serving()) return Error{ErrorCode::kDraining, "the server is shutting down", ""};
-  Json body = TRY(parse_body(request.body, context.options.limits));
+  Json body = TRY(api::parse_body(request.body, context.options.limits));
   const Json* name = body.get("model");
   if (name == nullptr) return Error{ErrorCode::kMissingField, "model is required", "model"};
   if (!name->is_string()) return Error{ErrorCode::kInvalidValue, "model must be a string", "model"};

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "api/fields.h"
 #include "base/macros.h"
 #include "server/connection.h"
 #include "server/handlers.h"
@@ -33,7 +34,7 @@ api::OllamaModel described(const instance::ModelListing& file, ModelHead head) {
 }
 
 Result<std::string> asked_name(const ServerContext& context, const HttpRequest& request) {
-  Json body = TRY(parse_body(request.body, context.options.limits));
+  Json body = TRY(api::parse_body(request.body, context.options.limits));
   const Json* model = body.get("model");
   if (model == nullptr) return Error{ErrorCode::kMissingField, "model is required", "model"};
   if (!model->is_string()) return Error{ErrorCode::kInvalidValue, "model must be a string", "model"};
@@ -59,8 +60,8 @@ std::optional<Result<std::string>> show(ServerContext& context, const std::strin
   if (!head) return std::nullopt;
   if (!head->ok()) return told(name, head->take_error());
   for (const instance::ModelStatus& status : context.models->statuses()) {
-    bool named = status.listing.name == name || status.listing.name + ":latest" == name;
-    if (named) return api::ollama_show_reply(described(status.listing, std::move(**head)));
+    if (status.listing.name != instance::plain_name(name)) continue;
+    return api::ollama_show_reply(described(status.listing, std::move(**head)));
   }
   return Error{ErrorCode::kModelNotFound, "the model is gone", "model"};
 }
@@ -73,7 +74,7 @@ std::optional<std::string> reply_of_unload(ServerContext& context, const HttpReq
   if (request.body.size() > kMostBytes || parse_keep_alive(find_member(request.body, "keep_alive")) != Tick{0}) {
     return std::nullopt;
   }
-  Result<Json> body = parse_body(request.body, context.options.limits);
+  Result<Json> body = api::parse_body(request.body, context.options.limits);
   if (!body.ok() || !api::ollama_loads_only(*body)) return std::nullopt;
   std::string name = named_model(context, request);
   Result<instance::ModelUse> loaded = context.models->look(name);

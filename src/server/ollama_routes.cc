@@ -20,21 +20,39 @@ std::string digest_of(const std::string& text) {
   return hex(digest.finish());
 }
 
+// What can be asked of it over Ollama's routes.
+std::vector<std::string> capabilities_of(const instance::Instance& instance) {
+  const instance::TextParts& text = instance.text_parts();
+  if (!text.pooling.generates) return {"embedding"};
+  std::vector<std::string> out = {"completion"};
+  bool chats = text.chat_template.has_value();
+  if (chats && instance.text().answers().knows_tools()) out.emplace_back("tools");
+  if (chats && instance.text().answers().knows_reasoning()) out.emplace_back("thinking");
+  return out;
+}
+
+// What is known of one that is loaded, beside its name, files and times.
+void describe(const instance::Instance& instance, api::OllamaModel& model) {
+  const instance::InstanceFacts& facts = instance.facts();
+  const auto& chat_template = instance.text_parts().chat_template;
+  model.family = facts.architecture;
+  model.quantization = facts.weight_format;
+  model.chat_template = chat_template ? chat_template->source() : "";
+  model.n_params = facts.n_params;
+  model.context_length = facts.max_len;
+  model.embedding_length = facts.d_model;
+  model.capabilities = capabilities_of(instance);
+}
+
 // The models of a server with several: all, or those in memory.
 std::vector<api::OllamaModel> models_of_set(ServerContext& context, bool in_memory) {
   std::vector<api::OllamaModel> out;
   for (const instance::ModelStatus& status : context.models->statuses()) {
     bool loaded = status.state == instance::ModelState::kLoaded;
     if (in_memory && !loaded) continue;
-    const instance::ModelListing& file = status.listing;
-    api::OllamaModel listed = ollama_model(file);
-    api::OllamaModel model = listed;
-    Result<instance::ModelUse> use = loaded ? context.models->look(file.name) : Error{};
-    if (use.ok()) model = ollama_model(*use->instance());
-    model.name = listed.name;
-    model.digest = listed.digest;
-    model.created = listed.created;
-    model.size_bytes = listed.size_bytes;
+    api::OllamaModel model = ollama_model(status.listing);
+    Result<instance::ModelUse> use = loaded ? context.models->look(status.listing.name) : Error{};
+    if (use.ok()) describe(*use->instance(), model);
     model.memory_bytes = static_cast<int64_t>(status.bytes);
     if (status.expires != instance::kForever) {
       Tick left = status.expires - context.clock.now();
@@ -58,33 +76,16 @@ Result<std::string> answer_body(ServerContext& context, const Route& route) {
   return in_memory ? api::ollama_ps_reply(models) : api::ollama_tags_reply(models);
 }
 
-// What can be asked of it over Ollama's routes.
-std::vector<std::string> capabilities_of(const instance::Instance& instance) {
-  const instance::TextParts& text = instance.text_parts();
-  if (!text.pooling.generates) return {"embedding"};
-  std::vector<std::string> out = {"completion"};
-  bool chats = text.chat_template.has_value();
-  if (chats && instance.text().answers().knows_tools()) out.emplace_back("tools");
-  if (chats && instance.text().answers().knows_reasoning()) out.emplace_back("thinking");
-  return out;
-}
-
 }  // namespace
 
 api::OllamaModel ollama_model(const instance::Instance& instance) {
   const instance::InstanceFacts& facts = instance.facts();
-  const auto& chat_template = instance.text_parts().chat_template;
-  return {.name = facts.served_names.front(),
-          .digest = digest_of(facts.system_fingerprint),
-          .family = facts.architecture,
-          .quantization = facts.weight_format,
-          .chat_template = chat_template ? chat_template->source() : "",
-          .created = facts.created,
-          .size_bytes = facts.file_bytes,
-          .n_params = facts.n_params,
-          .context_length = facts.max_len,
-          .embedding_length = facts.d_model,
-          .capabilities = capabilities_of(instance)};
+  api::OllamaModel model{.name = facts.served_names.front(),
+                         .digest = digest_of(facts.system_fingerprint),
+                         .created = facts.created,
+                         .size_bytes = facts.file_bytes};
+  describe(instance, model);
+  return model;
 }
 
 api::OllamaModel ollama_model(const instance::ModelListing& file) {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <optional>
 
+#include "api/fields.h"
 #include "base/macros.h"
 #include "engine/sessions.h"
 #include "instance/instance.h"
@@ -59,7 +60,7 @@ Result<SlotCall> read_call(const ServerContext& context, const HttpRequest& requ
     return invalid("Invalid slot ID", "id_slot");
   }
   if (out.call.verb == SessionVerb::kErase) return out;
-  Json body = TRY(parse_body(request.body, context.options.limits));
+  Json body = TRY(api::parse_body(request.body, context.options.limits));
   const Json* filename = body.get("filename");
   if (filename == nullptr || !filename->is_string()) return invalid("filename must be a string", "filename");
   out.call.filename = filename->as_string();

@@ -44,7 +44,7 @@ Result<int64_t> count_tokens(instance::Instance& instance, api::ChatRequest chat
 // Thread: text worker.
 Result<std::string> make_text_reply(const ServerContext& context, instance::Instance& instance, std::string body,
                                     RouteId route) {
-  Json parsed = TRY(parse_body(std::exchange(body, {}), context.options.limits));
+  Json parsed = TRY(api::parse_body(std::exchange(body, {}), context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
   switch (route) {
     case RouteId::kCountTokens: {

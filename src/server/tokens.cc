@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "api/fields.h"
 #include "api/tokenize.h"
 #include "base/macros.h"
 #include "server/connection.h"
@@ -26,7 +27,7 @@ using TokenReply = std::variant<api::TokenizeReply, api::DetokenizeReply>;
 Result<TokenReply> make_reply(const ServerContext& context, instance::Instance& instance, std::string body,
                               RouteId route) {
   instance::TextSide& text = instance.text();
-  Json parsed = TRY(parse_body(std::exchange(body, {}), context.options.limits));
+  Json parsed = TRY(api::parse_body(std::exchange(body, {}), context.options.limits));
   if (route == RouteId::kDetokenize) {
     auto request = TRY(api::parse_detokenize(parsed, parse_context(context, instance)));
     parsed = {};
