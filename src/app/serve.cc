@@ -233,6 +233,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.access_log = f.access_log;
   out.quiet_endpoints = split(f.quiet_endpoints, ',');
   out.version = build_version();
+  out.commit = build_commit();
   out.error_style = style->second;
   out.n_io_threads = static_cast<uint32_t>(f.io_threads);
   out.sse_header_delay_ms = static_cast<uint32_t>(f.sse_header_delay_ms);
@@ -320,6 +321,7 @@ Result<int> serve_command(std::span<const std::string> args) {
   std::unique_ptr<server::KvPublisher> publisher;
   if (plan->server.kv_events.enabled) {
     publisher = TRY(server::KvPublisher::open(plan->server.kv_events));
+    plan->server.kv_event_counts = [&publisher] { return publisher->counts(); };
     plan->model.on_kv_events = [&publisher](std::span<flow::KvEvent> events) { publisher->publish(events); };
   }
   auto load = [&](const instance::ProgressFn& go_on) {

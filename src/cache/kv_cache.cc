@@ -59,7 +59,11 @@ uint32_t KvCache::match(SeqBlocks& seq, const TokenView& tokens, uint32_t max_to
     scratch_.path.push_back(node);
   }
   uint32_t n_blocks = adopt_path(seq);
+  bool shared = true;
   for (uint32_t i = 0; i < n_blocks; ++i) {
+    BlockId first = seq.table[0][i];
+    shared = shared && first != kNullBlock && pool_.block(first).ref > 1;
+    if (shared) totals_.n_shared_tokens += kv_.block_tokens;
     uint16_t& hits = trie_.node(scratch_.path[i]).hits;
     hits = static_cast<uint16_t>(std::min(hits + 1, int{UINT16_MAX}));
   }

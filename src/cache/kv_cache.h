@@ -31,7 +31,8 @@ struct CacheOptions {
 };
 
 struct CacheTotals {
-  uint64_t n_evictions = 0;  // cached blocks dropped for new content
+  uint64_t n_evictions = 0;      // cached blocks dropped for new content
+  uint64_t n_shared_tokens = 0;  // matched, in blocks that others held at that moment
 };
 
 // What a plan collects: BlockDeltas and copies.

@@ -145,11 +145,14 @@ void Engine::State::publish_stats() {
   stats.generated_tokens = totals.generated_tokens;
   stats.prefix_query_tokens = totals.prefix_query_tokens;
   stats.prefix_hit_tokens = totals.prefix_hit_tokens;
+  stats.shared_hit_tokens = cache.totals().n_shared_tokens;
   stats.n_preemptions = totals.n_preemptions;
   stats.recomputed_tokens = totals.recomputed_tokens;
   stats.n_evictions = cache.totals().n_evictions;
   if (tiers != nullptr) {
-    stats.n_waiting += tiers->n_waiting();
+    stats.n_deferred = tiers->n_waiting();
+    stats.n_waiting += stats.n_deferred;
+    stats.tier_traffic = options.tier->traffic();
     stats.tier_entries = tiers->n_entries();
     stats.tier_saved_blocks = tiers->totals().n_saved;
     stats.tier_loads = tiers->totals().n_loads;

@@ -281,6 +281,8 @@ EngineStats Engine::stats() const {
   stats.queued_tokens = counts.n_tokens;
   stats.n_requests = counts.n_accepted;
   stats.n_refused = counts.n_refused;
+  stats.n_refused_requests = counts.n_too_many;
+  stats.n_refused_tokens = counts.n_too_long;
   stats.draining = counts.draining;
   // counts were read first: a request that the engine is just taking in is still missing from the ended ones
   stats.has_work = counts.n_accepted > stats.n_requests_ended;

@@ -62,6 +62,7 @@ struct EngineStats {
   // now
   uint32_t n_running = 0;        // sequences (forks) that hold a slot
   uint32_t n_waiting = 0;        // sequences submitted and without a slot (inbox, queue, preempted)
+  uint32_t n_deferred = 0;       // of those, waiting for what lies below the pool
   uint32_t n_parked = 0;         // sequences whose reader is slow
   uint64_t queued_tokens = 0;    // prompt tokens of requests not started
   uint64_t pending_prefill = 0;  // prompt rows of running sequences still to compute
@@ -77,12 +78,15 @@ struct EngineStats {
   // totals
   uint64_t n_requests = 0;              // accepted by submit()
   uint64_t n_refused = 0;               // refused by submit()
+  uint64_t n_refused_requests = 0;      // of those, because too many requests waited
+  uint64_t n_refused_tokens = 0;        // of those, because too many prompt tokens waited
   uint64_t n_requests_ended = 0;        // of those accepted, all forks ended
   uint64_t prompt_tokens = 0;           // of requests that started, once per request
   uint64_t prompt_tokens_computed = 0;  // prompt rows that went through a step (recomputation included)
   uint64_t generated_tokens = 0;
   uint64_t prefix_query_tokens = 0;  // prompt tokens looked up at admission
   uint64_t prefix_hit_tokens = 0;    // of those found
+  uint64_t shared_hit_tokens = 0;    // found, and in use by another sequence at that moment
   uint64_t n_preemptions = 0;
   uint64_t recomputed_tokens = 0;  // rows computed again after a preemption or a failed step
   uint64_t n_evictions = 0;        // cached blocks taken for new content
@@ -91,6 +95,7 @@ struct EngineStats {
   uint64_t tier_loads = 0;         // loads begun
   uint64_t tier_failed_loads = 0;  // of those, ended with less than was asked for, or too late
   uint64_t tier_loaded_tokens = 0;
+  flow::TierTraffic tier_traffic;
   uint64_t swapped_out_blocks = 0;  // of tokens, copied down as their sequence was preempted
   uint64_t swap_loads = 0;          // loads that a preempted sequence waited for
   uint64_t n_steps = 0;
@@ -117,7 +122,9 @@ struct StepRecord {
   uint64_t state_hash = 0;  // of its plan
   uint32_t n_rows = 0;
   uint32_t n_prefill_rows = 0;
-  uint32_t n_decode_rows = 0;  // one per decoding sequence
+  uint32_t n_decode_rows = 0;      // one per decoding sequence
+  uint32_t n_draft_rows = 0;       // proposals
+  uint32_t n_recomputed_rows = 0;  // computed before, and lost by a preemption or a failed step
   uint32_t n_prefill_seqs = 0;
   uint32_t n_decode_seqs = 0;
   uint32_t n_tokens_out = 0;  // sampled tokens emitted

@@ -31,6 +31,7 @@ Result<void> Inbox::push_requests(std::vector<flow::GenerateRequest>&& prompts) 
     bool too_much = counts_.n_tokens + tokens > max_tokens_ || counts_.n_forks + forks > max_forks;
     if (counts_.n_places >= max_requests_ || (counts_.n_places > 0 && too_much)) {
       ++counts_.n_refused;
+      ++(counts_.n_places >= max_requests_ ? counts_.n_too_many : counts_.n_too_long);
       return Error{ErrorCode::kQueueFull,
                    fmt::format("the queue is full: {} requests with {} prompt tokens wait, limits {} and {}",
                                counts_.n_places, counts_.n_tokens, max_requests_, max_tokens_),

@@ -44,6 +44,8 @@ struct InboxCounts {
   uint64_t n_forks = 0;          // forks of prompts not yet started
   uint64_t n_accepted = 0;       // totals: prompts
   uint64_t n_refused = 0;        // calls refused
+  uint64_t n_too_many = 0;       // of those, because of the limit of requests
+  uint64_t n_too_long = 0;       // of those, because of the limit of tokens
   uint64_t n_forks_pending = 0;  // forks of requests that drain() has not handed over yet
   bool draining = false;
 };

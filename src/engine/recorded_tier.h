@@ -44,6 +44,7 @@ class RecordedTier final : public flow::TierStore {
   }
   void clear() override { store_.clear(); }
   void end_load(uint64_t load) override { store_.end_load(load); }
+  flow::TierTraffic traffic() const override { return store_.traffic(); }
 
  private:
   flow::TierStore& store_;

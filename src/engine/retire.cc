@@ -186,6 +186,8 @@ void Engine::State::observe(const sched::PlanRecord& record, const flow::StepOut
   step.n_rows = record.plan.n_rows();
   step.n_decode_seqs = step.n_decode_rows = record.n_decode_seqs;
   step.n_prefill_rows = step.n_rows - step.n_decode_rows;
+  step.n_recomputed_rows = record.n_recomputed_rows;
+  for (const flow::Share& share : record.plan.shares) step.n_draft_rows += share.n_draft;
   step.n_prefill_seqs = static_cast<uint32_t>(record.seqs.size()) - step.n_decode_seqs;
   step.n_tokens_out = n_tokens_out;
   step.shape = record.shape;

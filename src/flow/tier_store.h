@@ -39,6 +39,13 @@ struct TierEvent {
   uint32_t n_blocks = 0;
 };
 
+// What went between the pool and the store, ever.
+struct TierTraffic {
+  uint64_t bytes_out = 0;  // copied down
+  uint64_t bytes_in = 0;   // staged
+  uint64_t n_damaged = 0;  // entries that were not what they said
+};
+
 // Thread: engine.
 class TierStore {
  public:
@@ -63,6 +70,7 @@ class TierStore {
   virtual void clear() = 0;
   // The staged bytes are not needed any more.
   virtual void end_load(uint64_t load) = 0;
+  virtual TierTraffic traffic() const { return {}; }
 };
 
 }  // namespace millrace::flow

@@ -199,6 +199,7 @@ class Instance {
   uint32_t block_tokens() const { return parts_.engine.kv.block_tokens; }
   uint32_t max_seqs() const { return parts_.engine.sched.max_live; }
   bool prefix_cache() const { return parts_.engine.prefix_cache; }
+  Tick itl_target() const { return parts_.engine.sched.itl_target; }  // 0: none was set
   const api::SamplingDefaults& defaults() const { return text_->parts().defaults; }
   api::ParseContext parse_context() const;
   std::vector<api::ModelCard> model_cards() const;

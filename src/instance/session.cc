@@ -89,6 +89,7 @@ void Session::fail(api::ApiError error) {
 
 void Session::start() {
   if (key_ == 0) {
+    if (observer_ != nullptr) observer_->on_text_queue_full();
     fail({Error{ErrorCode::kQueueFull, "too many requests are open", ""}});
     return;
   }
@@ -100,7 +101,9 @@ void Session::start() {
   Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
     post_prepared(*instance, key, instance->text().prepare(*job, key));
   });
-  if (!posted.ok()) fail({posted.take_error()});
+  if (posted.ok()) return;
+  if (observer_ != nullptr) observer_->on_text_queue_full();
+  fail({posted.take_error()});
 }
 
 bool Session::submit_all(std::vector<PreparedPrompt>& prepared) {
@@ -188,7 +191,11 @@ void Session::observe(const flow::TokenEvent& event, uint32_t choice, bool first
     Tick ttft = event.when - job_->arrival;
     if (observer_ != nullptr) observer_->on_first_token(ttft);
   } else if (observer_ != nullptr) {
-    observer_->on_token_gap(event.when - times.last);
+    Tick gap = event.when - times.last;
+    int64_t wished_ms = job_->params().extensions.itl_slo_ms;
+    Tick target = wished_ms != 0 ? wished_ms * kMillisecond : instance_->itl_target();
+    observer_->on_token_gap(gap);
+    if (target != 0 && gap > target) observer_->on_late_token();
   }
   times.last = event.when;
 }
@@ -206,6 +213,7 @@ void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   stats.n_cached = event.n_cached;
   stats.n_preempted = event.n_preempted;
   stats.max_tokens = max_tokens_;
+  stats.tenant = instance_->tenants().name(job_->tenant);
   stats.times = event.times;
   stats.last_token = times_[choice].last;
   observer_->on_choice(stats);
@@ -316,6 +324,7 @@ void Session::cancel_requests() {
     ChoiceStats stats;
     stats.outcome = ChoiceOutcome::kAbort;
     stats.n_output = choices_[i].n_output();
+    stats.tenant = instance_->tenants().name(job_->tenant);
     instance_->tenants().charge(job_->tenant, stats.n_output, instance_->clock().now());
     if (observer_ != nullptr) observer_->on_choice(stats);
   }

@@ -34,6 +34,7 @@ struct ChoiceStats {
   uint32_t n_cached = 0;
   uint32_t n_preempted = 0;
   uint32_t max_tokens = 0;
+  std::string tenant;        // its name
   flow::RequestTimes times;  // filled unless kAbort
   Tick last_token = 0;       // engine clock; 0 = no token
 };
@@ -44,8 +45,10 @@ class SessionObserver {
   virtual ~SessionObserver() = default;
   virtual void on_first_token(Tick since_arrival) = 0;  // per choice
   virtual void on_token_gap(Tick gap) = 0;              // per further token
+  virtual void on_late_token() = 0;                     // of those, later than the request's or the server's ITL target
   virtual void on_choice(const ChoiceStats& stats) = 0;
   virtual void on_admitted(uint32_t n) = 0;                      // per request accepted by the engine
+  virtual void on_text_queue_full() = 0;                         // per request refused before the engine saw it
   virtual void on_ttft_ratio(double predicted_over_actual) = 0;  // per prompt that had a prediction, at its end
 };
 

@@ -70,6 +70,12 @@ Tenant TenantTable::intern(std::string_view name) {
   return {.id = found->second, .weight = accounts_[found->second].weight};
 }
 
+std::string TenantTable::name(uint32_t id) {
+  std::lock_guard lock(mutex_);
+  CHECK(id < accounts_.size(), "tenant {} of {}", id, accounts_.size());
+  return accounts_[id].name;
+}
+
 Result<void> TenantTable::admit(uint32_t id, uint64_t n_tokens, Tick now) {
   std::lock_guard lock(mutex_);
   CHECK(id < accounts_.size(), "tenant {} of {}", id, accounts_.size());

@@ -39,6 +39,8 @@ class TenantTable {
   explicit TenantTable(std::vector<TenantRule> rules = {});
 
   Tenant intern(std::string_view name);
+  // "" for those without a name of their own.
+  std::string name(uint32_t id);
   // Pays for the prompt of a request, or refuses it: kRateLimitExceeded with the quota and the time to wait.
   Result<void> admit(uint32_t id, uint64_t n_tokens, Tick now);
   // Seconds until it would be admitted, at least 1 while it would not be.

@@ -198,6 +198,7 @@ void DiskStore::do_save(Save save) {
     std::lock_guard lock(mutex_);
     shared_.save_bytes -= std::min<uint64_t>(shared_.save_bytes, save.record.size());
     ++(written.ok() ? shared_.totals.n_stored : shared_.totals.n_failed);
+    if (written.ok()) shared_.totals.traffic.bytes_out += save.record.size();
     if (!written.ok()) shared_.paused_until = clock_.now() + kPauseAfterFailure;
   }
   report(std::move(events));
@@ -220,6 +221,8 @@ bool DiskStore::read_block(Load& load, const flow::TierBlock& block) {
   Result<uint32_t> groups = check_record(*record, options_.layout, block);
   if (!groups.ok()) {
     LOG(LogLevel::kWarning, "KV cache on disk: an entry is not used: {}", groups.error().message);
+    std::lock_guard lock(mutex_);
+    ++shared_.totals.traffic.n_damaged;
     return false;
   }
   load.records.push_back(std::move(record).value());
@@ -245,6 +248,7 @@ void DiskStore::do_load(LoadPtr load) {
   {
     std::lock_guard lock(mutex_);
     shared_.totals.n_loaded += load->records.size();
+    shared_.totals.traffic.bytes_in += bytes;
     if (load->records.size() < load->blocks.size()) ++shared_.totals.n_rejected;
     if (bytes > 0) {
       double rate = static_cast<double>(clock_.now() - begin) / static_cast<double>(bytes);

@@ -41,6 +41,7 @@ struct DiskTotals {
   uint64_t n_rejected = 0;  // files that were damaged, gone, or not what their name says
   uint64_t n_failed = 0;    // writes that the system refused
   uint64_t bytes = 0;       // in files now
+  flow::TierTraffic traffic;
 };
 
 class DiskStore final : public flow::TierStore {
@@ -64,6 +65,7 @@ class DiskStore final : public flow::TierStore {
   void place(uint64_t load, uint32_t index, uint32_t kv_group, flow::BlockId to) override;
   void clear() override;
   void end_load(uint64_t load) override;
+  flow::TierTraffic traffic() const override { return totals().traffic; }
 
   // Thread: any.
   DiskTotals totals() const;

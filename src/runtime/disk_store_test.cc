@@ -137,6 +137,10 @@ TEST(DiskStore, WhatWasSavedComesBackAlsoAfterARestart) {
     EXPECT_TRUE(disk.hit(1));
     EXPECT_TRUE(disk.hit(1, 2));  // a part of what is there
     EXPECT_FALSE(disk.hit(4));
+    flow::TierTraffic traffic = disk.store().traffic();
+    EXPECT_GT(traffic.bytes_in, 2 * kGroups * kBlockBytes);
+    EXPECT_GT(traffic.bytes_out, (kGroups + 2) * kBlockBytes);
+    EXPECT_EQ(traffic.n_damaged, 0u);
   }
   Disk again(dir.path());
   EXPECT_EQ(again.known().size(), 3u);
@@ -225,6 +229,8 @@ TEST(DiskStore, EveryFlippedBitAndEveryCutIsAMiss) {
   EXPECT_FALSE(disk.hit(1));
   EXPECT_FALSE(std::filesystem::exists(path));
   EXPECT_EQ(disk.store().totals().n_rejected, 1u);
+  EXPECT_EQ(disk.store().traffic().n_damaged, 1u);
+  EXPECT_EQ(disk.store().traffic().bytes_in, 0u);
 }
 
 TEST(DiskStore, RenamedAndVanishedFilesAreMisses) {

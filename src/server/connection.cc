@@ -311,7 +311,7 @@ asio::awaitable<bool> Connection::read_body(HttpParser& parser, const HttpReques
     total += *used;
     if (!share.add(*used)) {
       Error error{ErrorCode::kQueueFull, "the bodies of requests being received hold too much memory", ""};
-      context_->metrics.count_refusal(error.code);
+      context_->metrics.on_text_queue_full();
       refuse_bytes(error);
       co_return false;
     }

@@ -86,7 +86,12 @@ Metrics& ServerContext::metrics_of(const instance::Instance& of) {
 }
 
 std::string ServerContext::metrics_text() {
-  if (models == nullptr) return metrics.text(instance.load(std::memory_order_acquire), options.version);
+  const BuildLabels build{.version = options.version, .commit = options.commit};
+  if (options.kv_event_counts) {
+    KvEventCounts counts = options.kv_event_counts();
+    metrics.take_kv_events(counts.n_sent, counts.n_dropped);
+  }
+  if (models == nullptr) return metrics.text(instance.load(std::memory_order_acquire), build);
   std::vector<instance::ModelUse> uses = models->loaded();
   std::vector<MetricsOfModel> all;
   std::lock_guard lock(model_metrics_mutex_);
@@ -97,7 +102,7 @@ std::string ServerContext::metrics_text() {
     }
     all.push_back(row);
   }
-  return metrics.text_of_several(all, options.version);
+  return metrics.text_of_several(all, build);
 }
 
 double ServerContext::retry_after_s() {

@@ -40,6 +40,28 @@ std::string_view operation_of(const instance::Job& job) {
   return job.is_chat() ? "chat" : "text_completion";
 }
 
+// Place in the labels of kUnknownFields.
+size_t dialect_of(const Route& route, const api::ReplyFormat& format) {
+  constexpr size_t kSglang = 5;
+  if (!route.errors) return route.id == RouteId::kSglangEncode ? kSglang : 0;
+  switch (*route.errors) {
+    case api::ErrorStyle::kOpenAi:
+    case api::ErrorStyle::kVllm:
+      return 0;
+    case api::ErrorStyle::kLlama:
+      return 1;
+    case api::ErrorStyle::kAnthropic:
+      return 2;
+    case api::ErrorStyle::kOllama:
+      return 3;
+    case api::ErrorStyle::kTgi:  // one route serves both
+      return format.error_style() == api::ErrorStyle::kTgi ? 4 : kSglang;
+    case api::ErrorStyle::kKserve:
+      return 6;
+  }
+  return 0;
+}
+
 // A request on its way: what both kinds of answer need.
 struct Call {
   Connection& connection;
@@ -51,6 +73,7 @@ struct Call {
   std::unique_ptr<api::ReplyFormat> format;
   api::ReplyHead head;
   Headers headers;
+  size_t dialect = 0;  // place in the labels of kUnknownFields
 
   Call(Connection& on, const HttpRequest& from, instance::Instance& with, GenerationRequest asked)
       : connection(on),
@@ -85,7 +108,8 @@ void fill_head(Call& call) {
   call.headers.emplace_back("X-Request-Id", wanted.empty() ? call.head.id.substr(prefix.size()) : wanted);
   const api::IgnoredFields& ignored = call.params().ignored;
   if (ignored.count > 0) {
-    call.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count));
+    call.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count),
+                     call.dialect);
     std::string names;
     for (const std::string& name : ignored.names) {
       if (!is_visible_id(name)) continue;  // cannot stand in a header
@@ -353,6 +377,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
   Result<instance::ModelUse> use = co_await model_for(connection, request, route);
   if (!use.ok()) {
     context.metrics.count_refusal(use.error().code);
+    if (use.error().code == ErrorCode::kQueueFull) context.metrics.add(MetricId::kRequestsShed, 1, 0);
     refuse_model(connection, request, route, use.error());
     co_return;
   }
@@ -376,6 +401,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
   asked->job.tenant_weight = tenant.weight;
   bool stream = asked->job.params().stream.stream;
   Call call(connection, request, instance, std::move(asked).value());
+  call.dialect = dialect_of(route, *call.format);
   fill_head(call);
   call.session.start();
   if (stream) {

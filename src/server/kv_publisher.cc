@@ -197,7 +197,7 @@ struct KvPublisher::State {
   mutable std::mutex mutex;
   std::deque<Batch> waiting;  // guarded by mutex
   uint64_t next_number = 0;   // guarded by mutex
-  uint64_t n_dropped = 0;     // guarded by mutex
+  KvEventCounts counts;       // guarded by mutex
   bool stopping = false;      // guarded by mutex
   std::thread thread;
 };
@@ -227,6 +227,7 @@ void KvPublisher::State::send_waiting() {
       if (waiting.empty()) return;
       batch = std::move(waiting.front());
       waiting.pop_front();
+      counts.n_sent += batch.events.size();
     }
     std::string payload = encode_kv_events(batch.events, batch.when_s, config.as_maps);
     std::array<char, 8> number = big_endian(batch.number);
@@ -286,16 +287,16 @@ void KvPublisher::publish(std::span<flow::KvEvent> events) {
     batch.number = state_->next_number++;
     state_->waiting.push_back(std::move(batch));
     if (state_->waiting.size() > state_->config.max_queue_size) {
+      state_->counts.n_dropped += state_->waiting.front().events.size();
       state_->waiting.pop_front();
-      ++state_->n_dropped;
     }
   }
   state_->wake();
 }
 
-uint64_t KvPublisher::n_dropped() const {
+KvEventCounts KvPublisher::counts() const {
   std::lock_guard lock(state_->mutex);
-  return state_->n_dropped;
+  return state_->counts;
 }
 
 }  // namespace millrace::server

@@ -35,6 +35,11 @@ Result<KvPublisherConfig> parse_kv_events_config(std::string_view text);
 // MessagePack of one batch: [seconds since 1970, events, rank 0].
 std::string encode_kv_events(std::span<const flow::KvEvent> events, double now_s, bool as_maps);
 
+struct KvEventCounts {
+  uint64_t n_sent = 0;     // events handed to the socket
+  uint64_t n_dropped = 0;  // events that were not, for want of room
+};
+
 class KvPublisher {
  public:
   // Opens the sockets. kResource names the endpoint and what is wrong with it.
@@ -48,7 +53,7 @@ class KvPublisher {
   void begin(const std::string& topic);
   // Takes the content of the events.
   void publish(std::span<flow::KvEvent> events);
-  uint64_t n_dropped() const;  // batches
+  KvEventCounts counts() const;
 
   struct State;
 

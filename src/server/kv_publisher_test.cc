@@ -210,7 +210,7 @@ TEST(KvPublisher, ASubscriberGetsNumberedBatchesAndOldOnesAgain) {
 TEST(KvPublisher, NobodyWaitsForASlowSubscriberAndGapsAreSeen) {
   Published server({.hwm = 5, .max_queue_size = 4});
   for (uint64_t i = 0; i < 10; ++i) server.publish({stored({i}, std::nullopt, {1})});  // nothing is sent yet
-  EXPECT_EQ(server.publisher->n_dropped(), 6u);
+  EXPECT_EQ(server.publisher->counts().n_dropped, 6u);
   Peer slow(ZMQ_SUB, server.config.endpoint);
   uint64_t first = server.join(slow);
   EXPECT_GE(first, 6u) << "the numbers of what was dropped are gone";

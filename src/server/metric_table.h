@@ -13,6 +13,7 @@ enum class MetricId : uint8_t {
   kRequestsWaiting,
   kWaitingByReason,
   kKvUsage,
+  kSleepState,
   kPromptTokens,
   kGenerationTokens,
   kPreemptions,
@@ -21,6 +22,8 @@ enum class MetricId : uint8_t {
   kPrefixHits,
   kExternalPrefixQueries,
   kExternalPrefixHits,
+  kMmQueries,
+  kMmHits,
   kPromptTokensBySource,
   kPromptTokensCached,
   kPromptTokensCachedBySource,
@@ -55,14 +58,21 @@ enum class MetricId : uint8_t {
   kStreamsParked,
   kStepTime,
   kItlFine,
+  kItlViolations,
   kTtftRatio,
   kStepRatio,
   kRequestsShed,
   kDeadlineMissed,
   kRecomputedTokens,
+  kSharedPrefixTokens,
+  kRequestCost,
+  kTenantService,
   kKvEvictions,
   kAccountingErrors,
   kKvTierBytes,
+  kKvSwapBytes,
+  kSpillCorrupt,
+  kKvEvents,
   kKvDiskEntries,
   kKvDiskSaved,
   kKvDiskLoads,
@@ -111,6 +121,8 @@ struct MetricRow {
   std::string_view label = {};         // name of the extra label
   std::string_view label_values = {};  // its values, separated by "|"
   BaseLabels base = BaseLabels::kModelAndEngine;
+  std::string_view fixed_label = {};  // a further label, and the one value it has
+  std::string_view fixed_value = {};
 };
 
 std::span<const MetricRow> metric_table();

@@ -140,10 +140,7 @@ void Metrics::observe(MetricId id, double value, size_t label_idx) {
 
 void Metrics::count_refusal(ErrorCode code) {
   // Places in the label lists of kAdmissionRejections and kRequestsShed.
-  if (code == ErrorCode::kQueueFull) {
-    add(MetricId::kAdmissionRejections, 1, 0);
-    add(MetricId::kRequestsShed, 1, 0);
-  } else if (code == ErrorCode::kDeadlineUnreachable) {
+  if (code == ErrorCode::kDeadlineUnreachable) {
     add(MetricId::kAdmissionRejections, 1, 2);
     add(MetricId::kRequestsShed, 1, 3);
   } else if (code == ErrorCode::kKvExhausted) {
@@ -165,12 +162,22 @@ void Metrics::on_token_gap(Tick gap) {
   observe(MetricId::kItlFine, seconds(gap));
 }
 
+void Metrics::on_late_token() { add(MetricId::kItlViolations, 1); }
+
+void Metrics::on_text_queue_full() { add(MetricId::kRequestsShed, 1, 2); }
+
+void Metrics::take_kv_events(uint64_t n_sent, uint64_t n_dropped) {
+  raise_to(MetricId::kKvEvents, static_cast<double>(n_sent), 0);
+  raise_to(MetricId::kKvEvents, static_cast<double>(n_dropped), 1);
+}
+
 void Metrics::on_admitted(uint32_t n) { observe(MetricId::kParamsN, n); }
 
 void Metrics::on_ttft_ratio(double predicted_over_actual) { observe(MetricId::kTtftRatio, predicted_over_actual); }
 
 void Metrics::on_choice(const instance::ChoiceStats& stats) {
   add(MetricId::kRequestSuccess, 1, static_cast<size_t>(stats.outcome));
+  tenants_.add(stats.tenant, uint64_t{stats.n_prompt} - std::min(stats.n_cached, stats.n_prompt) + stats.n_output);
   if (stats.outcome == instance::ChoiceOutcome::kAbort || stats.outcome == instance::ChoiceOutcome::kError) return;
   uint64_t length = uint64_t{stats.n_prompt} + stats.n_output;
   uint64_t longest = longest_.load();
@@ -201,6 +208,16 @@ void Metrics::on_step(const engine::StepRecord& record) {
     observe(MetricId::kStepRatio, static_cast<double>(record.predicted) / static_cast<double>(record.took));
   }
   if (record.hung()) add(MetricId::kHungSteps, 1);
+  if (record.n_rows == 0) return;
+  uint32_t n_again = std::min(record.n_recomputed_rows, record.n_rows);
+  uint32_t n_draft = std::min(record.n_draft_rows, record.n_rows - n_again);
+  uint32_t n_decode = std::min(record.n_decode_rows, record.n_rows - n_again - n_draft);
+  uint32_t n_prefill = record.n_rows - n_again - n_draft - n_decode;
+  double row_s = seconds(record.took) / record.n_rows;
+  add(MetricId::kRequestCost, row_s * n_prefill, 0);
+  add(MetricId::kRequestCost, row_s * n_decode, 1);
+  add(MetricId::kRequestCost, row_s * n_draft, 3);
+  add(MetricId::kRequestCost, row_s * n_again, 4);
 }
 
 void Metrics::take_engine_numbers(instance::Instance& instance) {
@@ -210,7 +227,9 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   auto number = [](uint64_t value) { return static_cast<double>(value); };
   set(MetricId::kRequestsRunning, stats.n_running);
   set(MetricId::kRequestsWaiting, stats.n_waiting);
-  set(MetricId::kWaitingByReason, stats.n_waiting, 0);
+  set(MetricId::kWaitingByReason, stats.n_waiting - std::min(stats.n_deferred, stats.n_waiting), 0);
+  set(MetricId::kWaitingByReason, std::min(stats.n_deferred, stats.n_waiting), 1);
+  set(MetricId::kSleepState, 1, 0);
   uint32_t used = stats.kv_blocks_active + stats.kv_blocks_cooling;
   set(MetricId::kKvUsage, stats.kv_blocks_total == 0 ? 0.0 : number(used) / number(stats.kv_blocks_total));
   raise_to(MetricId::kPromptTokens, number(stats.prompt_tokens));
@@ -224,8 +243,16 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kPromptTokensCached, number(stats.prefix_hit_tokens));
   raise_to(MetricId::kPromptTokensCachedBySource, number(stats.prefix_hit_tokens), 0);
   raise_to(MetricId::kRecomputedTokens, number(stats.recomputed_tokens));
+  raise_to(MetricId::kSharedPrefixTokens, number(stats.shared_hit_tokens));
+  raise_to(MetricId::kAdmissionRejections, number(stats.n_refused_requests), 0);
+  raise_to(MetricId::kAdmissionRejections, number(stats.n_refused_tokens), 1);
+  raise_to(MetricId::kRequestsShed, number(stats.n_refused_requests), 0);
+  raise_to(MetricId::kRequestsShed, number(stats.n_refused_tokens), 1);
   raise_to(MetricId::kKvEvictions, number(stats.n_evictions));
   raise_to(MetricId::kAccountingErrors, number(stats.n_accounting_errors));
+  raise_to(MetricId::kKvSwapBytes, number(stats.tier_traffic.bytes_out), 0);
+  raise_to(MetricId::kKvSwapBytes, number(stats.tier_traffic.bytes_in), 1);
+  raise_to(MetricId::kSpillCorrupt, number(stats.tier_traffic.n_damaged));
   double block_bytes = stats.kv_blocks_total == 0 ? 0.0 : number(facts.kv_bytes) / number(stats.kv_blocks_total);
   set(MetricId::kKvTierBytes, block_bytes * number(used + stats.kv_blocks_cached), 0);
   set(MetricId::kKvTierBytes, block_bytes * number(stats.tier_entries), 2);
@@ -261,6 +288,14 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
 
 void Metrics::add_series(const MetricRow& row, const std::string& model, double max_len,
                          prometheus::MetricFamily& family) const {
+  if (row.id == MetricId::kTenantService) {
+    for (const auto& [name, n_tokens] : tenants_.tokens()) {
+      prometheus::ClientMetric& metric = family.metric.emplace_back();
+      metric.label = {{"engine", "0"}, {"model_name", model}, {std::string(row.label), name}};
+      metric.counter.value = static_cast<double>(n_tokens);
+    }
+    return;
+  }
   auto values = split_values(row.label_values);
   std::span<const double> bounds = metric_buckets(row.buckets);
   if (row.buckets == BucketSet::kTokens) bounds = bounds.first(std::min(bounds.size(), bucket_of(bounds, max_len) + 1));
@@ -270,6 +305,7 @@ void Metrics::add_series(const MetricRow& row, const std::string& model, double 
     if (row.base == BaseLabels::kModelAndEngine) metric.label.push_back({"engine", "0"});
     metric.label.push_back({"model_name", model});
     if (!row.label.empty()) metric.label.push_back({std::string(row.label), std::string(values[i])});
+    if (!row.fixed_label.empty()) metric.label.push_back({std::string(row.fixed_label), std::string(row.fixed_value)});
     double value = one.value.load(std::memory_order_relaxed);
     metric.counter.value = metric.gauge.value = metric.histogram.sample_sum = value;
     uint64_t total = 0;
@@ -305,7 +341,7 @@ void Metrics::take_numbers(instance::Instance* instance) {
 }
 
 // Every family once, with the series of all models.
-std::string Metrics::render(std::span<const MetricsOfModel> models, const std::string& version) const {
+std::string Metrics::render(std::span<const MetricsOfModel> models, const BuildLabels& build) const {
   for (const MetricsOfModel& one : models) one.metrics->take_numbers(one.instance);
   std::vector<prometheus::MetricFamily> families;
   for (const MetricRow& row : metric_table()) {
@@ -319,20 +355,21 @@ std::string Metrics::render(std::span<const MetricsOfModel> models, const std::s
     }
   }
   prometheus::MetricFamily cache = info_family("vllm:cache_config_info", "Settings of the KV cache.");
-  prometheus::MetricFamily build = info_family("millrace:build_info", "What runs here.");
+  prometheus::MetricFamily info = info_family("millrace:build_info", "What runs here.");
   for (const MetricsOfModel& one : models) {
     if (one.instance == nullptr) continue;
     const instance::InstanceFacts& facts = one.instance->facts();
     add_info(cache, cache_labels(*one.instance, one.instance->stats()));
-    add_info(build, {{"device", facts.device},
-                     {"engine", "0"},
-                     {"isa", facts.isa},
-                     {"model_name", one.model},
-                     {"version", version}});
+    add_info(info, {{"commit", build.commit},
+                    {"device", facts.device},
+                    {"engine", "0"},
+                    {"isa", facts.isa},
+                    {"model_name", one.model},
+                    {"version", build.version}});
   }
-  if (!build.metric.empty()) {
+  if (!info.metric.empty()) {
     families.push_back(std::move(cache));
-    families.push_back(std::move(build));
+    families.push_back(std::move(info));
   }
   for (prometheus::MetricFamily& family : http.families()) {
     if (!family.metric.empty()) families.push_back(std::move(family));
@@ -342,21 +379,21 @@ std::string Metrics::render(std::span<const MetricsOfModel> models, const std::s
   return std::move(out).str();
 }
 
-std::string Metrics::text(instance::Instance* instance, const std::string& version) {
+std::string Metrics::text(instance::Instance* instance, const BuildLabels& build) {
   std::lock_guard lock(snapshot_mutex_);
   Tick now = clock_.now();
   size_t loaded = instance != nullptr ? 1 : 0;
   if (snapshot_.empty() || now - snapshot_at_ >= kSnapshotAge || loaded != snapshot_loaded_) {
     MetricsOfModel one{
         .model = loaded == 0 ? "" : instance->facts().served_names.front(), .metrics = this, .instance = instance};
-    snapshot_ = render({&one, 1}, version);
+    snapshot_ = render({&one, 1}, build);
     snapshot_at_ = now;
     snapshot_loaded_ = loaded;
   }
   return snapshot_;
 }
 
-std::string Metrics::text_of_several(std::span<const MetricsOfModel> models, const std::string& version) {
+std::string Metrics::text_of_several(std::span<const MetricsOfModel> models, const BuildLabels& build) {
   std::lock_guard lock(snapshot_mutex_);
   Tick now = clock_.now();
   auto loaded = static_cast<size_t>(
@@ -364,7 +401,7 @@ std::string Metrics::text_of_several(std::span<const MetricsOfModel> models, con
   if (snapshot_.empty() || now - snapshot_at_ >= kSnapshotAge || loaded != snapshot_loaded_) {
     std::vector<MetricsOfModel> all(models.begin(), models.end());
     all.push_back({.model = "", .metrics = this});
-    snapshot_ = render(all, version);
+    snapshot_ = render(all, build);
     snapshot_at_ = now;
     snapshot_loaded_ = loaded;
   }

@@ -20,6 +20,7 @@
 #include "instance/session.h"
 #include "server/http_metrics.h"
 #include "server/metric_table.h"
+#include "server/tenant_service.h"
 
 namespace prometheus {
 struct MetricFamily;
@@ -31,6 +32,12 @@ class Instance;
 namespace millrace::server {
 
 class Metrics;
+
+// The labels of millrace:build_info that are the same for all models.
+struct BuildLabels {
+  std::string version;
+  std::string commit;
+};
 
 // One model of several: its numbers, and its instance while it is loaded.
 struct MetricsOfModel {
@@ -52,14 +59,16 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   double value(MetricId id, size_t label_idx = 0) const;  // counters and gauges; of a histogram the sum
   uint64_t longest_sequence() const { return longest_.load(std::memory_order_relaxed); }  // tokens, of those ended
 
-  // A request that was refused or failed with this code.
+  // A request that was refused or failed with this code; full queues of an engine are counted there.
   void count_refusal(ErrorCode code);
 
   // instance::SessionObserver
   void on_first_token(Tick since_arrival) override;
   void on_token_gap(Tick gap) override;
+  void on_late_token() override;
   void on_choice(const instance::ChoiceStats& stats) override;
   void on_admitted(uint32_t n) override;
+  void on_text_queue_full() override;
   void on_ttft_ratio(double predicted_over_actual) override;
   // engine::StepObserver; thread: engine.
   void on_step(const engine::StepRecord& record) override;
@@ -69,14 +78,17 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   // Takes the last counts of an instance that goes.
   void end_instance(instance::Instance& instance) { take_engine_numbers(instance); }
 
+  // Totals of the server's KV events so far.
+  void take_kv_events(uint64_t n_sent, uint64_t n_dropped);
+
   // The text exposition (version 0.0.4). `instance` is null while loading.
-  std::string text(instance::Instance* instance, const std::string& version);
+  std::string text(instance::Instance* instance, const BuildLabels& build);
   // The same for a server with several models: these numbers are the server's own, under the model name "".
-  std::string text_of_several(std::span<const MetricsOfModel> models, const std::string& version);
+  std::string text_of_several(std::span<const MetricsOfModel> models, const BuildLabels& build);
 
  private:
   struct Series;
-  std::string render(std::span<const MetricsOfModel> models, const std::string& version) const;
+  std::string render(std::span<const MetricsOfModel> models, const BuildLabels& build) const;
   void take_numbers(instance::Instance* instance);
   void add_series(const MetricRow& row, const std::string& model, double max_len,
                   prometheus::MetricFamily& family) const;
@@ -86,6 +98,7 @@ class Metrics final : public instance::SessionObserver, public engine::StepObser
   void raise_to(MetricId id, double value, size_t label_idx = 0);  // a counter kept elsewhere
   Series& series(MetricId id, size_t label_idx) const;
 
+  TenantService tenants_;
   std::vector<std::vector<std::unique_ptr<Series>>> rows_;  // [MetricId][label value]
   std::atomic<uint64_t> longest_{0};
   SystemClock clock_;

@@ -106,11 +106,16 @@ TEST(Metrics, EveryRowIsExposedWithItsTypeAndLabels) {
       std::string labels =
           row.base == BaseLabels::kModelAndEngine ? "engine=\"0\",model_name=\"echo\"" : "model_name=\"echo\"";
       if (!row.label.empty()) labels += "," + std::string(row.label) + "=\"" + std::string(value) + "\"";
+      if (!row.fixed_label.empty()) {
+        labels += "," + std::string(row.fixed_label) + "=\"" + std::string(row.fixed_value) + "\"";
+      }
       EXPECT_TRUE(scrape.values().contains(name + "{" + labels + "}")) << name << "{" << labels << "}";
     }
   }
   EXPECT_NE(scrape.text().find("vllm:cache_config_info{block_size=\"32\",cache_dtype=\"bf16\""), std::string::npos);
   EXPECT_EQ(scrape("millrace:build_info", "isa=\"none\""), 1);
+  EXPECT_EQ(scrape("millrace:build_info", "commit=\"unknown\""), 1);
+  EXPECT_EQ(scrape("vllm:engine_sleep_state", "sleep_state=\"awake\""), 1);
   EXPECT_EQ(HttpClient(server.port()).get("/metrics").header("Content-Type"),
             "text/plain; version=0.0.4; charset=utf-8");
 }
@@ -304,6 +309,113 @@ TEST(Metrics, TimesEqualWhatAClientMeasures) {
   EXPECT_EQ(Scrape(server.port())("millrace:ttft_prediction_ratio_count"), 1);
 }
 
+TEST(Metrics, TheCostOfStepsIsSharedByTheirRows) {
+  TestServer server;
+  server.backend().step_us = 1000;
+  HttpClient client(server.port());
+  Tally tally;
+  for (int i = 0; i < 3; ++i) ask(client, R"({"prompt":"abcdefgh","max_tokens":5,"n":2})", tally);
+  ASSERT_TRUE(eventually([&] { return server.instance().stats().n_running == 0; }));
+  Scrape scrape(server.port());
+  auto cost = [&](const std::string& phase) {
+    return scrape("millrace:request_cost_seconds_total", "phase=\"" + phase + "\"");
+  };
+  double steps = 0;
+  for (const char* kind : {"prefill", "decode", "mixed"}) {
+    steps += scrape("millrace:step_time_seconds_sum", "kind=\"" + std::string(kind) + "\"");
+  }
+  EXPECT_NEAR(cost("prefill") + cost("decode"), steps, 1e-6);
+  EXPECT_GT(cost("decode"), cost("prefill"));
+  EXPECT_EQ(cost("draft") + cost("recompute") + cost("grammar"), 0);
+}
+
+TEST(Metrics, ATokenLaterThanItsRequestAskedForIsCounted) {
+  TestServer server;
+  server.backend().step_us = 20000;
+  HttpClient client(server.port());
+  Tally tally;
+  ask(client, R"({"prompt":"abcdefgh","max_tokens":4})", tally);
+  EXPECT_EQ(Scrape(server.port())("millrace:itl_contract_violations_total"), 0) << "nobody asked";
+  ask(client, R"({"prompt":"abcdefgh","max_tokens":4,"millrace":{"itl_slo_ms":1}})", tally);
+  EXPECT_EQ(Scrape(server.port())("millrace:itl_contract_violations_total"), 3);
+  ask(client, R"({"prompt":"abcdefgh","max_tokens":4,"millrace":{"itl_slo_ms":80000}})", tally);
+  EXPECT_EQ(Scrape(server.port())("millrace:itl_contract_violations_total"), 3);
+}
+
+TEST(Metrics, ServiceOfTenants) {
+  ServerOptions options;
+  options.api_keys = {"one", "two"};
+  TestServer server(options);
+  HttpClient client(server.port());
+  client.post("/v1/completions", R"({"prompt":"abcdefgh","max_tokens":5})", "Authorization: Bearer two\r\n");
+  Scrape scrape(server.port());
+  EXPECT_EQ(scrape("millrace:tenant_service_tokens_total", "tenant=\"key-2\""), 8 + 5);
+  EXPECT_EQ(scrape("millrace:tenant_service_tokens_total", "tenant=\"default\""), 0);
+  EXPECT_EQ(scrape("millrace:tenant_service_tokens_total", "tenant=\"key-1\""), -1) << "nothing was served to it";
+}
+
+TEST(Metrics, TenantsBeyondTheMostShareASeries) {
+  TenantService service;
+  for (int i = 0; i < 500; ++i) service.add("t" + std::to_string(i), 2);
+  auto all = service.tokens();
+  EXPECT_EQ(all.size(), TenantService::kMostTenants);
+  uint64_t sum = 0;
+  for (const auto& [name, n] : all) sum += n;
+  EXPECT_EQ(sum, 1000u);
+  service.add("other", 1);
+  service.add("", 1);
+  EXPECT_EQ(service.tokens().size(), TenantService::kMostTenants);
+}
+
+TEST(Metrics, UnknownFieldsByDialect) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto n = [&](const std::string& dialect) {
+    return Scrape(server.port())("millrace:unknown_fields_total", "dialect=\"" + dialect + "\"");
+  };
+  client.post("/v1/completions", R"({"prompt":"a","max_tokens":1,"zz":1,"yy":2})");
+  client.post("/completion", R"({"prompt":"a","n_predict":1,"zz":1})");
+  client.post("/api/generate", R"({"model":"echo","prompt":"a","stream":false,"options":{"num_predict":1,"zz":1}})");
+  client.post("/generate", R"({"text":"a","sampling_params":{"max_new_tokens":1,"zz":1}})");
+  client.post("/generate", R"({"inputs":"a","parameters":{"max_new_tokens":1,"zz":1}})");
+  EXPECT_EQ(n("openai"), 2);
+  EXPECT_EQ(n("llama-server"), 1);
+  EXPECT_EQ(n("ollama"), 1);
+  EXPECT_EQ(n("sglang"), 1);
+  EXPECT_EQ(n("tgi"), 1);
+}
+
+TEST(Metrics, EventsOfTheCacheAreTheServers) {
+  ServerOptions options;
+  options.kv_event_counts = [] { return KvEventCounts{.n_sent = 7, .n_dropped = 3}; };
+  TestServer server(options);
+  Scrape scrape(server.port());
+  EXPECT_EQ(scrape("millrace:kv_events_total", "result=\"sent\""), 7);
+  EXPECT_EQ(scrape("millrace:kv_events_total", "result=\"dropped\""), 3);
+}
+
+TEST(Metrics, ARefusalNamesTheLimit) {
+  testing::EchoOptions echo;
+  echo.max_live = 1;
+  echo.max_queued_requests = 1;
+  TestServer server({}, echo);
+  server.backend().hold();
+  const std::string body = R"({"prompt":"abcdefgh","max_tokens":2})";
+  auto stats = [&] { return server.instance().engine().stats(); };
+  HttpClient running(server.port());
+  running.send(HttpClient::post_bytes("/v1/completions", body));
+  ASSERT_TRUE(eventually([&] { return stats().n_requests == 1 && stats().queued_tokens == 0; }));
+  HttpClient waiting(server.port());
+  waiting.send(HttpClient::post_bytes("/v1/completions", body));
+  ASSERT_TRUE(eventually([&] { return stats().n_requests == 2; }));
+  EXPECT_EQ(HttpClient(server.port()).post("/v1/completions", body).status, 503);
+  server.backend().release();
+  Scrape scrape(server.port());
+  EXPECT_EQ(scrape("vllm:admission_rejections_total", "reason=\"max_num_queued_reqs\""), 1);
+  EXPECT_EQ(scrape("vllm:admission_rejections_total", "reason=\"max_num_queued_tokens\""), 0);
+  EXPECT_EQ(scrape("millrace:requests_shed_total", "reason=\"queue_reqs\""), 1);
+}
+
 TEST(Metrics, GaugesFollowTheLoad) {
   testing::EchoOptions echo;
   echo.max_live = 2;
@@ -325,6 +437,7 @@ TEST(Metrics, GaugesFollowTheLoad) {
                 scrape("vllm:num_requests_waiting_by_reason", "reason=\"deferred\""),
             3);
   EXPECT_EQ(scrape("millrace:queued_prompt_tokens"), 120);
+  EXPECT_EQ(scrape("millrace:shared_prefix_running_tokens_total"), 0) << "the two that run came together";
   EXPECT_GT(scrape("millrace:predicted_queue_drain_seconds"), 0);
   EXPECT_GT(scrape("vllm:kv_cache_usage_perc"), 0);
   EXPECT_EQ(scrape("millrace:kv_blocks", "state=\"free\"") + scrape("millrace:kv_blocks", "state=\"cached\"") +
@@ -340,6 +453,8 @@ TEST(Metrics, GaugesFollowTheLoad) {
   auto health = HttpClient(server.port()).get("/health").json();
   EXPECT_EQ(health.find("running")->as_int(), 2);
   EXPECT_EQ(health.find("waiting")->as_int(), 3);
+  clients.erase(clients.begin());  // the next one finds the prompt in blocks that are in use
+  ASSERT_TRUE(eventually([&] { return Scrape(server.port())("millrace:shared_prefix_running_tokens_total") >= 32; }));
   clients.clear();
   ASSERT_TRUE(eventually([&] { return server.context().metrics.value(MetricId::kStreamsOpen) == 0; }));
   ASSERT_TRUE(eventually([&] { return server.instance().stats().kv_blocks_active == 0; }));
@@ -355,10 +470,10 @@ TEST(Metrics, GaugesFollowTheLoad) {
 TEST(Metrics, SnapshotsAreShared) {
   TestServer server;
   Metrics& metrics = server.context().metrics;
-  std::string first = metrics.text(&server.instance(), "0");
+  std::string first = metrics.text(&server.instance(), {.version = "0", .commit = "c"});
   metrics.add(MetricId::kUnknownFields, 1);
-  EXPECT_EQ(metrics.text(&server.instance(), "0"), first);
-  EXPECT_TRUE(eventually([&] { return metrics.text(&server.instance(), "0") != first; }));
+  EXPECT_EQ(metrics.text(&server.instance(), {.version = "0", .commit = "c"}), first);
+  EXPECT_TRUE(eventually([&] { return metrics.text(&server.instance(), {.version = "0", .commit = "c"}) != first; }));
 }
 
 }  // namespace

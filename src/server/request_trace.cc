@@ -83,12 +83,16 @@ void RequestTrace::on_first_token(Tick since_arrival) {
 
 void RequestTrace::on_token_gap(Tick gap) { metrics_->on_token_gap(gap); }
 
+void RequestTrace::on_late_token() { metrics_->on_late_token(); }
+
 void RequestTrace::on_choice(const instance::ChoiceStats& stats) {
   if (!choice_) choice_ = stats;
   metrics_->on_choice(stats);
 }
 
 void RequestTrace::on_admitted(uint32_t n) { metrics_->on_admitted(n); }
+
+void RequestTrace::on_text_queue_full() { metrics_->on_text_queue_full(); }
 
 void RequestTrace::on_ttft_ratio(double predicted_over_actual) { metrics_->on_ttft_ratio(predicted_over_actual); }
 

@@ -19,8 +19,10 @@ class RequestTrace final : public instance::SessionObserver {
   // instance::SessionObserver: passed on to the metrics.
   void on_first_token(Tick since_arrival) override;
   void on_token_gap(Tick gap) override;
+  void on_late_token() override;
   void on_choice(const instance::ChoiceStats& stats) override;
   void on_admitted(uint32_t n) override;
+  void on_text_queue_full() override;
   void on_ttft_ratio(double predicted_over_actual) override;
 
   // Once, when the answer has ended or its client has gone.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ struct ServerOptions {
   std::vector<std::string> tags;             // of the model, in /v1/models
   std::string root_path;                     // prefix stripped from every path
   std::string version = "0.1.0";
+  std::string commit = "unknown";
   api::Compat compat = api::Compat::kOpenAi;
   api::ErrorStyle error_style = api::ErrorStyle::kOpenAi;
   Limits limits;
@@ -51,6 +53,7 @@ struct ServerOptions {
   bool access_log = false;  // a line for each request
   bool verbose = false;     // whole replies carry __verbose
   KvPublisherConfig kv_events;
+  std::function<KvEventCounts()> kv_event_counts;  // of the process; empty: nothing is published
 };
 
 }  // namespace millrace::server
