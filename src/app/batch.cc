@@ -94,7 +94,9 @@ class Output {
  private:
   void write(const std::string& line) {
     if (error_) return;
+    (void)FAULT_POINT("batch.row.before");
     if (Result<void> done = write_all(fd_, as_bytes(line), path_); !done.ok()) error_ = done.error();
+    (void)FAULT_POINT("batch.row.after");
   }
 
   std::mutex mutex_;
@@ -224,11 +226,13 @@ Result<int> open_output(const BatchFlags& f, const Limits& limits, std::set<std:
   if (file_exists(f.output)) {
     BatchProgress progress = read_batch_progress(TRY(read_file(f.output, kMaxOutputBytes)), limits);
     answered = std::move(progress.answered);
+    (void)FAULT_POINT("batch.tidy.before");
     TRY(write_file_atomic(f.output, progress.kept));
     fmt::print(stderr, "{}: {} rows were answered before\n", f.output, answered.size());
   }
   int fd = ::open(f.output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0) return Error{ErrorCode::kUsage, fmt::format("cannot write {}", quote_for_message(f.output)), "-o"};
+  (void)FAULT_POINT("batch.open.after");
   return fd;
 }
 

@@ -91,6 +91,7 @@ Result<LogitsWriter> LogitsWriter::create(const std::string& path, const LogitsH
   TRY(out.write(kMagic.data(), kMagic.size()));
   const uint32_t sizes[] = {head.n_vocab, head.n_ctx, head.n_windows};
   TRY(out.write(sizes, sizeof sizes));
+  (void)FAULT_POINT("logits.head.after");
   return out;
 }
 
@@ -106,6 +107,7 @@ Result<void> LogitsWriter::write(const void* bytes, size_t n) {
 
 Result<void> LogitsWriter::window(std::span<const TokenId> tokens, std::span<const float> rows) {
   TRY(write(tokens.data(), tokens.size_bytes()));
+  (void)FAULT_POINT("logits.tokens.after");
   return write(rows.data(), rows.size_bytes());
 }
 

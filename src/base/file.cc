@@ -1,12 +1,15 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +21,29 @@ namespace {
 
 int64_t modified_ns(const struct stat& info) {
   return static_cast<int64_t>(info.st_mtim.tv_sec) * 1'000'000'000 + info.st_mtim.tv_nsec;
+}
+
+constexpr std::string_view kAside = ".tmp.";  // ".NAME.tmp.PID" becomes NAME
+
+// The process that writes this file, or 0 when it is none of write_file_atomic().
+pid_t writer_of(std::string_view name) {
+  size_t at = name.rfind(kAside);
+  if (!name.starts_with('.') || at == std::string_view::npos) return 0;
+  std::string_view digits = name.substr(at + kAside.size());
+  pid_t pid = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pid);
+  return error == std::errc() && end == digits.data() + digits.size() && pid > 0 ? pid : 0;
+}
+
+// Removes what processes that died while they wrote have left in the folder: each write does, so nothing piles up.
+void sweep(const std::string& folder) {
+  DIR* dir = ::opendir(folder.empty() ? "." : folder.c_str());
+  if (dir == nullptr) return;
+  while (const dirent* row = ::readdir(dir)) {
+    pid_t pid = writer_of(row->d_name);
+    if (pid != 0 && ::kill(pid, 0) != 0 && errno == ESRCH) ::unlinkat(::dirfd(dir), row->d_name, 0);
+  }
+  ::closedir(dir);
 }
 
 Result<Descriptor> open_regular(const std::string& path, struct stat& info) {
@@ -64,6 +90,7 @@ Result<void> write_all(int fd, std::span<const uint8_t> bytes, const std::string
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return Error{ErrorCode::kIo, fmt::format("{}: write: {}", path, std::strerror(errno)), path};
     done += static_cast<size_t>(n);
+    (void)FAULT_POINT("file.write.some");
   }
   return {};
 }
@@ -74,7 +101,8 @@ Result<void> write_file_atomic(const std::string& path, std::string_view bytes) 
 
 Result<void> write_file_atomic(const std::string& path, mode_t mode, const std::function<Result<void>(int fd)>& write) {
   size_t name = path.rfind('/') + 1;  // 0 without a folder
-  std::string aside = fmt::format("{}.{}.tmp.{}", path.substr(0, name), path.substr(name), ::getpid());
+  sweep(path.substr(0, name));
+  std::string aside = fmt::format("{}.{}{}{}", path.substr(0, name), path.substr(name), kAside, ::getpid());
   auto failed = [&](const char* what) {
     Error error{ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), path};
     ::unlink(aside.c_str());
@@ -83,13 +111,17 @@ Result<void> write_file_atomic(const std::string& path, mode_t mode, const std::
   {
     Descriptor file(::open(aside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
     if (file.fd < 0) return failed("open");
+    (void)FAULT_POINT("file.open.after");
     if (Result<void> written = write(file.fd); !written.ok()) {
       ::unlink(aside.c_str());
       return written;
     }
+    (void)FAULT_POINT("file.sync.before");
     if (::fsync(file.fd) != 0) return failed("fsync");
   }
+  (void)FAULT_POINT("file.rename.before");
   if (::rename(aside.c_str(), path.c_str()) != 0) return failed("rename");
+  (void)FAULT_POINT("file.rename.after");
   return {};
 }
 

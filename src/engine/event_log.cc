@@ -106,10 +106,12 @@ Result<std::unique_ptr<EventLog>> EventLog::create(const std::string& path, uint
   if (file == nullptr) {
     return Error{ErrorCode::kIo, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)), ""};
   }
+  (void)FAULT_POINT("events.open.after");
   return std::unique_ptr<EventLog>(new EventLog(file, max_bytes));
 }
 
 EventLog::~EventLog() {
+  (void)FAULT_POINT("events.end.before");
   char end = static_cast<char>(EventRecord::kEnd);
   if (!cut_) std::fwrite(&end, 1, 1, file_);
   std::fclose(file_);
@@ -121,6 +123,7 @@ void EventLog::write(std::string_view bytes) {
   // flushed at once: a post-mortem needs the last step
   bool written = fits && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size() && std::fflush(file_) == 0;
   if (written) {
+    (void)FAULT_POINT("events.write.after");
     n_bytes_ += bytes.size();
     return;
   }

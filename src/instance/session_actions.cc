@@ -81,11 +81,13 @@ Result<SessionReport> Instance::session(const SessionCall& call) {
   if (call.verb == engine::SessionVerb::kRestore) {
     Result<SessionFile> file = read_session(path, layout, kMostSessionBytes + (kMostSessionBytes >> 2));
     if (!file.ok()) return about_file(file.error(), path, call.filename);
+    (void)FAULT_POINT("session.read.after");
     report.n_bytes = file->n_bytes;
     task->copy = std::move(file->session);
     task->scope = text_->scope_of_salt(task->copy.cache_salt);
   }
   Result<void> ran = run_task(*engine_, task);
+  (void)FAULT_POINT("session.task.after");
   if (!ran.ok()) {
     bool unknown = ran.error().code == ErrorCode::kNotFound;
     return unknown ? Error{ErrorCode::kInvalidValue, ran.error().message, "id_slot"} : ran.error();
@@ -94,6 +96,7 @@ Result<SessionReport> Instance::session(const SessionCall& call) {
   if (call.verb == engine::SessionVerb::kSave) {
     Result<uint64_t> written = write_session(path, layout, task->copy);
     if (!written.ok()) return about_file(written.error(), path, call.filename);
+    (void)FAULT_POINT("session.written.after");
     report.n_bytes = *written;
   }
   report.took = clock_.now() - begin;

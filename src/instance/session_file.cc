@@ -114,6 +114,7 @@ Result<void> write_parts(int fd, const std::string& path, const runtime::RecordL
   std::vector<uint8_t> head = head_of(session);
   n_bytes = head.size();
   TRY(write_all(fd, head, path));
+  (void)FAULT_POINT("session.head.after");
   Chain chain(layout, session);
   for (const flow::SessionBlock& block : session.blocks) {
     std::vector<uint8_t> record = runtime::begin_record(layout, chain.next(block.kv_groups));
@@ -122,6 +123,7 @@ Result<void> write_parts(int fd, const std::string& path, const runtime::RecordL
     std::ranges::copy(block.bytes, record.begin() + static_cast<std::ptrdiff_t>(at));
     runtime::seal_record(record);
     TRY(write_all(fd, record, path));
+    (void)FAULT_POINT("session.block.after");
     n_bytes += record.size();
   }
   return {};

@@ -50,6 +50,7 @@ Result<int> lock_folder(const std::string& path) {
   std::string name = path + "/" + kLockFile;
   int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return refused(path, fmt::format("lock file: {}", std::strerror(errno)));
+  (void)FAULT_POINT("spill.lock.before");
   std::string pid = fmt::format("{}\n", ::getpid());
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     char other[16] = {};
@@ -62,6 +63,7 @@ Result<int> lock_folder(const std::string& path) {
     ::close(fd);
     return refused(path, fmt::format("lock file: {}", std::strerror(errno)));
   }
+  (void)FAULT_POINT("spill.lock.after");
   return fd;
 }
 
@@ -101,6 +103,7 @@ void DiskFolder::scan() {
     std::string at = path_ + "/" + std::string(name);
     if (name.starts_with(kAside)) {
       ::unlink(at.c_str());
+      (void)FAULT_POINT("spill.sweep.some");
       continue;
     }
     auto parsed = parse_record_file_name(name);
@@ -114,7 +117,10 @@ void DiskFolder::scan() {
     return std::tie(a.used_ns, a.entry.name) < std::tie(b.used_ns, b.entry.name);
   });
   for (const Found& each : found) insert(each.entry);
-  while (bytes_ > max_bytes_ && !entries_.empty()) remove_at(entries_.begin());
+  while (bytes_ > max_bytes_ && !entries_.empty()) {
+    remove_at(entries_.begin());
+    (void)FAULT_POINT("spill.trim.some");
+  }
 }
 
 void DiskFolder::insert(const Entry& entry) {
@@ -138,16 +144,20 @@ Result<void> DiskFolder::write(const flow::TierName& name, uint32_t kv_groups, s
   while (bytes_ + bytes.size() > max_bytes_) {
     removed.push_back(entries_.front().name);
     remove_at(entries_.begin());
+    (void)FAULT_POINT("spill.evict.some");
   }
   std::string aside = fmt::format("{}/{}{}-{}", path_, kAside, ::getpid(), n_aside_++);
   int fd = ::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return failed(path_, "open");
+  (void)FAULT_POINT("spill.open.after");
   Result<void> written = write_all(fd, bytes, path_);
   bool closed = ::close(fd) == 0;
   Entry entry{.name = name, .kv_groups = kv_groups, .bytes = bytes.size()};
   bool usable = written.ok() && closed && !FAULT_POINT("kv_disk.rename");
   if (auto known = by_name_.find(name); usable && known != by_name_.end()) remove_at(known->second);
+  (void)FAULT_POINT("spill.rename.before");
   if (usable && ::rename(aside.c_str(), file(entry).c_str()) == 0) {
+    (void)FAULT_POINT("spill.rename.after");
     insert(entry);
     return {};
   }
@@ -175,6 +185,7 @@ Result<std::vector<uint8_t>> DiskFolder::read(const flow::TierName& name) {
   ::futimens(fd, nullptr);  // used now; that it may fail harms nothing
   ::close(fd);
   if (!sane || done < bytes.size()) return Error{ErrorCode::kIo, fmt::format("{}: short read", path), path};
+  (void)FAULT_POINT("spill.read.after");
   entries_.splice(entries_.end(), entries_, known->second);
   return bytes;
 }
@@ -184,7 +195,10 @@ void DiskFolder::remove(const flow::TierName& name) {
 }
 
 void DiskFolder::clear() {
-  while (!entries_.empty()) remove_at(entries_.begin());
+  while (!entries_.empty()) {
+    remove_at(entries_.begin());
+    (void)FAULT_POINT("spill.clear.some");
+  }
 }
 
 }  // namespace millrace::runtime

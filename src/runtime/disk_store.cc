@@ -184,8 +184,10 @@ void DiskStore::work() {
 
 void DiskStore::do_save(Save save) {
   std::vector<flow::TierName> removed;
+  (void)FAULT_POINT("spill.save.before");
   seal_record(save.record);
   Result<void> written = folder_->write(save.name, save.kv_groups, save.record, removed);
+  (void)FAULT_POINT("spill.save.after");
   std::vector<flow::TierEvent> events;
   for (const flow::TierName& name : removed) events.push_back({.kind = flow::TierEventKind::kRemoved, .name = name});
   flow::TierEventKind outcome = written.ok() ? flow::TierEventKind::kStored : flow::TierEventKind::kRemoved;
@@ -237,11 +239,13 @@ void DiskStore::do_load(LoadPtr load) {
   for (const flow::TierBlock& block : load->blocks) {
     if (!read_block(*load, block)) {
       folder_->remove(block.name);
+      (void)FAULT_POINT("spill.reject.after");
       events.push_back({.kind = flow::TierEventKind::kRemoved, .name = block.name});
       break;
     }
     bytes += load->records.back().size();
   }
+  (void)FAULT_POINT("spill.load.staged");
   events.push_back({.kind = flow::TierEventKind::kLoaded,
                     .load = load->id,
                     .n_blocks = static_cast<uint32_t>(load->records.size())});

@@ -26,7 +26,8 @@ namespace {
 constexpr uint64_t kMaxListing = 32 * 1024 * 1024;
 constexpr uint64_t kMaxSelection = 1024 * 1024;
 constexpr std::string_view kHave = ".have-";
-constexpr uint64_t kWorthATry = 64 * 1024;  // a slow drip does not go on forever
+constexpr std::string_view kGone = ".gone-";  // what kHave becomes before its files are removed
+constexpr uint64_t kWorthATry = 64 * 1024;    // a slow drip does not go on forever
 constexpr uint64_t kSpareDisk = 64 * 1024 * 1024;
 
 std::string variable(const char* name) {
@@ -72,6 +73,39 @@ std::optional<std::string> entry_of(const std::string& snapshot, const std::stri
     if (line != "." && !file_exists(fs::path(snapshot) / line)) return std::nullopt;
   }
   return lines.front() == "." ? snapshot : snapshot + "/" + lines.front();
+}
+
+// Deletes the files of selections that were given up, also by a process that died meanwhile, but for those that others
+// need. The caller holds the lock.
+Result<void> finish_removals(const std::string& snapshot) {
+  std::set<std::string> shared;
+  std::vector<std::string> gone;
+  bool any_left = false;
+  std::error_code error;
+  for (fs::directory_iterator file(snapshot, error), end; !error && file != end; file.increment(error)) {
+    const std::string path = file->path().string();
+    const std::string name = file->path().filename().string();
+    if (name.starts_with(kGone)) gone.push_back(path);
+    if (!name.starts_with(kHave)) continue;
+    any_left = true;
+    for (std::string& line : lines_of(path)) shared.insert(std::move(line));
+  }
+  for (const std::string& list : gone) {
+    for (const std::string& path : lines_of(list)) {
+      if (path == "." || shared.contains(path)) continue;
+      fs::remove(fs::path(snapshot) / path, error);
+      (void)FAULT_POINT("hub.remove.some");
+    }
+    if (any_left) fs::remove(list, error);
+  }
+  if (!any_left && !gone.empty()) {  // nothing is left but empty folders, and what a download had begun
+    for (fs::directory_iterator file(snapshot, error), end; !error && file != end; file.increment(error)) {
+      if (!file->path().filename().string().starts_with(kGone)) fs::remove_all(file->path(), error);
+    }
+    for (const std::string& list : gone) fs::remove(list, error);
+  }
+  if (error) return cannot_write(error);
+  return {};
 }
 
 // Held while a repository is fetched; waits for another process.
@@ -156,13 +190,17 @@ Result<void> Hub::fetch_file(const HubReference& reference, const HubFile& file,
   FileHandle out(std::fopen(part.c_str(), "ab"));
   if (error) return cannot_write(error);
   if (!out) return cannot_write();
+  (void)FAULT_POINT("hub.part.opened");
   uint64_t have = fs::file_size(part, error);
   if (error) return cannot_write(error);
 
   HttpClient client({.token = settings_.token, .stall_s = settings_.stall_s});
   const std::string url =
       fmt::format("{}/{}/resolve/{}/{}", settings_.endpoint, reference.repo, commit, url_path(file.path));
-  auto report = [&](uint64_t bytes) { return !progress || progress(done + bytes, total); };
+  auto report = [&](uint64_t bytes) {
+    (void)FAULT_POINT("hub.part.some");
+    return !progress || progress(done + bytes, total);
+  };
   uint32_t tries = 0;
   uint32_t wait_ms = settings_.retry_ms;
   while (have < file.bytes || (file.bytes == 0 && tries == 0)) {
@@ -187,6 +225,7 @@ Result<void> Hub::fetch_file(const HubReference& reference, const HubFile& file,
   }
   if (std::fflush(out.get()) != 0 || ::fsync(fileno(out.get())) != 0) return cannot_write();
   out.reset();
+  (void)FAULT_POINT("hub.part.synced");
   const bool right = have == file.bytes && (file.sha256.empty() || TRY(digest_of(part)) == file.sha256);
   if (!right) {
     fs::remove(part, error);
@@ -196,8 +235,10 @@ Result<void> Hub::fetch_file(const HubReference& reference, const HubFile& file,
                      : fmt::format("{} has {} bytes, the hub lists {}", quote_for_message(file.path), have, file.bytes),
                  ""};
   }
+  (void)FAULT_POINT("hub.rename.before");
   fs::rename(part, target, error);
   if (error) return cannot_write(error);
+  (void)FAULT_POINT("hub.rename.after");
   return {};
 }
 
@@ -230,7 +271,9 @@ Result<std::string> Hub::fetch(const HubReference& reference, const HubProgressF
   fs::create_directories(snapshot, error);
   fs::create_directories(home + "/refs", error);
   if (error) return cannot_write(error);
+  (void)FAULT_POINT("hub.folders.after");
   Lock lock = TRY(Lock::take(home));
+  TRY(finish_removals(snapshot));
 
   uint64_t total = 0, missing = 0;
   for (const HubFile& file : choice.files) {
@@ -255,6 +298,7 @@ Result<std::string> Hub::fetch(const HubReference& reference, const HubProgressF
     if (file.path != choice.entry) have += "\n" + file.path;
   }
   TRY(write_file_atomic(snapshot + "/" + std::string(kHave) + reference.selection(), have + "\n"));
+  (void)FAULT_POINT("hub.have.after");
   TRY(write_file_atomic(home + "/refs/" + reference.revision, tree.commit + "\n"));
   return choice.entry.empty() ? snapshot : snapshot + "/" + choice.entry;
 }
@@ -300,26 +344,18 @@ Result<bool> Hub::remove(const HubReference& reference) const {
   const std::optional<std::string> commit = commit_of(home, reference.revision);
   if (!commit) return false;
   const std::string snapshot = home + "/" + *commit;
-  const std::string mine = std::string(kHave) + reference.selection();
-  std::set<std::string> shared;
-  size_t others = 0;
   std::error_code error;
-  for (fs::directory_iterator file(snapshot, error), end; !error && file != end; file.increment(error)) {
-    const std::string name = file->path().filename().string();
-    if (!name.starts_with(kHave) || name == mine) continue;
-    ++others;
-    for (std::string& line : lines_of(file->path().string())) shared.insert(std::move(line));
-  }
-  const std::vector<std::string> paths = lines_of(snapshot + "/" + mine);
-  fs::remove(snapshot + "/" + mine, error);  // first: a half removed selection is never found
-  for (const std::string& path : paths) {
-    if (path != "." && !shared.contains(path)) fs::remove(fs::path(snapshot) / path, error);
-  }
-  if (others == 0) {
-    fs::remove_all(snapshot, error);
-    fs::remove(home + "/refs/" + reference.revision, error);
-    if (fs::is_empty(home + "/refs", error)) fs::remove_all(home, error);
-  }
+  fs::rename(snapshot + "/" + std::string(kHave) + reference.selection(),
+             snapshot + "/" + std::string(kGone) + reference.selection(), error);
+  if (error) return cannot_write(error);
+  (void)FAULT_POINT("hub.gone.after");
+  TRY(finish_removals(snapshot));
+  if (!fs::is_empty(snapshot, error) || error) return true;  // others need it
+  fs::remove(snapshot, error);
+  (void)FAULT_POINT("hub.snapshot.after");
+  fs::remove(home + "/refs/" + reference.revision, error);
+  (void)FAULT_POINT("hub.ref.after");
+  if (fs::is_empty(home + "/refs", error)) fs::remove_all(home, error);
   if (error) return cannot_write(error);
   return true;
 }

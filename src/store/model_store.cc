@@ -1,10 +1,13 @@
 #include "store/model_store.h"
 
 #include <fmt/core.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -65,6 +68,21 @@ void fill_size(ModelStore::Entry& entry) {
   if (!fs::is_directory(entry.path, error)) return add(entry.path);
   for (fs::recursive_directory_iterator file(entry.path, error), end; !error && file != end; file.increment(error)) {
     if (file->is_regular_file(error)) add(file->path());
+  }
+}
+
+constexpr std::string_view kWork = ".fetch-";
+
+// Removes the work folders of processes that have died.
+void sweep_work(const std::string& root) {
+  std::error_code error;
+  for (fs::directory_iterator entry(root, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(kWork)) continue;
+    pid_t pid = 0;
+    std::from_chars(name.data() + kWork.size(), name.data() + name.size(), pid);
+    std::error_code ignored;
+    if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry->path(), ignored);
   }
 }
 
@@ -169,6 +187,7 @@ Result<void> ModelStore::remove(const std::string& name) const {
     }
     if (is_store_name(name)) {
       std::error_code error;
+      (void)FAULT_POINT("store.remove.before");
       fs::remove_all(entry.path, error);
       if (error) return Error{ErrorCode::kIo, fmt::format("{}: {}", quote_for_message(name), error.message()), "MODEL"};
       return {};
@@ -190,6 +209,7 @@ Result<void> ModelStore::copy(const std::string& path, const std::string& name) 
   if (file_exists(target)) return usage(name, "the store has a model of this name already");
   std::error_code error;
   fs::create_directories(root_ + "/models", error);
+  (void)FAULT_POINT("store.copy.before");
   if (!error) fs::create_hard_link(path, target, error);
   if (error) {
     error.clear();
@@ -204,7 +224,8 @@ Result<std::string> ModelStore::fetch(const ModelReference& reference, const std
                                       const ProgressFn& progress) const {
   std::error_code error;
   fs::create_directories(root_ + "/models", error);
-  WorkFolder work(fmt::format("{}/.fetch-{}", root_, getpid()));
+  sweep_work(root_);
+  WorkFolder work(fmt::format("{}/{}{}", root_, kWork, getpid()));
   fs::create_directories(work.path(), error);
   if (error) return cannot_write(error);
   std::string joined = work.path() + "/joined";

@@ -99,7 +99,9 @@ Result<void> write_parts(int fd, const std::string& path, const ImageKey& key, s
   std::array<uint8_t, kHeadBytes> first{};
   std::memcpy(first.data(), &head, sizeof(head));
   TRY(write_all(fd, first, path));
+  (void)FAULT_POINT("image.head.after");
   for (size_t i = 0; i < table.size(); ++i) TRY(write_all(fd, piece_of(bytes, i), path));
+  (void)FAULT_POINT("image.pieces.after");
   return write_all(fd, bytes_of(table), path);
 }
 
@@ -152,6 +154,7 @@ Result<void> write_packed_image(const ImagePlace& place, const ImageKey& key, st
   fs::create_directories(place.folder, error);
   if (error) return Error{ErrorCode::kIo, fmt::format("{}: {}", place.folder, error.message()), ""};
   std::string path = place.path();
+  (void)FAULT_POINT("image.folder.after");
   return write_file_atomic(path, 0600, [&](int fd) { return write_parts(fd, path, key, bytes); });
 }
 

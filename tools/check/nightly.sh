@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 model=models/SmolLM2-135M-Instruct.Q4_1.gguf
 python3 tools/setup/fetch_models.py
 failed=0
-for test in storm overload kill_restart; do
+for test in storm overload kill_restart kill_points; do
   say "== $test"
   python3 "tests/chaos/$test.py" build/release/millrace "$model" "$@" || failed=1
 done
