@@ -54,6 +54,7 @@ struct StreamParams {
   bool stream = false;
   bool include_usage = false;
   bool continuous_usage_stats = false;
+  int64_t interval = 1;  // tokens of a piece; the first and the last one wait for none
 };
 
 enum class TruncationSide : uint8_t { kLeft, kRight };  // kLeft keeps the last tokens

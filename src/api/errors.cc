@@ -132,6 +132,12 @@ bool append_plain_error(std::string& out, const ApiError& error, ErrorStyle styl
   return true;
 }
 
+// What is not found has two slugs: a model, and by these members a response.
+std::string_view slug_of(const Error& error, const ErrorRow& row) {
+  bool response = error.param == "previous_response_id" || error.param == "response_id";
+  return response && row.code == ErrorCode::kModelNotFound ? "response_not_found" : error_slug(row.code);
+}
+
 void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
   if (append_plain_error(out, error, style)) return;
   const ErrorRow& row = error_row(error.error.code);
@@ -162,7 +168,7 @@ void append_error(std::string& out, const ApiError& error, ErrorStyle style) {
   }
   out += R"(,"code":)";
   if (style == ErrorStyle::kOpenAi) {
-    append_json_string(out, error_slug(row.code));
+    append_json_string(out, slug_of(error.error, row));
   } else {
     out += std::to_string(row.status);
   }

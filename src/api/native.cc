@@ -95,10 +95,9 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   options.details = TRY(flag_of(parameters, "details"));
   options.full_text = TRY(flag_of(parameters, "return_full_text"));
   bool sample = TRY(flag_of(parameters, "do_sample"));
-  if (TRY(flag_of(parameters, "decoder_input_details"))) {
-    return Error{ErrorCode::kUnsupportedParameter, "decoder_input_details: not supported by this server",
-                 "decoder_input_details"};
-  }
+  options.prefill = TRY(flag_of(parameters, "decoder_input_details"));
+  if (options.prefill && form.stream) return bad("decoder_input_details", "cannot be streamed");
+  options.details = options.details || options.prefill;
   const Json* top = parameters.get("top_n_tokens");
   Json fields = without(parameters, {"details", "return_full_text", "do_sample", "decoder_input_details",
                                      "top_n_tokens", "return_tokens", "grammar"});
@@ -111,6 +110,7 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   request.common.output.return_prompt_text = true;
   int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
   if (form.stream || options.details) request.common.sampling.n_logprobs = n_top;
+  if (options.prefill) request.common.sampling.n_prompt_logprobs = 0;
   request.prompts.emplace_back(std::move(text));
   return DialectRequest{.body = std::move(request), .format = make_tgi_format(options)};
 }
@@ -149,6 +149,14 @@ Result<Json> sglang_prompt(const Json& body) {
     return Error{ErrorCode::kUnsupportedParameter, "input_embeds: not supported by this server", "input_embeds"};
   }
   return Error{ErrorCode::kMissingField, "text or input_ids is required", "text"};
+}
+
+// From where SGLang's body wants log probabilities of the prompt; -1: none.
+Result<int64_t> logprob_start(const Json& body) {
+  const Json* value = body.get("logprob_start_len");
+  if (value == nullptr) return int64_t{-1};
+  if (!value->is_int() || value->as_int() < -1) return bad("logprob_start_len", "must be an integer of at least -1");
+  return value->as_int();
 }
 
 // Members of SGLang's body that would change the answer, and are not built.
@@ -204,9 +212,14 @@ Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& contex
   const Json* top = body.get("top_logprobs_num");
   int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
   if (logprobs) request.common.sampling.n_logprobs = n_top;
+  const int64_t start = TRY(logprob_start(body));
+  if (logprobs && start >= 0) {
+    if (request.common.stream.stream) return bad("logprob_start_len", "of 0 and more cannot be streamed");
+    request.common.sampling.n_prompt_logprobs = n_top;
+  }
   if (request.common.seed == -1) request.common.seed.reset();
   bool many = list || request.common.n > 1;
-  return DialectRequest{.body = std::move(request), .format = make_sglang_format(many)};
+  return DialectRequest{.body = std::move(request), .format = make_sglang_format(many, std::max<int64_t>(start, 0))};
 }
 
 Result<DialectRequest> parse_generate(const Json& body, const ParseContext& context, const FormatOptions& options) {

@@ -11,12 +11,14 @@ namespace millrace::api {
 
 struct TgiOptions {
   bool details = false;
+  bool prefill = false;    // decoder_input_details: the tokens of the prompt among them
   bool full_text = false;  // return_full_text: the prompt before the answer
   bool list = false;       // the whole answer is a list of one
 };
 std::unique_ptr<ReplyFormat> make_tgi_format(const TgiOptions& options);
-// many: a list was asked, a list is answered.
-std::unique_ptr<ReplyFormat> make_sglang_format(bool many);
+// many: a list was asked, a list is answered. logprob_start: the first token of the prompt whose log probability is
+// told, when they were asked for.
+std::unique_ptr<ReplyFormat> make_sglang_format(bool many, int64_t logprob_start);
 std::unique_ptr<ReplyFormat> make_kserve_format(bool details);
 // KServe's infer: the texts as a tensor, `binary`: behind the JSON. `id` is repeated when it is not empty.
 std::unique_ptr<ReplyFormat> make_kserve_infer_format(std::string id, bool binary);

@@ -136,6 +136,7 @@ constexpr BodyRow kBodies[] = {
      .without = "model prompt stream request_id priority cache_salt lora_path",
      .own = R"("text":{"anyOf":[{"type":["string","null"]},{"type":"array","items":{"type":"string"}}]},
        "input_ids":{"type":["array","null"]},"return_logprob":{"type":["boolean","null"]},
+       "logprob_start_len":{"type":["integer","null"],"minimum":-1},
        "input_embeds":{"type":"null"})"},
     {.name = "KserveGenerateRequest",
      .fields = kRouteNative,

@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -21,16 +22,36 @@ struct ChoiceState {
   std::vector<PositionText> logprobs;
 };
 
-// [[logprob, id, text], ...]
-void append_triples(std::string& out, std::span<const PositionText> positions) {
+// [logprob, id, text]
+void append_triple(std::string& out, const TokenText& token, bool has_logprob) {
   out += '[';
+  if (has_logprob) {
+    append_logprob(out, token.logprob);
+  } else {
+    out += "null";
+  }
+  fmt::format_to(std::back_inserter(out), ",{},", token.id);
+  append_json_string(out, token.text);
+  out += ']';
+}
+
+// The chosen tokens as [triple, ...]; with `top` the likeliest ones, [[triple, ...] or null, ...].
+void append_positions(std::string& out, std::string_view name, std::span<const PositionText> positions, bool top) {
+  fmt::format_to(std::back_inserter(out), R"(,"{}":[)", name);
   for (const PositionText& position : positions) {
     if (&position != positions.data()) out += ',';
-    out += '[';
-    append_logprob(out, position.chosen.logprob);
-    fmt::format_to(std::back_inserter(out), ",{},", position.chosen.id);
-    append_json_string(out, position.chosen.text);
-    out += ']';
+    if (!top) {
+      append_triple(out, position.chosen, position.has_logprob);
+    } else if (!position.has_logprob) {
+      out += "null";
+    } else {
+      out += '[';
+      for (const TokenText& token : position.top) {
+        if (&token != position.top.data()) out += ',';
+        append_triple(out, token, true);
+      }
+      out += ']';
+    }
   }
   out += ']';
 }
@@ -51,9 +72,20 @@ void append_finish(std::string& out, const Finish* finish, uint64_t n_output) {
   }
 }
 
+// One choice as it is now.
+struct Told {
+  const ReplyHead& head;
+  const CommonParams& params;
+  const ChoiceState& state;
+  const PromptOutput& prompt;
+  const Finish* finish;  // null while it runs
+  const Timings& timings;
+  std::string_view more;  // members behind the others
+};
+
 class SglangFormat final : public ReplyFormat {
  public:
-  explicit SglangFormat(bool many) : many_(many) {}
+  SglangFormat(bool many, int64_t logprob_start) : many_(many), logprob_start_(logprob_start) {}
 
   std::string_view id_prefix() const override { return ""; }
   ErrorStyle error_style() const override { return ErrorStyle::kOpenAi; }
@@ -64,7 +96,8 @@ class SglangFormat final : public ReplyFormat {
     for (const ChoiceOutput& choice : parts.choices) {
       if (&choice != parts.choices.data()) out += ',';
       ChoiceState state{.text = choice.text, .ids = choice.token_ids, .logprobs = choice.logprobs};
-      append(out, parts.head, state, parts.prompts[choice.prompt_index], &choice.finish, choice.timings, {});
+      const PromptOutput& prompt = parts.prompts[choice.prompt_index];
+      append(out, {parts.head, parts.params, state, prompt, &choice.finish, choice.timings, {}});
     }
     if (many_) out += ']';
     return out;
@@ -81,7 +114,7 @@ class SglangFormat final : public ReplyFormat {
     if (piece.text.empty() && piece.finish == nullptr) return;
     out += kEventPrefix;
     std::string index = many_ ? fmt::format(R"(,"index":{})", piece.choice) : "";
-    append(out, view.head, state, view.prompt_of(piece.choice), piece.finish, *piece.timings, index);
+    append(out, {view.head, view.params, state, view.prompt_of(piece.choice), piece.finish, *piece.timings, index});
     out += kEventEnd;
   }
   void end(std::string& out, const StreamView&) override { out += kDoneEvent; }
@@ -91,36 +124,45 @@ class SglangFormat final : public ReplyFormat {
   }
 
  private:
-  static void append(std::string& out, const ReplyHead& head, const ChoiceState& state, const PromptOutput& prompt,
-                     const Finish* finish, const Timings& timings, std::string_view more) {
+  void append(std::string& out, const Told& told) {
     out += R"({"text":)";
-    append_json_string(out, state.text);
+    append_json_string(out, told.state.text);
     out += R"(,"output_ids":)";
-    append_ids(out, state.ids);
+    append_ids(out, told.state.ids);
     out += R"(,"meta_info":{"id":)";
-    append_json_string(out, head.id);
+    append_json_string(out, told.head.id);
     out += R"(,"finish_reason":)";
-    append_finish(out, finish, state.ids.size());
+    append_finish(out, told.finish, told.state.ids.size());
     fmt::format_to(std::back_inserter(out),
                    R"(,"prompt_tokens":{},"completion_tokens":{},"cached_tokens":{},"weight_version":"default",)"
                    R"("e2e_latency":{})",
-                   prompt.token_ids.size(), state.ids.size(), timings.cache_n,
-                   (timings.prompt_ms + timings.predicted_ms) / kMsPerSecond);
-    if (!state.logprobs.empty()) {
-      out += R"(,"output_token_logprobs":)";
-      append_triples(out, state.logprobs);
+                   told.prompt.token_ids.size(), told.state.ids.size(), told.timings.cache_n,
+                   (told.timings.prompt_ms + told.timings.predicted_ms) / kMsPerSecond);
+    const bool top = told.params.sampling.n_logprobs > 0;
+    if (told.params.sampling.n_prompt_logprobs >= 0) {
+      auto from = static_cast<size_t>(std::min<int64_t>(logprob_start_, std::ssize(told.prompt.logprobs)));
+      std::span<const PositionText> asked = std::span(told.prompt.logprobs).subspan(from);
+      append_positions(out, "input_token_logprobs", asked, false);
+      if (top) append_positions(out, "input_top_logprobs", asked, true);
+    }
+    if (!told.state.logprobs.empty()) {
+      append_positions(out, "output_token_logprobs", told.state.logprobs, false);
+      if (top) append_positions(out, "output_top_logprobs", told.state.logprobs, true);
     }
     out += '}';
-    out += more;
+    out += told.more;
     out += '}';
   }
 
   bool many_;
+  int64_t logprob_start_;
   std::vector<ChoiceState> states_;
 };
 
 }  // namespace
 
-std::unique_ptr<ReplyFormat> make_sglang_format(bool many) { return std::make_unique<SglangFormat>(many); }
+std::unique_ptr<ReplyFormat> make_sglang_format(bool many, int64_t logprob_start) {
+  return std::make_unique<SglangFormat>(many, logprob_start);
+}
 
 }  // namespace millrace::api

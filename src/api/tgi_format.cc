@@ -23,6 +23,21 @@ void append_token(std::string& out, const TokenText& token) {
   out += R"(,"special":false})";
 }
 
+void append_prefill(std::string& out, std::span<const PositionText> positions) {
+  for (const PositionText& position : positions) {
+    if (&position != positions.data()) out += ',';
+    fmt::format_to(std::back_inserter(out), R"({{"id":{},"text":)", position.chosen.id);
+    append_json_string(out, position.chosen.text);
+    out += R"(,"logprob":)";
+    if (position.has_logprob) {
+      append_logprob(out, position.chosen.logprob);
+    } else {
+      out += "null";
+    }
+    out += '}';
+  }
+}
+
 void append_seed(std::string& out, const CommonParams& params) {
   out += R"(,"seed":)";
   out += params.seed ? std::to_string(*params.seed) : "null";
@@ -44,7 +59,9 @@ class TgiFormat final : public ReplyFormat {
       fmt::format_to(std::back_inserter(out), R"(,"details":{{"finish_reason":"{}","generated_tokens":{})",
                      finish_name(choice.finish), choice.timings.predicted_n);
       append_seed(out, parts.params);
-      out += R"(,"prefill":[],"tokens":[)";
+      out += R"(,"prefill":[)";
+      if (options_.prefill) append_prefill(out, prompt.logprobs);
+      out += R"(],"tokens":[)";
       for (const PositionText& position : choice.logprobs) {
         if (&position != choice.logprobs.data()) out += ',';
         append_token(out, position.chosen);

@@ -54,7 +54,6 @@ constexpr ForeignFlag kFlags[] = {
     harmless("--no-mmap"),
     harmless("--mmap"),
     harmless("--load-mode", Value::kOne),
-    harmless("--stream-interval", Value::kOne),
     harmless("--enable-request-id-headers"),
     harmless("--enable-prompt-tokens-details"),
     harmless("--master-addr", Value::kOne),

@@ -76,6 +76,7 @@ struct ServeFlags {
   std::string error_style;
   int64_t sse_header_delay_ms = 1000;
   int64_t sse_keep_alive_s;
+  int64_t stream_interval = 1;
   int64_t io_threads = 1;
   bool allow_open = false;
   bool metrics_auth = false;
@@ -128,6 +129,8 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--error-style", &f.error_style, "openai | vllm | llama");
   set.add("--sse-header-delay-ms", &f.sse_header_delay_ms,
           "how long the status line of a stream waits for the first token", {0, 600'000});
+  set.add("--stream-interval", &f.stream_interval,
+          "least tokens of an event of a stream, but for the first and the last", {1, 1024});
   set.add("--sse-keep-alive-interval,--sse-ping-interval", &f.sse_keep_alive_s,
           "seconds of silence before a comment line; 0 = off", {0, 86400});
   set.add("--io-threads", &f.io_threads, "threads for sockets", {1, 64});
@@ -237,6 +240,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.error_style = style->second;
   out.n_io_threads = static_cast<uint32_t>(f.io_threads);
   out.sse_header_delay_ms = static_cast<uint32_t>(f.sse_header_delay_ms);
+  out.stream_interval = static_cast<uint32_t>(f.stream_interval);
   out.sse_keep_alive_ms = static_cast<uint32_t>(f.sse_keep_alive_s * 1000);
   out.allow_open = f.allow_open;
   out.open_bind_warns = f.profile->open_bind;

@@ -229,6 +229,19 @@ TEST(Tgi, GenerateAndStream) {
   EXPECT_EQ(client.get("/info").json().get("model_id")->as_string(), "echo");
 }
 
+TEST(Tgi, TokensOfThePromptWhenAskedFor) {
+  TestServer server;
+  HttpClient client(server.port());
+  Json reply = client.post("/generate", R"({"inputs":"hey","parameters":{"decoder_input_details":true}})").json();
+  const auto& prefill = reply.get("details")->get("prefill")->as_array();
+  ASSERT_EQ(prefill.size(), 3u);
+  EXPECT_TRUE(prefill[0].find("logprob")->is_null()) << "nothing is before it";
+  EXPECT_EQ(prefill[1].get("text")->as_string(), "e");
+  EXPECT_EQ(prefill[2].get("logprob")->as_double(), -0.5);
+  auto refused = client.post("/generate_stream", R"({"inputs":"hi","parameters":{"decoder_input_details":true}})");
+  EXPECT_EQ(refused.status, 422);
+}
+
 TEST(Tgi, RootAnswersAList) {
   TestServer server;
   HttpClient client(server.port());
@@ -259,6 +272,32 @@ TEST(Tgi, GrammarsAreTheConstraintsOfOthers) {
     EXPECT_EQ(ask(bad).status, 422) << bad;
   }
   EXPECT_EQ(ask("null").status, 200);
+}
+
+TEST(Sglang, LogProbabilitiesOfThePromptFromAPlaceOn) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto ask = [&](const std::string& more) {
+    return client.post("/generate",
+                       R"({"text":"hey","sampling_params":{"max_new_tokens":1},"return_logprob":true)" + more + "}");
+  };
+  Json all = ask(R"(,"logprob_start_len":0,"top_logprobs_num":2)").json();
+  const Json& info = *all.get("meta_info");
+  const auto& input = info.get("input_token_logprobs")->as_array();
+  ASSERT_EQ(input.size(), 3u);
+  EXPECT_EQ(input[0].dump(), R"([null,104,"h"])");
+  EXPECT_EQ(input[1].dump(), R"([-0.5,101,"e"])");
+  EXPECT_TRUE(info.get("input_top_logprobs")->as_array()[0].is_null());
+  EXPECT_EQ(info.get("input_top_logprobs")->as_array()[1].size(), 2u);
+  EXPECT_EQ(info.get("output_top_logprobs")->as_array()[0].size(), 2u);
+  EXPECT_EQ(ask(R"(,"logprob_start_len":2)").json().get("meta_info")->get("input_token_logprobs")->size(), 1u);
+  EXPECT_EQ(ask(R"(,"logprob_start_len":9)").json().get("meta_info")->get("input_token_logprobs")->size(), 0u);
+  EXPECT_EQ(ask("").json().get("meta_info")->find("input_token_logprobs"), nullptr);
+  EXPECT_EQ(ask(R"(,"logprob_start_len":-1)").json().get("meta_info")->find("input_token_logprobs"), nullptr);
+  for (const char* bad :
+       {R"(,"logprob_start_len":-2)", R"(,"logprob_start_len":"0")", R"(,"logprob_start_len":0,"stream":true)"}) {
+    EXPECT_EQ(ask(bad).status, 422) << bad;
+  }
 }
 
 TEST(Sglang, WhatItCannotDoIsRefusedByName) {
@@ -381,6 +420,18 @@ TEST(Kserve, Infer) {
   }
   EXPECT_EQ(ask("/v2/models/none/infer", std::to_string(json.size()), "application/json").status, 404);
   EXPECT_EQ(ask("/v2/models/echo/generate", "9", "application/octet-stream").status, 415);
+}
+
+TEST(Responses, NoneIsStored) {
+  TestServer server;
+  HttpClient client(server.port());
+  for (const auto& reply : {client.get("/v1/responses/resp_1"), client.get("/responses/resp_1"),
+                            client.post("/v1/responses/resp_1/cancel", "{}"),
+                            client.post("/v1/responses", R"({"input":"x","previous_response_id":"resp_1"})")}) {
+    EXPECT_EQ(reply.status, 404) << reply.body;
+    EXPECT_THAT(reply.body, HasSubstr(R"("code":"response_not_found")"));
+  }
+  EXPECT_EQ(client.post("/v1/responses/resp_1", "{}").status, 405);
 }
 
 TEST(Responses, WholeAndEvents) {

@@ -416,5 +416,30 @@ TEST(Generation, DeadlinesEndQueuedAndRunningRequests) {
   EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"a"})", "X-Request-Timeout-Ms: 0\r\n").status, 400);
 }
 
+TEST(Generation, AnIntervalJoinsTokens) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto texts = [&](const std::string& more) {
+    auto reply = client.post("/v1/completions", R"({"prompt":"abcdefghij","max_tokens":10,"stream":true)" + more + "}");
+    std::vector<std::string> out;
+    for (const Json& event : testing::stream_events(reply.body)) {
+      std::string text = event.find("choices")->as_array()[0].find("text")->as_string();
+      if (!text.empty()) out.push_back(std::move(text));
+    }
+    return out;
+  };
+  EXPECT_EQ(texts("").size(), 10u);
+  EXPECT_EQ(texts(R"(,"stream_interval":4)"), (std::vector<std::string>{"a", "bcde", "fghi", "j"}));
+  EXPECT_EQ(texts(R"(,"stream_interval":1000000)"), (std::vector<std::string>{"a", "bcdefghij"}));
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"a","stream_interval":0})").status, 400);
+  ServerOptions least;
+  least.stream_interval = 3;  // of the server
+  TestServer slow(least);
+  HttpClient other(slow.port());
+  auto reply =
+      other.post("/v1/completions", R"({"prompt":"abcdefg","max_tokens":7,"stream":true,"stream_interval":2})");
+  EXPECT_EQ(testing::stream_events(reply.body)[1].find("choices")->as_array()[0].find("text")->as_string(), "bcd");
+}
+
 }  // namespace
 }  // namespace millrace::server

@@ -70,6 +70,14 @@ Probe probe_of(RouteId id) {
   return id == RouteId::kReady ? Probe::kReady : Probe::kHealth;
 }
 
+// No response is kept, so none is ever found.
+Error stored_response(const HttpRequest& request, const Route& route, const std::string& root_path) {
+  std::string_view id = std::string_view(request.path).substr(root_path.size() + route.path.size());
+  id.remove_suffix(route.suffix.size());
+  return {ErrorCode::kModelNotFound, fmt::format("no response {}: responses are not stored", quote_for_message(id)),
+          "response_id"};
+}
+
 // Before the model is loaded the document names neither it nor the size of its vocabulary.
 std::string openapi_reply(const ServerContext& context) {
   const Instance* instance = context.instance.load();
@@ -236,6 +244,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
     case RouteId::kModelLoad:
     case RouteId::kModelUnload:
       return change_model(context, request, route);
+    case RouteId::kStoredResponse:
+      return context.error_reply({stored_response(request, route, context.options.root_path)}, route.errors);
     case RouteId::kNotBuilt:
       return context.error_reply(
           {Error{ErrorCode::kNotSupported, std::string(route.path) + " is not supported by this server", ""}},

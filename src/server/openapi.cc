@@ -67,6 +67,7 @@ constexpr Operation kOperations[] = {
     {RouteId::kInputTokens, "Counts the tokens of a chat", "InputTokens", "ConversationRequest"},
     {RouteId::kResponses, "Response", "Response", "ResponsesRequest", kEvents},
     {RouteId::kResponsesInputTokens, "Counts the tokens of a response's input", "InputTokens", "ResponsesRequest"},
+    {RouteId::kStoredResponse, "A stored response: none is", "Any"},
     {RouteId::kMessages, "Anthropic: message", "Message", "AnthropicRequest", kEvents},
     {RouteId::kCountTokens, "Anthropic: counts tokens", "TokenCount", "AnthropicCountRequest"},
     {RouteId::kOllamaGenerate, "Ollama: generate", "OllamaGenerate", "OllamaGenerateRequest", kLines},

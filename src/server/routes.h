@@ -53,6 +53,7 @@ enum class RouteId : uint8_t {
   kCompletionsRender,
   kResponses,
   kResponsesInputTokens,
+  kStoredResponse,
   // Anthropic
   kMessages,
   kCountTokens,

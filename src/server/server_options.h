@@ -38,6 +38,7 @@ struct ServerOptions {
   uint32_t n_io_threads = 1;
   uint32_t sse_header_delay_ms = 1000;  // the status line of a stream waits this long for the first event
   uint32_t sse_keep_alive_ms = 15000;   // silence before a comment line; 0 = never
+  uint32_t stream_interval = 1;         // least tokens of an event of a stream
   uint32_t status_line_s = 10;          // seconds between status lines in the log; 0 = none
   bool allow_open = false;              // a bind beyond loopback without a key
   bool open_bind_warns = false;         // the same, but admin routes keep asking for a key
