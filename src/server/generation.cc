@@ -108,8 +108,7 @@ void fill_head(Call& call) {
   call.headers.emplace_back("X-Request-Id", wanted.empty() ? call.head.id.substr(prefix.size()) : wanted);
   const api::IgnoredFields& ignored = call.params().ignored;
   if (ignored.count > 0) {
-    call.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count),
-                     call.dialect);
+    call.metrics.add(MetricId::kUnknownFields, static_cast<double>(ignored.count), call.dialect);
     std::string names;
     for (const std::string& name : ignored.names) {
       if (!is_visible_id(name)) continue;  // cannot stand in a header
@@ -212,7 +211,7 @@ class Stream {
   explicit Stream(Call& call)
       : call_(call),
         options_(call.connection.context().options),
-        writer_(call.session, call.head, *call.format),
+        writer_(call.session, call.head, *call.format, options_.stream_interval),
         head_deadline_(steady_clock::now() + milliseconds(options_.sse_header_delay_ms)),
         last_bytes_(steady_clock::now()) {
     call_.metrics.add(MetricId::kStreamsOpen, 1);
@@ -366,6 +365,22 @@ asio::awaitable<void> Stream::run() {
   }
 }
 
+// A full queue answers before the body is read: under overload refusals are most of the work, and it is taken from that
+// of the engine.
+bool refuse_unread(Connection& connection, instance::Instance& instance, const HttpRequest& request,
+                   const Route& route) {
+  Result<void> room = instance.engine().submit(std::vector<flow::GenerateRequest>());
+  if (room.ok()) return false;
+  ServerContext& context = connection.context();
+  context.metrics_of(instance).count_refusal(room.error().code);
+  HttpReply reply = context.error_reply({room.take_error()}, route.errors);
+  if (request.header("x-request-id") == nullptr) {
+    reply.headers.emplace_back("X-Request-Id", api::make_reply_id("", random_word(), random_word()));
+  }
+  connection.send_reply(request, std::move(reply));
+  return true;
+}
+
 }  // namespace
 
 asio::awaitable<void> serve_generation(Connection& connection, HttpRequest request, const Route& route, Principal who) {
@@ -382,6 +397,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
     co_return;
   }
   instance::Instance& instance = *use->instance();
+  if (refuse_unread(connection, instance, request, route)) co_return;
   Result<GenerationRequest> asked = co_await read_request(connection, instance, request, route);
   if (!asked.ok() && asked.error().code == ErrorCode::kCancelled) {
     connection.close_after_this();

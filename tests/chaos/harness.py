@@ -1,5 +1,6 @@
 """What the chaos tests share: a server of their own, and an event-driven HTTP client that many thousands fit into."""
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -48,10 +49,10 @@ class Server:
         """Seconds until ready."""
         began = time.monotonic()
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out)
+            self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, start_new_session=True)
         while True:
             assert self.process.poll() is None, f"the server ended with {self.process.poll()}: {self.log.read_text()[-2000:]}"
-            assert time.monotonic() - began < 120
+            assert time.monotonic() - began < 180
             try:
                 with socket.create_connection(("127.0.0.1", self.port), 5) as one:
                     one.sendall(f"GET {self.ready_path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
@@ -63,6 +64,12 @@ class Server:
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def kill_all(self):
+        """With the processes that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def stop(self):

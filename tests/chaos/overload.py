@@ -1,26 +1,27 @@
-"""Overload: overload.py MILLRACE MODEL [--short] [--peer LLAMA_SERVER] [--peer-port PORT]
+"""Overload: overload.py MILLRACE MODEL [--short] [--peer LLAMA_SERVER] [--vllm PYTHON FOLDER]
 
 The capacity is measured by clients that wait for their answers; then requests arrive at 1, 2 and 10 times that rate
 whether they are answered or not. What is answered must stay near the capacity; what is refused must be refused at once
 and be told when to come back. An answer that takes longer than PATIENCE_S does not count: a server that lets its queue grow
-answers everybody too late. The same load may go to other servers afterwards, only for the figures: a llama-server of the same
-model, and one that already listens on a port (vLLM, whose start takes a minute)."""
+answers everybody too late. The same load may go to other servers afterwards, only for the figures, which are printed side by
+side at the end: a llama-server of the same model, and vLLM (the Python it is installed in, and a folder of the same weights)."""
 import os
 import random
 import sys
 import time
 
 
-def option(name):
+def option(name, n_values=1):
+    """Its values; none when it is not given."""
     if name not in sys.argv:
-        return None
+        return []
     at = sys.argv.index(name)
-    value = sys.argv[at + 1]
-    del sys.argv[at:at + 2]
-    return value
+    values = sys.argv[at + 1:at + 1 + n_values]
+    del sys.argv[at:at + 1 + n_values]
+    return values
 
 
-PEER, PEER_PORT = option("--peer"), option("--peer-port")
+PEER, VLLM = option("--peer"), option("--vllm", 2)
 
 import harness  # noqa: E402
 from harness import Server, percentile, prompt, request_bytes, scaled  # noqa: E402
@@ -35,6 +36,7 @@ CLIENTS = QUEUE  # as many as keep the server busy without being refused, also w
 FLAGS = ["--max-model-len", str(CONTEXT), "--max-num-seqs", str(SEQUENCES), "--max-num-queued-reqs", str(QUEUE),
          "--limit-connections-per-ip", "16384"]
 REFUSED_WITHIN_S = 0.05
+figures = {}  # of a server: what is printed side by side
 
 
 def request(i):
@@ -47,12 +49,13 @@ def counted(answers, patience_s=PATIENCE_S):
     return len(good) / (SECONDS - BEGIN)
 
 
-def capacity(port):
+def capacity(port, name):
     # made before, as those of the open loop
     answers, cpu = closed_loop(port, [request(i) for i in range(int(SECONDS * 400))], CLIENTS, SECONDS)
     best = counted(answers, SECONDS)
     assert best > 0, "no request was answered"
-    print(f"      capacity {best:.1f} requests/s, the client used {100 * cpu / SECONDS:.1f} % of a core")
+    print(f"      {name}: capacity {best:.1f} requests/s, the client used {100 * cpu / SECONDS:.1f} % of a core", flush=True)
+    figures[name] = {"capacity": f"{best:.1f}/s"}
     return best
 
 
@@ -65,7 +68,7 @@ def arrivals(rate, seed):
     return made
 
 
-def overload(port, best, times):
+def overload(port, best, times, name):
     """(goodput, answers) at so many times the capacity, printed."""
     answers, cpu = open_loop(port, arrivals(best * times, times), SECONDS, PATIENCE_S)
     goodput = counted(answers)
@@ -76,14 +79,19 @@ def overload(port, best, times):
           f"answered after p50 {percentile(good, 0.5):.1f} s, p99 {percentile(good, 0.99):.1f} s; {len(refused)} refused after "
           f"p50 {percentile(refused, 0.5) * 1e3:.1f} ms, p99 {percentile(refused, 0.99) * 1e3:.1f} ms, "
           f"max {max(refused, default=0) * 1e3:.1f} ms; client {100 * cpu / SECONDS:.1f} % of a core", flush=True)
+    figures[name] |= {
+        f"{times}x: goodput": f"{goodput:.1f}/s ({100 * goodput / best:.0f} %)",
+        f"{times}x: too late or never": f"{late} of {len(answers)}",
+        f"{times}x: answered, p99": f"{percentile(good, 0.99):.1f} s",
+        f"{times}x: refused, p99": f"{len(refused)}, {percentile(refused, 0.99) * 1e3:.1f} ms" if refused else "nobody"}
     return goodput, answers
 
 
 def scenario(port):
-    capacity(port) if not harness.SHORT else None  # warm
-    best = capacity(port)
+    capacity(port, "millrace") if not harness.SHORT else None  # warm
+    best = capacity(port, "millrace")
     for times, least in ((1, 0.80), (2, 0.95), (10, 0.90)):
-        goodput, answers = overload(port, best, times)
+        goodput, answers = overload(port, best, times, "millrace")
         wrong = [(a.status, a.seconds) for a in answers if a.status not in (200, 503)]
         refused = [a for a in answers if a.status == 503]
         assert not wrong, wrong[:3]
@@ -101,36 +109,60 @@ def check_goodput_stays_under_overload():
         assert server.alive()
 
 
-class Peer(Server):
+class Llama(Server):
     """llama-server with as many sequences of the same length; it knows no bound of its queue."""
-
-    def command(self):
-        return [PEER, "-m", harness.MODEL, "--port", str(self.port), "-np", str(SEQUENCES), "-c", str(SEQUENCES * CONTEXT), "-t", str(os.cpu_count()),
-                "--no-webui", "-lv", "1"]
 
     ready_path = "/health"
 
+    def command(self):
+        return [*PEER, "-m", harness.MODEL, "--port", str(self.port), "-np", str(SEQUENCES), "-c", str(SEQUENCES * CONTEXT), "-t", str(os.cpu_count()),
+                "--no-webui", "-lv", "1"]
 
-def check_the_peer_under_the_same_load():
-    if PEER is None:
+
+class Vllm(Server):
+    """vLLM with as many sequences and as many places in its queue."""
+
+    ready_path = "/health"
+
+    def command(self):
+        python, folder = VLLM
+        return [python, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--host", "127.0.0.1", "--port", str(self.port),
+                "--max-num-seqs", str(SEQUENCES), "--max-model-len", str(CONTEXT), "--max-num-queued-reqs", str(QUEUE), "--disable-uvicorn-access-log"]
+
+
+def check_llama_server_under_the_same_load():
+    if not PEER:
         return
-    peer = Peer()
+    peer = Llama()
     peer.start()
-    best = capacity(peer.port)
+    best = capacity(peer.port, "llama-server")
     for times in (1, 2, 10):
-        overload(peer.port, best, times)
+        overload(peer.port, best, times, "llama-server")
         peer.kill()  # its queue would take minutes
         if times < 10:
             peer.start()
 
 
-def check_the_server_on_a_port_under_the_same_load():
-    if PEER_PORT is None:
+def check_vllm_under_the_same_load():
+    if not VLLM:
         return
-    best = capacity(int(PEER_PORT))
-    for times in (1, 2, 10):
-        overload(int(PEER_PORT), best, times)
-        time.sleep(15)  # to get rid of what its clients have given up
+    peer = Vllm()
+    peer.start()
+    try:
+        best = capacity(peer.port, "vLLM")
+        for times in (1, 2, 10):
+            overload(peer.port, best, times, "vLLM")
+            time.sleep(5)  # to get rid of what its clients have given up
+    finally:
+        peer.kill_all()
+
+
+def check_side_by_side():
+    rows = list(dict.fromkeys(row for one in figures.values() for row in one))
+    print("      | | " + " | ".join(figures) + " |")
+    print("      |---" * 1 + "|---" * len(figures) + "|")
+    for row in rows:
+        print(f"      | {row} | " + " | ".join(one.get(row, "") for one in figures.values()) + " |")
 
 
 if __name__ == "__main__":
