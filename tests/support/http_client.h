@@ -70,6 +70,8 @@ class HttpClient {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
+  // Ends this side; the other one can still answer.
+  void end_sending() { ::shutdown(fd_, SHUT_WR); }
   // Closes with a reset instead of an orderly end.
   void reset() {
     linger now{1, 0};

@@ -7,14 +7,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:-60}
 
 need_packages build check
-build fuzz fuzz_seeds fuzz_gguf fuzz_safetensors fuzz_tokenizer_json fuzz_jinja fuzz_api_body
+build fuzz fuzz_seeds fuzz_gguf fuzz_safetensors fuzz_tokenizer_json fuzz_jinja fuzz_api_body fuzz_http
 out=build/fuzz
 mkdir -p "$out/found" "$out/seeds/jinja" "$out/seeds/tokenizer_json"
 "$out/fuzz_seeds" "$out/seeds"
 cp tests/golden/data/templates/*.jinja "$out/seeds/jinja"
 cp tests/golden/data/tokenizers/*.json "$out/seeds/tokenizer_json"
 rm -f "$out"/seeds/tokenizer_json/*.ref.json
-for target in gguf safetensors tokenizer_json jinja api_body; do
+for target in gguf safetensors tokenizer_json jinja api_body http; do
   mkdir -p "$out/corpus/$target"
   say "fuzz $target"
   code=0

@@ -98,6 +98,34 @@ void write_bodies(const std::filesystem::path& folder) {
   write(folder / "tokenize", R"({"content":"a","add_special":true,"with_pieces":true,"tokens":[1,2]})");
 }
 
+// A request per route and framing; the bodies of api_body are within reach of a mutation.
+void write_http(const std::filesystem::path& folder) {
+  auto post = [](std::string_view path, std::string_view body) {
+    return fmt::format("POST {} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+                       path, body.size(), body);
+  };
+  int n = 0;
+  auto add = [&](const std::string& bytes) { write(folder / fmt::format("{}", n++), bytes); };
+  for (const char* path :
+       {"/health", "/metrics", "/v1/models", "/props", "/slots", "/openapi.json", "/v2", "/api/tags", "/"}) {
+    add(fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", path));
+  }
+  const char* messages = R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":3,"stream":true})";
+  for (const char* path : {"/v1/chat/completions", "/v1/messages", "/api/chat", "/apply-template"})
+    add(post(path, messages));
+  const char* prompt = R"({"prompt":"hi","max_tokens":3,"n":2,"stop":["x"]})";
+  for (const char* path : {"/v1/completions", "/completion", "/api/generate", "/invocations"}) add(post(path, prompt));
+  add(post("/generate", R"({"inputs":"hi","parameters":{"max_new_tokens":3,"details":true}})"));
+  add(post("/generate", R"({"text":"hi","sampling_params":{"max_new_tokens":3},"stream":true})"));
+  add(post("/v1/responses", R"({"input":"hi","max_output_tokens":3,"stream":true})"));
+  add(post("/v2/models/echo/generate", R"({"text_input":"hi"})"));
+  add(post("/v1/embeddings", R"({"input":["hi",[1,2]]})") + post("/tokenize", R"({"content":"hi"})"));
+  add("POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "10\r\n{\"prompt\":\"hey\",\r\nf\r\n\"max_tokens\":1} \r\n0\r\nX: y\r\n\r\n");
+  add("OPTIONS /v1/models HTTP/1.1\r\nHost: t\r\nOrigin: http://a\r\n\r\nHEAD / HTTP/1.0\r\n\r\n");
+  add("POST /v1/completions HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -109,5 +137,6 @@ int main(int argc, char** argv) {
   write_gguf(out / "gguf");
   write_safetensors(out / "safetensors");
   write_bodies(out / "api_body");
+  write_http(out / "http");
   return 0;
 }
