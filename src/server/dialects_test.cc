@@ -431,7 +431,7 @@ TEST(Responses, NoneIsStored) {
     EXPECT_EQ(reply.status, 404) << reply.body;
     EXPECT_THAT(reply.body, HasSubstr(R"("code":"response_not_found")"));
   }
-  EXPECT_EQ(client.post("/v1/responses/resp_1", "{}").status, 405);
+  EXPECT_EQ(HttpClient(server.port()).post("/v1/responses/resp_1", "{}").status, 405);
 }
 
 TEST(Responses, WholeAndEvents) {

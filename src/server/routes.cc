@@ -88,9 +88,9 @@ constexpr Route kRoutes[] = {
     generation("/responses", RouteId::kResponses),
     posted("/v1/responses/input_tokens", RouteId::kResponsesInputTokens, RouteKind::kText),
     posted("/responses/input_tokens", RouteId::kResponsesInputTokens, RouteKind::kText),
+    {.path = "/v1/responses/", .id = RouteId::kStoredResponse, .methods = kPost, .prefix = true, .suffix = "/cancel"},
     {.path = "/v1/responses/", .id = RouteId::kStoredResponse, .prefix = true},
     {.path = "/responses/", .id = RouteId::kStoredResponse, .prefix = true},
-    {.path = "/v1/responses/", .id = RouteId::kStoredResponse, .methods = kPost, .prefix = true, .suffix = "/cancel"},
     // llama-server
     generation("/completion", RouteId::kLlamaCompletion, kLlama),
     generation("/completions", RouteId::kLlamaCompletion, kLlama),

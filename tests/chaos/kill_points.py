@@ -251,7 +251,7 @@ def check_batch_files():
 def check_packed_images():
     with tempfile.TemporaryDirectory() as home:
         env = {**os.environ, "MILLRACE_HOME": home}
-        command = ["run", MODEL, "--packed-image", "--temperature", "0", "--num-predict", "6", "Say yes."]
+        command = ["run", MODEL, "--packed-image", "--override-generation-config", '{"temperature":0,"max_new_tokens":6}', "Say yes."]
         known = lives(command, {**env, "MILLRACE_HOME": home + "/other"}).stdout
         image = files_in(home + "/other/packed")
         for point in ["image.folder.after", "image.head.after", "image.pieces.after", "file.write.some:2", "file.rename.before", "file.rename.after"]:

@@ -1,6 +1,6 @@
 """Connection storms: storm.py MILLRACE MODEL [--short]
 
-10,000 idle connections; 2,000 slow attackers of five kinds beside 50 honest clients. The server must go on answering the
+10,000 idle connections; 2,000 slow attackers of five kinds beside 50 honest clients; 500 streams that nobody reads. The server must go on answering the
 honest ones as before, stay within its memory, and let go of the rest."""
 import asyncio
 import multiprocessing
@@ -16,6 +16,8 @@ from harness import Server, ask, percentile, prompt, read_reply, request_bytes, 
 N_IDLE = scaled(10_000, 1_500)
 N_SLOW = scaled(2_000, 300)
 N_HONEST = scaled(50, 10)
+N_UNREAD = scaled(500, 20)
+PARK_S = 10
 SECONDS = scaled(60, 12)
 FLAGS = ["--max-model-len", "512", "--limit-connections-per-ip", "16384", "--limit-header-s", "5", "--limit-body-idle-s", "5",
          "--limit-send-stall-s", "5"]
@@ -133,9 +135,53 @@ async def slow_attackers(server):
     assert percentile(waits, 0.99) <= 1.5 * percentile(quiet, 0.99) + 0.25
 
 
-def with_server(scenario):
+def stream_bytes(i, n_tokens):
+    return request_bytes("/v1/completions", {"prompt": prompt(i, 3), "max_tokens": n_tokens, "stream": True, "ignore_eos": True})
+
+
+async def read_stream(port, i):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(stream_bytes(i, 200))
+    text = await reader.read()
+    writer.close()
+    assert b"[DONE]" in text, text[:200]
+
+
+async def metric(port, name):
+    text = (await ask(port, "/metrics")).body.decode()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
+
+
+async def unread_streams(server):
+    """Each is parked when its buffers are full, and ended when it has been for PARK_S; what it held is bounded."""
+    await asyncio.gather(*(read_stream(server.port, i) for i in range(min(N_UNREAD, 200))))  # the KV pool is touched
+    before, most, began = server.rss_bytes(), 0, time.monotonic()
+    kept = []
+    for i in range(N_UNREAD):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        one.connect(("127.0.0.1", server.port))
+        one.sendall(stream_bytes(i, 480))
+        kept.append(one)
+    n_ended, n_parked, waits = 0, 0, []
+    while n_ended < N_UNREAD and time.monotonic() - began < 60 + N_UNREAD:
+        await asyncio.sleep(1)
+        most = max(most, server.rss_bytes())
+        n_parked = max(n_parked, await metric(server.port, "millrace:http_streams_parked"))
+        n_ended = await metric(server.port, "millrace:slow_reader_cancels_total")
+        reply = await ask(server.port, "/v1/completions", {"prompt": "Hello", "max_tokens": 1})
+        waits.append(reply.seconds if reply.status == 200 else 99)
+    for one in kept:
+        one.close()
+    growth = most - before
+    print(f"      {N_UNREAD} streams unread: at most {n_parked:.0f} parked at once, {n_ended:.0f} ended after {time.monotonic() - began:.0f} s, "
+          f"{growth / 2**20:.1f} MiB more; beside them one token takes p99 {percentile(waits, 0.99):.2f} s")
+    assert n_ended == N_UNREAD and growth <= 60 << 20
+
+
+def with_server(scenario, *flags):
     harness.raise_descriptor_limit(2 * N_IDLE)
-    with Server(*FLAGS) as server:
+    with Server(*FLAGS, *flags) as server:
         asyncio.run(scenario(server))
         assert server.alive()
 
@@ -146,6 +192,10 @@ def check_idle_connections_cost_little():
 
 def check_slow_attackers_beside_honest_clients():
     with_server(slow_attackers)
+
+
+def check_streams_that_nobody_reads():
+    with_server(unread_streams, "--limit-park-s", str(PARK_S), "--kv-cache-memory-bytes", "512M", "--max-num-queued-reqs", "1024")
 
 
 if __name__ == "__main__":

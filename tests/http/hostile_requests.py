@@ -1,6 +1,6 @@
 """Hostile requests while others are served: hostile_requests.py [--list] [--anybody] URL
 
-Every case of hostile_framing.py and hostile_bodies.py goes to the server over a socket of its own, beside four greedy
+Every case of hostile_framing.py, hostile_bodies.py and hostile_mixed.py goes to the server over a socket of its own, beside four greedy
 streams that run all the time. Each must be answered as a good server answers it, within five seconds, never 500, with a
 JSON error that says what was wrong; the streams must give the bytes they give alone. --list prints every answer;
 --anybody only counts them, for servers whose errors look different."""
@@ -15,9 +15,10 @@ import urllib.parse
 
 import hostile_bodies
 import hostile_framing
+import hostile_mixed
 from hostile_framing import CLOSED, post
 
-CASES = hostile_framing.CASES + hostile_bodies.CASES
+CASES = hostile_framing.CASES + hostile_bodies.CASES + hostile_mixed.CASES
 ANSWERED_WITHIN_S = 5
 QUIET_S, CLOSING_S = 0.02, 0.3  # nothing more is expected when nothing came for so long; the second where an end is wanted
 N_STREAMS = 4
@@ -45,6 +46,10 @@ class Replies:
             size = next((int(line.split(":")[1]) for line in text.split("\r\n") if line.startswith("content-length:")), 0)
             if method == "HEAD" or status < 200:
                 size = 0
+            elif "transfer-encoding: chunked" in text:
+                size = rest.find(b"\r\n0\r\n\r\n") + 7
+                if size < 7:
+                    break
             if len(rest) < size:
                 break
             replies.append((status, text, rest[:size]))
