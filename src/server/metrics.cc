@@ -267,6 +267,7 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kGrammarJumpTokens, number(stats.draft_tokens_accepted));
   take(MetricId::kGrammarCompile, instance.constraints().compile_times());
   take(MetricId::kGrammarMask, instance.constraints().mask_times());
+  set(MetricId::kRequestCost, value(MetricId::kGrammarCompile) + value(MetricId::kGrammarMask), 2);
   for (size_t i = 0; i < std::size(kPredictedPrompts); ++i) {
     set(MetricId::kPredictedTtft, estimate.ttft_s(stats, kPredictedPrompts[i]), i);
   }
