@@ -437,7 +437,7 @@ TEST(Metrics, GaugesFollowTheLoad) {
                 scrape("vllm:num_requests_waiting_by_reason", "reason=\"deferred\""),
             3);
   EXPECT_EQ(scrape("millrace:queued_prompt_tokens"), 120);
-  EXPECT_EQ(scrape("millrace:shared_prefix_running_tokens_total"), 0) << "the two that run came together";
+  const double shared = scrape("millrace:shared_prefix_running_tokens_total");  // 32 when one found the other's block
   EXPECT_GT(scrape("millrace:predicted_queue_drain_seconds"), 0);
   EXPECT_GT(scrape("vllm:kv_cache_usage_perc"), 0);
   EXPECT_EQ(scrape("millrace:kv_blocks", "state=\"free\"") + scrape("millrace:kv_blocks", "state=\"cached\"") +
@@ -454,7 +454,8 @@ TEST(Metrics, GaugesFollowTheLoad) {
   EXPECT_EQ(health.find("running")->as_int(), 2);
   EXPECT_EQ(health.find("waiting")->as_int(), 3);
   clients.erase(clients.begin());  // the next one finds the prompt in blocks that are in use
-  ASSERT_TRUE(eventually([&] { return Scrape(server.port())("millrace:shared_prefix_running_tokens_total") >= 32; }));
+  ASSERT_TRUE(
+      eventually([&] { return Scrape(server.port())("millrace:shared_prefix_running_tokens_total") > shared; }));
   clients.clear();
   ASSERT_TRUE(eventually([&] { return server.context().metrics.value(MetricId::kStreamsOpen) == 0; }));
   ASSERT_TRUE(eventually([&] { return server.instance().stats().kv_blocks_active == 0; }));
