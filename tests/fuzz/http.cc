@@ -18,7 +18,7 @@ using namespace millrace;
 constexpr int kPatienceMs = 5000;
 constexpr uint64_t kControlEvery = 256;
 
-testing::TestServer& server() {
+testing::TestServer& running() {
   static testing::TestServer* one = [] {
     server::ServerOptions options;
     options.admin_keys = {"k"};
@@ -29,7 +29,7 @@ testing::TestServer& server() {
 
 // A client that sends everything, ends its side, and reads until the server ends the other.
 std::string talk(std::string_view bytes) {
-  testing::HttpClient client(server().port());
+  testing::HttpClient client(running().port());
   if (!client.connected()) std::abort();
   client.send(bytes);
   client.end_sending();
@@ -88,7 +88,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string replies = talk(bytes);
   if (!head_only) check_replies(replies);
   if (++n_inputs % kControlEvery != 0) return 0;
-  auto reply = testing::HttpClient(server().port()).post("/v1/completions", R"({"prompt":"control","max_tokens":7})");
+  auto reply = testing::HttpClient(running().port()).post("/v1/completions", R"({"prompt":"control","max_tokens":7})");
   if (reply.status != 200 || reply.body.find("\"control\"") == std::string::npos) std::abort();
   return 0;
 }
