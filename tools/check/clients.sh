@@ -28,9 +28,11 @@ run_ollama() { venv ollama ollama==0.6.3 && served -- "$(python_of ollama)" test
 run_triton() { venv triton 'tritonclient[http]==2.73.0' && served -- "$(python_of triton)" tests/http/triton_client.py; }
 run_lm_eval() { venv lm_eval 'lm-eval[api]==0.4.13' && served -- "$(python_of lm_eval)" tests/http/lm_eval_client.py; }
 tokenizer() { [ -d build/check/tokenizer ] || "$millrace" convert "$model" build/check/tokenizer --tokenizer-only; }
-run_aiperf() {
+# Offline aiperf takes a tokenizer for the name of a repository, never for a folder.
+run_aiperf() (
+  unset HF_HUB_OFFLINE TRANSFORMERS_OFFLINE
   venv aiperf aiperf==0.13.0 && tokenizer && served -- "$(python_of aiperf)" tests/http/aiperf_client.py build/check/tokenizer
-}
+)
 run_guidellm() {
   venv guidellm guidellm==0.8.1 && tokenizer && served -- "$(python_of guidellm)" tests/http/guidellm_client.py build/check/tokenizer
 }
