@@ -105,7 +105,8 @@ struct Case {
   const char* name;
   const char* model;
   kernels::KvDType kv;
-  double bound;  // nats
+  double bound;          // nats
+  double drift = 0.005;  // of the perplexity, relative
 };
 
 class QualityGuard : public ::testing::TestWithParam<Case> {};
@@ -122,14 +123,14 @@ TEST_P(QualityGuard, MeanKlStaysBelowTheBound) {
              std::exp(reference.nll));
   EXPECT_GT(got.kl, -1e-4);
   EXPECT_LE(got.kl, GetParam().bound);
-  EXPECT_LT(std::abs(std::expm1(got.nll - reference.nll)), 0.005) << "perplexity " << std::exp(got.nll);
+  EXPECT_LT(std::abs(std::expm1(got.nll - reference.nll)), GetParam().drift) << "perplexity " << std::exp(got.nll);
 }
 
 constexpr Case kCases[] = {
     {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", kernels::KvDType::kBF16, 0.003},
     {"smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", kernels::KvDType::kInt8, 0.003},
     {"gemma3", "gemma-3-270m-q4_k_m.gguf", kernels::KvDType::kBF16, 0.0035},
-    {"gemma3", "gemma-3-270m-q4_k_m.gguf", kernels::KvDType::kInt8, 0.0045},
+    {"gemma3", "gemma-3-270m-q4_k_m.gguf", kernels::KvDType::kInt8, 0.0045, 0.006},
 };
 
 INSTANTIATE_TEST_SUITE_P(Files, QualityGuard, ::testing::ValuesIn(kCases), [](const auto& info) {
