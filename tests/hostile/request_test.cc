@@ -162,8 +162,9 @@ TEST(HostileRequestTest, J07J09J10Chat) {
               HasSubstr("chat_template_disabled: chat_template in requests is disabled"));
   EXPECT_THAT(chat(messages + R"("chat_template_kwargs":{"tools":[]})"),
               HasSubstr("\"tools\" cannot be set through chat_template_kwargs"));
-  EXPECT_THAT(chat(R"("messages":[)" + repeat("{},", 99999) + "{}]"),
-              HasSubstr("messages: 100000 entries, limit 4096"));
+  EXPECT_THAT(chat(R"("messages":[)" + repeat("{},", 99999) + "{}]"), HasSubstr("too many small values"));
+  EXPECT_THAT(chat(R"("messages":[)" + repeat(R"({"role":"user","content":"x"},)", 4999) + "{}]"),
+              HasSubstr("messages: 5000 entries, limit 4096"));
   EXPECT_THAT(chat(R"("messages":[{"role":"user","content":"x"},{"role":1,"content":"x"}])"),
               HasSubstr("messages[1].role must be"));
   EXPECT_THAT(chat(R"("messages":[{"role":"user","content":)" + repeat("[", 50) + repeat("]", 50) + "}]"),
