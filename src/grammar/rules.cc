@@ -149,6 +149,21 @@ void append_tags(std::string& out, const Expr& expr) {
   out += ')';
 }
 
+// An endless repetition of one class, without parentheses: a loop of the rule's own automaton, where one in
+// parentheses becomes a rule that the core's parser enters again for each character.
+bool append_loop(std::string& out, const Rules& rules, const Expr& expr) {
+  const Expr& part = rules.at(expr.parts[0]);
+  if (part.kind != ExprKind::kSet || expr.max != kUnbounded || expr.min > 1) return false;
+  if (expr.min == 1) {
+    out += '(';
+    append_set(out, part.set);
+    out += ' ';
+  }
+  append_set(out, part.set);
+  out += expr.min == 1 ? "*)" : "*";
+  return true;
+}
+
 void append_expr(std::string& out, const Rules& rules, ExprId id, const Productive& known) {
   const Expr& expr = rules.at(id);
   switch (expr.kind) {
@@ -183,6 +198,7 @@ void append_expr(std::string& out, const Rules& rules, ExprId id, const Producti
         out += "\"\"";
         return;
       }
+      if (append_loop(out, rules, expr)) return;
       out += '(';
       append_expr(out, rules, expr.parts[0], known);
       if (expr.min == 0 && expr.max == kUnbounded) {
