@@ -114,10 +114,10 @@ void walk(flow::TokenMatcher& matcher, size_t n_words, uint32_t seed, Costs& cos
 
 void report(const Case& one, grammar::Compiler& compiler) {
   auto begin = std::chrono::steady_clock::now();
-  uint64_t n_before = compiler.counts().n_allocations;
+  uint64_t n_before = compiler.counts().n_steps;
   auto compiled = compiler.compile({.kind = one.kind, .text = one.text});
   double compile_ms = since(begin).count() / 1000;
-  uint64_t n_thousand = (compiler.counts().n_allocations - n_before) / 1000;
+  uint64_t n_thousand = (compiler.counts().n_steps - n_before) / 1000;
   if (!compiled.ok()) {
     fmt::print("{:<26} {:>9.1f} {:>7}  {}\n", one.name, compile_ms, n_thousand, compiled.error().message);
     return;
@@ -157,7 +157,7 @@ Result<int> bench_grammar_command(std::span<const std::string> args) {
     TRY(walk_corpus(walks, compiler, vocabulary));
     return 0;
   }
-  fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "constraint", "compile", "allocs", "masks",
+  fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "constraint", "compile", "steps", "masks",
              "mask", "mask 99%", "longest", "accept", "draft");
   fmt::print("{:<26} {:>9} {:>7} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "", "ms", "1000", "", "us", "us", "us", "us",
              "us");

@@ -1,10 +1,11 @@
-// millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, and random answers to them, as
-// one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no code with this one.
+// millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, what that costs, and random
+// answers to them, as one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no code with this one.
 // A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" | "tags", "text": ...}.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <bit>
+#include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
@@ -158,8 +159,12 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
     out.set("line", static_cast<int64_t>(number));
     Result<Json> read = parse_json(line, {.depth = 200});
     Result<flow::ConstraintSpec> spec = read.ok() ? spec_of(*read) : Result<flow::ConstraintSpec>(read.take_error());
+    uint64_t n_before = compiler.counts().n_steps;
+    std::clock_t begin = std::clock();  // time on cores
     Result<grammar::CompiledConstraint> made =
         spec.ok() ? compiler.compile(*spec) : Result<grammar::CompiledConstraint>(spec.take_error());
+    out.set("ms", static_cast<double>(std::clock() - begin) * 1000 / CLOCKS_PER_SEC);
+    out.set("steps", static_cast<int64_t>(compiler.counts().n_steps - n_before));
     out.set("ok", made.ok());
     if (!made.ok()) {
       out.set("error", made.error().message);

@@ -5,7 +5,7 @@
 namespace millrace::grammar {
 namespace {
 
-constexpr uint64_t kClockEvery = 256;  // allocations between two looks at the clock, which is a system call
+constexpr uint64_t kClockEvery = 4096;  // steps between two looks at the clock, which is a system call
 
 // The one thing that an allocation can find its budget by.
 thread_local CompileBudget* current = nullptr;
@@ -29,18 +29,23 @@ CompileBudget::Pause::Pause() : paused_(current) { current = nullptr; }
 
 CompileBudget::Pause::~Pause() { current = paused_; }
 
-void CompileBudget::charge(size_t bytes) {
+void CompileBudget::charge(uint64_t steps, size_t bytes) {
   if (spent_ != Spent::kNothing) return;  // unwinding may allocate
-  ++n_allocations_;
+  bool look = n_steps_ / kClockEvery != (n_steps_ + steps) / kClockEvery;
+  n_steps_ += steps;
   n_bytes_ += bytes;
+  if (look && thread_time_ns() > deadline_ns_) spent_ = Spent::kTime;
   if (n_bytes_ > limits_.bytes) spent_ = Spent::kMemory;
-  if (n_allocations_ > limits_.allocations) spent_ = Spent::kWork;
-  if (n_allocations_ % kClockEvery == 0 && thread_time_ns() > deadline_ns_) spent_ = Spent::kTime;
+  if (n_steps_ > limits_.steps) spent_ = Spent::kWork;
   if (spent_ != Spent::kNothing) throw OverBudget();
 }
 
 void charge_allocation(size_t bytes) {
-  if (current != nullptr) current->charge(bytes);
+  if (current != nullptr) current->charge(kStepsOfAllocation, bytes);
+}
+
+void charge_steps(size_t n) {
+  if (current != nullptr) current->charge(n, 0);
 }
 
 }  // namespace millrace::grammar

@@ -1,7 +1,7 @@
 // What one compilation may spend. The core knows no limits of its own, so they are looked at where it allocates: a
-// program that wants them kept replaces operator new by one that calls charge_allocation() first (charged_new.cc). Work
-// is counted in allocations and their bytes, which are the same on every machine and under any load; time is the
-// thread's own on a core, a last resort for work that does not allocate.
+// program that wants them kept replaces operator new by one that calls charge_allocation() first (charged_new.cc); and
+// where it follows the bytes of tokens, which allocates nothing (cmake/xgrammar.cmake). Work is counted in steps, the
+// same on every machine and under any load; time is the thread's own on a core, a last resort for all other work.
 // Thread: the budget is the calling thread's own.
 #pragma once
 
@@ -13,13 +13,15 @@ namespace millrace::grammar {
 
 enum class Spent : uint8_t { kNothing, kTime, kWork, kMemory };
 
+constexpr uint64_t kStepsOfAllocation = 4;  // and the work beside it: 100 to 250 ns where a step takes 30
+
 struct CompileLimits {
   int64_t core_ms = 0;  // of the thread's own time
-  uint64_t allocations = 0;
+  uint64_t steps = 0;    // a byte of a token followed in an automaton is one, an allocation kStepsOfAllocation
   uint64_t bytes = 0;  // asked for in all, freed ones included
 };
 
-// Thrown by charge_allocation(); caught where the core is called.
+// Thrown by the functions below; caught where the core is called.
 class OverBudget : public std::bad_alloc {
  public:
   const char* what() const noexcept override { return "over budget"; }
@@ -47,19 +49,20 @@ class CompileBudget {
 
   // What ran out, or kNothing.
   Spent spent() const { return spent_; }
-  uint64_t n_allocations() const { return n_allocations_; }
+  uint64_t n_steps() const { return n_steps_; }
   uint64_t n_bytes() const { return n_bytes_; }
-  void charge(size_t bytes);
+  void charge(uint64_t steps, size_t bytes);
 
  private:
   CompileLimits limits_;
   int64_t deadline_ns_;
-  uint64_t n_allocations_ = 0;
+  uint64_t n_steps_ = 0;
   uint64_t n_bytes_ = 0;
   Spent spent_ = Spent::kNothing;
 };
 
-// Throws OverBudget when this thread has a budget that is spent. Costs one comparison otherwise.
+// Throw OverBudget when this thread has a budget that is spent. Cost one comparison otherwise.
 void charge_allocation(size_t bytes);
+void charge_steps(size_t n);
 
 }  // namespace millrace::grammar
