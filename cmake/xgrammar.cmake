@@ -65,10 +65,11 @@ replace_in_compiler([[  const std::string* prev_token = nullptr;
     }
     walked_token = &token;
     for (; n < token.size(); ++n) {
-      millrace::grammar::charge_steps(1);
       uint8_t byte = static_cast<uint8_t>(token[n]);
       int32_t next = -1;
-      for (const auto& edge : automaton.GetEdges(walked.back())) {
+      const auto& edges = automaton.GetEdges(walked.back());
+      millrace::grammar::charge_steps(1 + edges.size() / 16);
+      for (const auto& edge : edges) {
         if (!edge.IsCharRange() || byte < edge.min || byte > edge.max) continue;
         next = edge.target;
         break;

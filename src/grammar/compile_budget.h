@@ -13,7 +13,7 @@ namespace millrace::grammar {
 
 enum class Spent : uint8_t { kNothing, kTime, kWork, kMemory };
 
-constexpr uint64_t kStepsOfAllocation = 4;  // and the work beside it: 100 to 250 ns where a step takes 30
+constexpr uint64_t kStepsOfAllocation = 6;  // and the work beside it: 100 to 250 ns where a step takes 30
 
 struct CompileLimits {
   int64_t core_ms = 0;  // of the thread's own time
