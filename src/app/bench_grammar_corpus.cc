@@ -1,6 +1,7 @@
 // millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, what that costs, and random
-// answers to them, as one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no code with this one.
-// A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" | "tags", "text": ...}.
+// answers to them, as one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no
+// code with this one. A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" | "tags",
+// "text": ...}.
 #include <fmt/core.h>
 
 #include <algorithm>

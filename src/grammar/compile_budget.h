@@ -17,8 +17,8 @@ constexpr uint64_t kStepsOfAllocation = 6;  // and the work beside it: 100 to 25
 
 struct CompileLimits {
   int64_t core_ms = 0;  // of the thread's own time
-  uint64_t steps = 0;    // a byte of a token followed in an automaton is one, an allocation kStepsOfAllocation
-  uint64_t bytes = 0;  // asked for in all, freed ones included
+  uint64_t steps = 0;   // a byte of a token followed in an automaton is one, an allocation kStepsOfAllocation
+  uint64_t bytes = 0;   // asked for in all, freed ones included
 };
 
 // Thrown by the functions below; caught where the core is called.

@@ -51,8 +51,8 @@ class Compiler {
     uint64_t n_refused = 0;
     uint64_t n_cached = 0;  // now
     uint64_t cached_bytes = 0;
-    Tick compile_time = 0;       // of n_compiled and n_refused, ns
-    uint64_t n_steps = 0;  // of work for n_compiled and n_refused, where they are counted (compile_budget.h)
+    Tick compile_time = 0;  // of n_compiled and n_refused, ns
+    uint64_t n_steps = 0;   // of work for n_compiled and n_refused, where they are counted (compile_budget.h)
   };
 
   Compiler(Vocabulary vocabulary, const Limits& limits, size_t n_threads = 2);
