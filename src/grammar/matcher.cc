@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "grammar/compile_budget.h"
 #include "grammar/spelling.h"
 
 namespace millrace::grammar {
@@ -27,16 +28,9 @@ void fill_from(xgrammar::GrammarMatcher& matcher, std::span<uint32_t> mask) {
   matcher.FillNextTokenBitmask(&tensor);
 }
 
-// What the core throws ends here, as the outcome that ends one sequence alone.
-template <class Work, class Outcome>
-Outcome without_throwing(const Work& work, Outcome if_thrown) {
-  try {
-    return work();
-  } catch (const std::exception& error) {
-    LOG(LogLevel::kError, "the grammar core failed: {}", quote_for_message(error.what(), 300));
-    return if_thrown;
-  }
-}
+// What one token of one sequence may cost: all others of its step wait for it. Masks of the generated schemas, regexes
+// and grammars of tools/check/grammar_walks.py cost at most 36,180 steps; a million takes some 30 ms.
+constexpr CompileLimits kTokenLimits{.core_ms = 250, .steps = 1'000'000, .bytes = 256 << 20};
 
 class Matcher final : public flow::TokenMatcher {
  public:
@@ -52,7 +46,7 @@ class Matcher final : public flow::TokenMatcher {
         mask_times_(std::move(mask_times)) {}
 
   bool accept(TokenId token) override {
-    return without_throwing([&] { return accept_token(token); }, false);
+    return within_limits([&] { return accept_token(token); }, false);
   }
 
   bool accept_token(TokenId token) {
@@ -74,6 +68,7 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   void rollback(uint32_t n) override {
+    if (broken_) return;
     CHECK(n <= steps_.size(), "rollback of {} tokens, {} were accepted", n, steps_.size());
     n_fixed_ = fixed_.size();
     int n_core = 0;
@@ -93,7 +88,7 @@ class Matcher final : public flow::TokenMatcher {
 
   void fill(std::span<uint32_t> mask) override {
     Tick begin = clock_.now();
-    bool filled = without_throwing([&] { return fill_mask(mask), true; }, false);
+    bool filled = within_limits([&] { return fill_mask(mask), true; }, false);
     if (!filled) std::ranges::fill(mask, 0u);
     mask_times_->add(clock_.now() - begin);
   }
@@ -112,7 +107,7 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   size_t draft(std::span<TokenId> out) override {
-    return without_throwing([&] { return draft_tokens(out); }, size_t{0});
+    return within_limits([&] { return draft_tokens(out); }, size_t{0});
   }
 
   // The text that must come next, of which each beginning is a legal token, too: a guess, which is checked by sampling.
@@ -142,6 +137,24 @@ class Matcher final : public flow::TokenMatcher {
     size_t held = 0;       // bytes of seen_ before it
     StringGuard guard;     // before it
   };
+
+  // What the core throws, and a token that costs too much, end here, as the outcome that ends one sequence alone. The
+  // core is then in the middle of something and is not asked again.
+  template <class Work, class Outcome>
+  Outcome within_limits(const Work& work, Outcome if_thrown) {
+    if (broken_) return if_thrown;
+    CompileBudget budget(kTokenLimits);
+    try {
+      return work();
+    } catch (const OverBudget&) {
+      LOG(LogLevel::kWarning, "a constraint takes more than {} steps for one token: its request ends",
+          kTokenLimits.steps);
+    } catch (const std::exception& error) {
+      LOG(LogLevel::kError, "the grammar core failed: {}", quote_for_message(error.what(), 300));
+    }
+    broken_ = true;
+    return if_thrown;
+  }
 
   // The guard sees a text that the core is about to take.
   void follow(std::string_view text) {
@@ -268,6 +281,7 @@ class Matcher final : public flow::TokenMatcher {
   Spelling spelling_;
   bool inside_ = true;
   bool ended_ = false;
+  bool broken_ = false;  // the core failed, or a token cost too much
   bool proposes_;
   std::shared_ptr<Durations> mask_times_;
   SystemClock clock_;

@@ -200,5 +200,32 @@ TEST(HostileGrammar, TheLimitIsCountedWork) {
   EXPECT_THAT(refused.error().message, HasSubstr("more work to compile than fits into 20 ms"));
 }
 
+// A constraint that compiles, and whose masks would take seconds each while all other sequences of the step wait.
+TEST(HostileGrammar, AMaskThatCostsTooMuchEndsItsSequence) {
+  if (&__asan_init != nullptr) return;  // allocations are not counted there
+  std::string any;
+  for (int i = 0; i < 100; ++i) any += std::string("[^") + static_cast<char>('a' + i % 26) + "]?";
+  Compiler compiler(words(), Limits(), 1);
+  auto compiled = compiler.compile({.kind = ConstraintKind::kRegex, .text = "(" + any + "){1,9}"});
+  ASSERT_TRUE(compiled.ok()) << compiled.error().message;
+  auto matcher = (*compiled)->matcher();
+  std::vector<uint32_t> mask((*compiled)->n_mask_words());
+  const std::vector<uint32_t> nothing(mask.size(), 0u);
+  constexpr TokenId kLetter = 1 + '0';
+  uint32_t n_taken = 0;
+  for (matcher->fill(mask); mask != nothing && n_taken < 300; matcher->fill(mask)) {
+    if (!matcher->accept(kLetter)) break;
+    ++n_taken;
+  }
+  ASSERT_LT(n_taken, 300u);
+  matcher->fill(mask);
+  EXPECT_EQ(mask, nothing);
+  EXPECT_FALSE(matcher->accept(kLetter));
+  EXPECT_FALSE(matcher->ended());
+  matcher->rollback(n_taken);  // of no use, and no harm
+  matcher->fill(mask);
+  EXPECT_EQ(mask, nothing);
+}
+
 }  // namespace
 }  // namespace millrace::grammar
