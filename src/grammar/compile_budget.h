@@ -1,8 +1,8 @@
-// What one compilation, or one token of a constraint (matcher.cc), may spend. The core knows no limits of its own, so they are looked at where it allocates: a
-// program that wants them kept replaces operator new by one that calls charge_allocation() first (charged_new.cc); and
-// where it follows the bytes of tokens, which allocates nothing (cmake/xgrammar.cmake). Work is counted in steps, the
-// same on every machine and under any load; time is the thread's own on a core, a last resort for all other work.
-// Thread: the budget is the calling thread's own.
+// What one compilation, or one token of a constraint (matcher.cc), may spend. The core knows no limits of its own, so
+// they are looked at where it allocates: a program that wants them kept replaces operator new by one that calls
+// charge_allocation() first (charged_new.cc); and where it follows the bytes of tokens, which allocates nothing
+// (cmake/xgrammar.cmake). Work is counted in steps, the same on every machine and under any load; time is the thread's
+// own on a core, a last resort for all other work. Thread: the budget is the calling thread's own.
 #pragma once
 
 #include <cstddef>
