@@ -52,9 +52,9 @@ class Server:
             self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, start_new_session=True)
         while True:
             assert self.process.poll() is None, f"the server ended with {self.process.poll()}: {self.log.read_text()[-2000:]}"
-            assert time.monotonic() - began < 180
+            assert time.monotonic() - began < 2 * checks.HANG_S
             try:
-                with socket.create_connection(("127.0.0.1", self.port), 5) as one:
+                with socket.create_connection(("127.0.0.1", self.port), checks.HANG_S) as one:
                     one.sendall(f"GET {self.ready_path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n".encode())
                     if one.recv(20).startswith(b"HTTP/1.1 200"):
                         return time.monotonic() - began
@@ -77,10 +77,10 @@ class Server:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            ended = self.process.wait(60)
+            ended = self.process.wait(checks.HANG_S)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError("no end within 60 s of SIGTERM") from None
+            raise AssertionError("no end after SIGTERM") from None
         assert ended == 0, f"the server ended with {ended}: {self.log.read_text()[-2000:]}"
 
     def rss_bytes(self):
@@ -124,7 +124,7 @@ async def read_reply(reader, began):
     return Reply(int(lines[0].split()[1]), headers, body, time.monotonic() - began)
 
 
-async def ask(port, path, body=None, timeout=120):
+async def ask(port, path, body=None, timeout=checks.HANG_S):
     """One request on a connection of its own; the clock starts before it connects."""
     began = time.monotonic()
 

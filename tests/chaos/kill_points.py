@@ -38,13 +38,13 @@ def passes(point, *later):
 
 
 def dies(command, point, env=None):
-    done = subprocess.run([FAULTS, *command], env={**(env or os.environ), "MILLRACE_KILL_AT": point}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([FAULTS, *command], env={**(env or os.environ), "MILLRACE_KILL_AT": point}, capture_output=True, text=True, timeout=harness.checks.HANG_S)
     assert done.returncode == -signal.SIGKILL, f"{point}: ended with {done.returncode}: {done.stderr[-500:]}"
     killed_at.add(point.split(":")[0])
 
 
 def lives(command, env=None, code=0):
-    done = subprocess.run([PROGRAM, *command], env=env or os.environ, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([PROGRAM, *command], env=env or os.environ, capture_output=True, text=True, timeout=harness.checks.HANG_S)
     assert done.returncode == code, f"{command}: ended with {done.returncode}: {done.stderr[-500:]}"
     return done
 
@@ -75,7 +75,7 @@ class FaultyServer(Server):
 
     def must_die(self):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
+            self.process.wait(harness.checks.HANG_S)
         ended = self.process.poll()
         if ended is None:
             self.kill()
@@ -86,7 +86,7 @@ class FaultyServer(Server):
 def post(server, path, body):
     """The reply, or None when the server died over it."""
     try:
-        return asyncio.run(ask(server.port, path, body, timeout=30))
+        return asyncio.run(ask(server.port, path, body))
     except (OSError, asyncio.IncompleteReadError, asyncio.TimeoutError):
         return None
 
@@ -136,7 +136,7 @@ def spill(point, known, size="64M", before=None, act=None, fill=False):
                 act(faulty)
         faulty.must_die()
         server = Server(*spill_flags(folder, size), log="build/check/kill_points.log")
-        assert server.start() <= 5, "the start took longer than 5 s"
+        server.start()  # how long it may take is judged by kill_restart.py
         try:
             for _ in range(2):  # what was left, and what was written anew
                 assert texts(server) == known, f"{point}: other texts after the restart"
@@ -274,7 +274,7 @@ def check_recorded_events():
                 faulty.process.send_signal(signal.SIGTERM)
             faulty.must_die()
             # what was written replays to the same plans; a log without its head is refused by name
-            done = subprocess.run([PROGRAM, "simulate", "--replay", log], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([PROGRAM, "simulate", "--replay", log], capture_output=True, text=True, timeout=harness.checks.HANG_S)
             assert done.returncode == (3 if point == "events.open.after" else 0), (point, done.returncode, done.stderr)
             assert files_in(name) == ["events"]
 

@@ -93,7 +93,7 @@ def check_goes_on_after_a_kill(folder):
     (folder / "in.jsonl").write_text("".join(line + "\n" for line in lines))
     out = folder / "out.jsonl"
     with subprocess.Popen([*COMMAND, "-i", str(folder / "in.jsonl"), "-o", str(out)], stderr=subprocess.PIPE) as process:
-        end = time.monotonic() + 60
+        end = time.monotonic() + checks.HANG_S
         while (not out.exists() or out.read_bytes().count(b"\n") < 8) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)

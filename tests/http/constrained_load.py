@@ -25,7 +25,7 @@ results = []  # (schema, status or finish reason, text)
 
 
 def metric(name):
-    text = urllib.request.urlopen(BASE + "/metrics", timeout=10).read().decode()
+    text = urllib.request.urlopen(BASE + "/metrics", timeout=checks.HANG_S).read().decode()
     return float(re.search(rf"^vllm:{name}(?:\{{[^}}]*\}})? (\S+)", text, re.M)[1])
 
 
@@ -36,7 +36,7 @@ def answer(schema, seed):
     request = urllib.request.Request(BASE + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
     text, reason = "", None
     try:
-        for line in urllib.request.urlopen(request, timeout=300):
+        for line in urllib.request.urlopen(request, timeout=10 * checks.HANG_S):
             if line.startswith(b"data: {"):
                 event = json.loads(line[6:])
                 if "error" in event:

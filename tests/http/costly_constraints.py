@@ -1,8 +1,8 @@
-"""Large honest schemas and hostile constraints on a real server beside a stream of somebody else: each is answered in time with what the
+"""Large honest schemas and hostile constraints on a real server beside a stream of somebody else: each is answered with what the
 specification says, and the stream's text is what it is without them.
 
 usage: costly_constraints.py [--in-time MS] BASE_URL
-  --in-time MS  fails where an answer takes longer (5000: a busy machine; the goal is 500 on a machine that does nothing else)
+  --in-time MS  fails where an answer takes longer; without it times are printed only (the goal is 500 on a machine that does nothing else)
 """
 import argparse
 import json
@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "tests/support")]
 import checks  # noqa: E402
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--in-time", type=float, default=5000)
+parser.add_argument("--in-time", type=float, default=1e3 * checks.HANG_S)
 parser.add_argument("base")
 args = parser.parse_args()
 BYSTANDER = {"messages": [{"role": "user", "content": "Tell a long story of a river."}], "max_tokens": 400, "temperature": 0.7, "seed": 11, "ignore_eos": True}
@@ -28,7 +28,7 @@ worst_ms = {}  # outcome: (milliseconds, name)
 
 def post(path, body):
     request = urllib.request.Request(args.base + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    return urllib.request.urlopen(request, timeout=120)
+    return urllib.request.urlopen(request, timeout=checks.HANG_S)
 
 
 def objects(levels, inside):
@@ -122,7 +122,7 @@ def beside_a_stream(work):
     alone = Stream()
     alone.join()
     beside = Stream()
-    beside.begun.wait(60)
+    beside.begun.wait(checks.HANG_S)
     work()
     beside.join()
     assert len(beside.text) > 200 and beside.text == alone.text, "the bystander's text is another"

@@ -1,9 +1,9 @@
 """Hostile requests while others are served: hostile_requests.py [--list] [--anybody] URL
 
 Every case of hostile_framing.py, hostile_bodies.py and hostile_mixed.py goes to the server over a socket of its own, beside four greedy
-streams that run all the time. Each must be answered as a good server answers it, within five seconds, never 500, with a
-JSON error that says what was wrong; the streams must give the bytes they give alone. --list prints every answer;
---anybody only counts them, for servers whose errors look different."""
+streams that run all the time. Each must be answered as a good server answers it, never 500, with a JSON error that says
+what was wrong; the streams must give the bytes they give alone. How many took longer than five seconds is printed; only
+--in-time judges it. --list prints every answer; --anybody only counts them, for servers whose errors look different."""
 import collections
 import json
 import select
@@ -19,15 +19,17 @@ import hostile_mixed
 from hostile_framing import CLOSED, post
 
 CASES = hostile_framing.CASES + hostile_bodies.CASES + hostile_mixed.CASES
-ANSWERED_WITHIN_S = 5
+IN_TIME_S = 5
+HANG_S = 300  # nothing is slower on any machine; after three such answers the rest is not tried
+MOST_HUNG = 3
 QUIET_S, CLOSING_S = 0.02, 0.3  # nothing more is expected when nothing came for so long; the second where an end is wanted
 N_STREAMS = 4
-LIST, ANYBODY = "--list" in sys.argv, "--anybody" in sys.argv
+LIST, ANYBODY, JUDGE_TIME = "--list" in sys.argv, "--anybody" in sys.argv, "--in-time" in sys.argv
 URL = urllib.parse.urlsplit(sys.argv[-1])
 
 
 def connect():
-    return socket.create_connection((URL.hostname, URL.port), ANSWERED_WITHIN_S)
+    return socket.create_connection((URL.hostname, URL.port), HANG_S)
 
 
 class Replies:
@@ -67,7 +69,7 @@ def exchange(case, n_wanted, quiet_s):
         while not got.closed:
             now = time.monotonic()
             enough = not left and len([r for r in got.parsed(method) if r[0] >= 200]) >= n_wanted
-            if now - began > ANSWERED_WITHIN_S or (enough and now - last > quiet_s):
+            if now - began > HANG_S or (enough and now - last > quiet_s):
                 break
             readable, writable, _ = select.select([one], [one] if left else [], [], QUIET_S)
             try:
@@ -91,29 +93,36 @@ def allowed(wanted, status):
 
 
 def verdict(case):
-    """What is wrong with the answer, or nothing; and the statuses."""
+    """What is wrong with the answer, or nothing; the statuses; when the last byte came."""
     wanted = case.wanted if isinstance(case.wanted, list) else [case.wanted]
     got, replies = exchange(case, sum(w != CLOSED for w in wanted), CLOSING_S if CLOSED in wanted else QUIET_S)
     final = [status for status, _, _ in replies if status >= 200]
+    problem = complaint(case, wanted, got, replies, final)
+    if JUDGE_TIME and not problem and got.seconds > IN_TIME_S:
+        problem = f"answered after {got.seconds:.1f} s"
+    return problem, final, got.seconds
+
+
+def complaint(case, wanted, got, replies, final):
     for at, want in enumerate(wanted):
         status = final[at] if at < len(final) else CLOSED if got.closed else "nothing"
         if want == CLOSED and status == "nothing":
             continue  # it lingers; nothing came
         if not allowed(want, status):
-            return f"reply {at + 1}: {status}, want {want}: {got.bytes[:200]!r}", final
+            return f"reply {at + 1}: {status}, want {want}: {got.bytes[:200]!r}"
     if len(final) > len(wanted) and wanted[-1] != CLOSED:
-        return f"{len(final)} replies", final
+        return f"{len(final)} replies"
     first = next((reply for reply in replies if reply[0] >= 200), None)
     if ANYBODY or first is None:
-        return "", final
+        return ""
     text = (first[1] + "\n" + first[2].decode("utf-8", "replace")).lower()
     if case.words.lower() not in text:
-        return f"does not say {case.words!r}: {first[2][:300]!r}", final
+        return f"does not say {case.words!r}: {first[2][:300]!r}"
     if first[0] >= 400 and not text.startswith("http/1.1 405") and b"HEAD" not in case.sent[:5]:
         error = json.loads(first[2])
         if "error" not in error:
-            return f"no error in {first[2][:200]!r}", final
-    return "", final
+            return f"no error in {first[2][:200]!r}"
+    return ""
 
 
 class Bystander(threading.Thread):
@@ -127,7 +136,7 @@ class Bystander(threading.Thread):
 
     def text(self):
         data = b""
-        with socket.create_connection((URL.hostname, URL.port), 120) as one:
+        with socket.create_connection((URL.hostname, URL.port), HANG_S) as one:
             one.sendall(self.sent)
             while part := one.recv(65536):
                 data += part
@@ -149,25 +158,33 @@ def send_all():
     crowd = [Bystander(i) for i in range(N_STREAMS)]
     for one in crowd:
         one.start()
-    n_wrong, statuses, began = 0, collections.Counter(), time.monotonic()
-    for case in CASES:
+    n_wrong, n_hung, statuses, slow, began = 0, 0, collections.Counter(), [], time.monotonic()
+    for at, case in enumerate(CASES):
+        if n_hung == MOST_HUNG:
+            print(f"FAIL  {MOST_HUNG} requests hung, {len(CASES) - at} were not sent")
+            n_wrong += len(CASES) - at
+            break
+        sent_at = time.monotonic()
         try:
-            problem, final = verdict(case)
+            problem, final, seconds = verdict(case)
         except (OSError, ValueError) as error:
-            problem, final = repr(error), []
+            problem, final, seconds = repr(error), [], 0.0
+        n_hung += time.monotonic() - sent_at > HANG_S
         statuses.update([final[0] if final else "none"])
         if LIST:
             print(f"      {case.name}: {final}")
         if problem:
             n_wrong += 1
             print(f"FAIL  {case.name}: {problem}", flush=True)
-    seconds = time.monotonic() - began
+        if seconds > IN_TIME_S:
+            slow.append(f"{case.name}: {seconds:.0f} s")
+    took = time.monotonic() - began
     for one in crowd:
         one.stop.set()
     for one in crowd:
         one.join()
     differ = [one.texts[:1] for one, text in zip(crowd, quiet) if set(one.texts) != {text}]
-    print(f"      {len(CASES)} requests in {seconds:.1f} s, first replies {dict(sorted(statuses.items(), key=str))}; beside them "
+    print(f"      {len(CASES)} requests in {took:.1f} s, {len(slow)} of them after more than {IN_TIME_S} s {slow[:5]}, first replies {dict(sorted(statuses.items(), key=str))}; beside them "
           f"{sum(len(one.texts) for one in crowd)} streams, {len(differ)} of {N_STREAMS} disturbed: {differ}")
     return n_wrong, len(differ)
 

@@ -111,7 +111,7 @@ class Client:
     def run(self, *args, **variables):
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "MILLRACE_", "TRANSFORMERS_")) and "proxy" not in k.lower()}
         environment = {**kept, "HOME": self.home, "MILLRACE_HOME": self.home + "/store", "HF_ENDPOINT": self.hub.url, **variables}
-        done = subprocess.run([MILLRACE, *args], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([MILLRACE, *args], env=environment, capture_output=True, text=True, timeout=checks.HANG_S)
         return done.returncode, done.stdout.strip(), done.stderr.strip()
 
     def stored(self):
@@ -192,9 +192,8 @@ def a_redirect_loop(hub, client):
 
 def a_slow_drip(hub, client):
     hub.reset(drip=True)
-    began = time.monotonic()
     code, _, error = client.run("pull", "owner/name", HF_HUB_DOWNLOAD_TIMEOUT="1")
-    assert code == 1 and "slow" in error and time.monotonic() - began < 40, error
+    assert code == 1 and "slow" in error, error
 
 
 def tokens_stay_with_the_hub(hub, client):

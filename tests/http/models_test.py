@@ -37,7 +37,7 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen([PROGRAM, "serve", *flags, "--port", str(port), "--max-model-len", "512"], stderr=subprocess.DEVNULL,
                                         env={**os.environ, **(environment or {})})
-        eventually(lambda: self.process.poll() is not None or self.get("/health")[0] == 200, "the server is ready")
+        checks.eventually(lambda: self.process.poll() is not None or self.get("/health")[0] == 200, "the server is ready")
         assert self.process.poll() is None, "the server has ended"
 
     def __enter__(self):
@@ -45,13 +45,13 @@ class Server:
 
     def __exit__(self, *_):
         self.process.terminate()
-        assert self.process.wait(40) == 0
+        assert self.process.wait(checks.HANG_S) == 0
 
     def get(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=300) as reply:
+            with urllib.request.urlopen(request, timeout=10 * checks.HANG_S) as reply:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -73,7 +73,7 @@ class Server:
         body = {"model": model, "prompt": PROMPT, "max_tokens": n, "seed": 7, "ignore_eos": True, "stream": True}
         request = urllib.request.Request(self.url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
         out, count = "", 0
-        with urllib.request.urlopen(request, timeout=300) as reply:
+        with urllib.request.urlopen(request, timeout=10 * checks.HANG_S) as reply:
             for line in reply:
                 if line.startswith(b"data: {"):
                     event = json.loads(line[6:])
@@ -82,13 +82,6 @@ class Server:
                     count += 1
                     on_event(count)
         return out
-
-
-def eventually(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 def check_requests_choose_their_model():
@@ -119,7 +112,7 @@ def check_those_of_the_command_line_are_loaded_whoever_loads_the_others():
         assert server.states() == {SMOL: "loaded", THIRD: "loaded"}
         assert server.text(SMOL, 4)
         server.json("/models/unload", {"model": SMOL})
-        eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded")
+        checks.eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded")
         assert server.get("/v1/completions", {"model": SMOL, "prompt": "x"})[0] == 400
 
 
@@ -137,7 +130,7 @@ def check_loads_and_unloads_disturb_no_stream():
                 threads[-1].start()
             elif action is not None:
                 server.get(f"/models/{action}", {"model": GEMMA})
-                eventually(lambda: server.states()[GEMMA] in ("loaded", "unloaded"), action)
+                checks.eventually(lambda: server.states()[GEMMA] in ("loaded", "unloaded"), action)
 
         assert server.stream(SMOL, 200, act) == want
         for thread in threads:
@@ -149,7 +142,7 @@ def check_an_unload_waits_for_its_stream():
         want = server.stream(SMOL, 150)
         got = server.stream(SMOL, 150, lambda count: count == 10 and server.json("/models/unload", {"model": SMOL}))
         assert got == want
-        eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded behind the stream")
+        checks.eventually(lambda: server.states()[SMOL] == "unloaded", "unloaded behind the stream")
 
 
 def check_the_longest_unused_goes():
@@ -180,7 +173,7 @@ def check_ollama_without_a_model():
             running = server.json("/api/ps")["models"]
             assert [one["name"] for one in running] == [SMOL] and running[0]["size"] > 0 and not running[0]["expires_at"].startswith("9999")
             assert server.json("/api/generate", {"model": SMOL, "keep_alive": 0})["done_reason"] == "unload"
-            eventually(lambda: server.json("/api/ps")["models"] == [], "unloaded")
+            checks.eventually(lambda: server.json("/api/ps")["models"] == [], "unloaded")
             assert "completion" in server.json("/api/show", {"model": GEMMA})["capabilities"]
 
 

@@ -34,7 +34,7 @@ class Server:
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen([PROGRAM, "serve", MODEL, *flags, "--port", str(port), "--max-model-len", "512"], stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 120
+        end = time.monotonic() + checks.HANG_S
         while self.process.poll() is None and time.monotonic() < end and not self.healthy():
             time.sleep(0.05)
         assert self.process.poll() is None and self.healthy(), "the server is not ready"
@@ -44,23 +44,23 @@ class Server:
 
     def __exit__(self, *_):
         self.process.terminate()
-        assert self.process.wait(40) == 0
+        assert self.process.wait(checks.HANG_S) == 0
 
     def healthy(self):
         try:
-            return urllib.request.urlopen(self.url + "/health", timeout=5).status == 200
+            return urllib.request.urlopen(self.url + "/health", timeout=checks.HANG_S).status == 200
         except (urllib.error.URLError, ConnectionError):
             return False
 
     def post(self, path, body):
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        return json.loads(urllib.request.urlopen(request, timeout=300).read())
+        return json.loads(urllib.request.urlopen(request, timeout=10 * checks.HANG_S).read())
 
     def complete(self, **more):
         return self.post("/completion", {"prompt": "Once upon a time there was", "n_predict": 64, "seed": 11, "ignore_eos": True, **more})["content"]
 
     def metric(self, name):
-        text = urllib.request.urlopen(self.url + "/metrics", timeout=10).read().decode()
+        text = urllib.request.urlopen(self.url + "/metrics", timeout=checks.HANG_S).read().decode()
         return float(re.search(rf"^vllm:{name}(?:\{{[^}}]*\}})? (\S+)", text, re.M)[1])
 
 

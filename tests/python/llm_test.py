@@ -199,7 +199,7 @@ def check_asyncio():
                 if seen == 3:
                     await engine.abort("aborted")
             assert 3 <= seen < 300, seen
-            for _ in range(200):
+            for _ in range(20 * checks.HANG_S):
                 metrics = dict(line.rsplit(" ", 1) for line in engine.engine.get_text("/metrics").splitlines() if line[0] != "#")
                 if not any(float(value) for name, value in metrics.items() if name.startswith("vllm:num_requests_running")):
                     return

@@ -25,7 +25,7 @@ backends = []
 
 def post(path, **body):
     request = urllib.request.Request(URL + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    reply = json.loads(urllib.request.urlopen(request, timeout=300).read())
+    reply = json.loads(urllib.request.urlopen(request, timeout=10 * checks.HANG_S).read())
     return {**reply, **reply["choices"][0]}  # what belongs to the prompt stands in either
 
 

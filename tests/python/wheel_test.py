@@ -45,7 +45,7 @@ def check_program_of_the_language():
 
 def check_command_line():
     program = pathlib.Path(sysconfig.get_path("scripts")) / "millrace"
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=20)
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=checks.HANG_S)
     assert said.returncode == 0 and mr.__version__ in said.stdout, said
 
 

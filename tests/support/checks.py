@@ -1,16 +1,27 @@
 """Runs named checks one after the other; a failed one does not hide the others. The last line it prints is
-"N passed, N failed", which ./check counts."""
+"N passed, N failed", which ./check counts. How long something took is printed and never judged here: HANG_S is for what
+would otherwise wait for ever, and a machine that is ten times slower and busy with others has to stay within it."""
 import json
+import time
 import traceback
 import urllib.error
 import urllib.request
+
+HANG_S = 300
+
+
+def eventually(condition, what="the condition", seconds=HANG_S):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.05)
 
 
 def post(url, body):
     """Status and body of a JSON request, refused or not."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=HANG_S) as reply:
             return reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)

@@ -14,7 +14,10 @@ done
 if [ $# -eq 0 ]; then
   say "== mutated requests"
   python3 tools/check/with_server.py build/release/millrace "$model" --max-model-len 512 --served-model-name m -- \
-    python3 tests/http/hostile_fuzz.py --requests 100000 || failed=1
+    python3 tests/http/hostile_fuzz.py --in-time --requests 100000 || failed=1
+  say "== hostile requests, in time"
+  python3 tools/check/with_server.py build/release/millrace "$model" --max-model-len 512 --served-model-name m -- \
+    python3 tests/http/hostile_requests.py --in-time || failed=1
   say "== fuzz"
   tools/check/fuzz.sh 120 || failed=1
 fi
