@@ -161,7 +161,7 @@ TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
   ASSERT_TRUE(
       eventually([&] { return server.instance().stats().n_running == 2 && server.instance().stats().n_waiting == 3; }));
   server.server().shut_down();
-  EXPECT_TRUE(eventually([&] { return !server.context().serving(); }, 200));
+  EXPECT_TRUE(eventually([&] { return !server.context().serving(); }));
   HttpClient late(server.port());
   auto refused = late.post("/v1/completions", body);
   EXPECT_EQ(refused.status, 503);
@@ -209,9 +209,11 @@ TEST(HttpServer, DrainLimitEndsStreamsWithAnErrorEvent) {
   EXPECT_EQ(*server.stop(), 0);
 }
 
-TEST(HttpServer, SecondSignalEndsWithinTwoSeconds) {
-  TestServer server;
-  server.backend().step_us = 5000;
+TEST(HttpServer, SecondSignalDoesNotWaitForStreams) {
+  ServerOptions options;
+  CHECK(options.limits.set(LimitId::kDrainSeconds, 600).ok());
+  TestServer server(options);
+  server.backend().step_us = 100'000;  // the stream takes 200 s
   HttpClient client(server.port());
   client.send(HttpClient::post_bytes("/v1/completions",
                                      R"({"prompt":"ab","max_tokens":2000,"ignore_eos":true,"stream":true})"));
@@ -220,12 +222,13 @@ TEST(HttpServer, SecondSignalEndsWithinTwoSeconds) {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_FALSE(server.ended());
   server.server().shut_down();
-  EXPECT_TRUE(eventually([&] { return server.ended(); }, 2000));
+  EXPECT_TRUE(eventually([&] { return server.ended(); }));
 }
 
 TEST(HttpServer, ReaderThatNeverReadsDoesNotHoldTheEnd) {
   ServerOptions options;
   CHECK(options.limits.set(LimitId::kSseRingBytes, 8 * 1024).ok());
+  CHECK(options.limits.set(LimitId::kDrainSeconds, 600).ok());
   testing::EchoOptions echo;
   echo.max_len = 16384;
   echo.n_blocks = 1024;
@@ -237,7 +240,7 @@ TEST(HttpServer, ReaderThatNeverReadsDoesNotHoldTheEnd) {
   ASSERT_TRUE(eventually([&] { return server.context().metrics.value(MetricId::kStreamsParked) == 1.0; }));
   server.server().shut_down();
   server.server().shut_down();
-  EXPECT_TRUE(eventually([&] { return server.ended(); }, 2500));
+  EXPECT_TRUE(eventually([&] { return server.ended(); }));
   EXPECT_EQ(*server.stop(), 0);
 }
 
@@ -271,8 +274,8 @@ TEST(Health, AFrozenEngineIsSeenAndTheWatchdogEndsTheProcess) {
   server.backend().hold();
   HttpClient client(server.port());
   client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})"));
-  EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 503; }, 3000));
-  EXPECT_TRUE(eventually([&] { return server.ended(); }, 6000));
+  EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 503; }));
+  EXPECT_TRUE(eventually([&] { return server.ended(); }));
   EXPECT_EQ(*server.stop(), 5);
 }
 

@@ -19,11 +19,11 @@ namespace {
 using testing::MsgpackReader;
 using testing::TempDir;
 
-// A socket of the other side; receive() waits at most five seconds.
+// A socket of the other side; receive() waits at most two minutes.
 class Peer {
  public:
   Peer(int type, const std::string& endpoint) : context_(zmq_ctx_new()), socket_(zmq_socket(context_, type)) {
-    int wait_ms = 5000;
+    int wait_ms = 120'000;
     int linger = 0;
     zmq_setsockopt(socket_, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms));
     zmq_setsockopt(socket_, ZMQ_LINGER, &linger, sizeof(linger));

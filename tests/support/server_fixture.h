@@ -17,7 +17,7 @@
 
 namespace millrace::testing {
 
-inline bool eventually(const std::function<bool()>& condition, int timeout_ms = 5000) {
+inline bool eventually(const std::function<bool()>& condition, int timeout_ms = kHangMs) {
   auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) return false;
