@@ -3,6 +3,7 @@ bytes of the requests made beforehand.
 
 On two cores a client that needs a tenth of one for itself takes a tenth of the server's speed, and then an overload test
 measures the client. What the client used is part of its result."""
+import errno
 import itertools
 import select
 import socket
@@ -22,6 +23,7 @@ class Client:
         self.port = port
         self.poll = select.epoll()
         self.open = {}  # descriptor: (socket, bytes so far, answer)
+        self.unsent = {}  # descriptor: request of a connection that is being made
         self.idle = []  # sockets that are connected and owed nothing
         self.began = time.monotonic()
 
@@ -31,10 +33,12 @@ class Client:
     def send(self, request, at=None):
         """A request that arrived at a time, or now."""
         answer = Answer(self.now() if at is None else at)
-        one = None
+        one = self.idle.pop() if self.idle else None
         try:
-            one = self.idle.pop() if self.idle else self._connect()
-            one.send(request)  # far below the size of the buffer
+            if one is not None:
+                one.send(request)  # far below the size of the buffer
+            else:
+                one = self._connect(request)
         except OSError:
             answer.seconds = self.now() - answer.at
             if one is not None:
@@ -43,14 +47,30 @@ class Client:
         self.open[one.fileno()] = (one, b"", answer)
         return answer
 
-    def _connect(self):
-        one = socket.create_connection(("127.0.0.1", self.port))  # over loopback it returns at once unless the backlog is full
+    def _connect(self, request):
+        """Never waits: a server whose backlog is full leaves a connection half made for seconds, and the others go on."""
+        one = socket.socket()
         one.setblocking(False)
-        self.poll.register(one.fileno(), select.EPOLLIN)
+        failed = one.connect_ex(("127.0.0.1", self.port))
+        if failed not in (0, errno.EINPROGRESS):
+            one.close()
+            raise OSError(failed, "connect")
+        self.unsent[one.fileno()] = request
+        self.poll.register(one.fileno(), select.EPOLLIN | select.EPOLLOUT)
         return one
+
+    def _begin(self, descriptor):
+        """A connection is made, or has failed; its request leaves."""
+        self.poll.modify(descriptor, select.EPOLLIN)
+        try:
+            self.open[descriptor][0].send(self.unsent.pop(descriptor))
+        except OSError:
+            return self._end(descriptor, False)
+        return None
 
     def _end(self, descriptor, keep):
         one, _, answer = self.open.pop(descriptor)
+        self.unsent.pop(descriptor, None)
         if keep:
             self.idle.append(one)
         else:
@@ -85,7 +105,9 @@ class Client:
 
     def wait(self, seconds):
         """Answers that ended within so many seconds of waiting for one."""
-        return [a for descriptor, _ in self.poll.poll(max(0.0, seconds)) if (a := self._read(descriptor)) is not None]
+        ready = self.poll.poll(max(0.0, seconds))
+        ended = [self._begin(descriptor) if descriptor in self.unsent else self._read(descriptor) for descriptor, _ in ready]
+        return [answer for answer in ended if answer is not None]
 
     def give_up(self):
         """Lets go of what is still open; its answers have status 0."""
@@ -99,10 +121,13 @@ def closed_loop(port, requests, n_clients, seconds):
     todo = itertools.cycle(requests)
     for _ in range(n_clients):
         client.send(next(todo))
-    while client.now() < seconds and client.open:
+    while client.now() < seconds:
         for answer in client.wait(min(0.05, seconds - client.now())):
             answers.append(answer)
             client.send(next(todo))
+        while len(client.open) < n_clients and client.now() < seconds:  # who could not connect tries again
+            client.send(next(todo))
+            time.sleep(0.001)
     client.give_up()
     return answers, time.process_time() - cpu
 
