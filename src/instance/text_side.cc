@@ -136,13 +136,27 @@ Result<text::RenderedPrompt> TextSide::render(const api::ChatRequest& chat) cons
   return rendered;
 }
 
+// A text that cannot fit is refused by its size: megabytes of it would keep this thread from the others for seconds.
+Result<std::vector<TokenId>> TextSide::encode_prompt(std::string_view text, const text::EncodeOptions& options,
+                                                     const api::PromptParams& params) const {
+  auto fewest = static_cast<int64_t>(parts_.tokenizer.fewest_tokens(text));
+  if (fewest > parts_.max_len && !params.truncate_prompt_tokens) {
+    std::string what = fmt::format(
+        "prompt of {} bytes, {} tokens or more, exceeds the available context size of {} tokens (this model's maximum "
+        "context length)",
+        text.size(), fewest, parts_.max_len);
+    return Error{ErrorCode::kContextLengthExceeded, std::move(what), "prompt"};
+  }
+  return parts_.tokenizer.encode(text, options);
+}
+
 Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) const {
   text::RenderedPrompt rendered = TRY(render(chat));
   text::EncodeOptions options;
   options.add_special = chat.common.prompt.add_special_tokens;
   options.literal = rendered.literal;
   PreparedPrompt prepared;
-  prepared.tokens = TRY(parts_.tokenizer.encode(rendered.text, options));
+  prepared.tokens = TRY(encode_prompt(rendered.text, options, chat.common.prompt));
   prepared.answer = answers_.plan(chat, rendered.text);
   if (chat.common.output.echo) prepared.text = last_assistant_text(chat.messages);
   if (chat.common.output.return_prompt_text) prepared.text = std::move(rendered.text);
@@ -216,7 +230,7 @@ Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, con
   if (const auto* text = std::get_if<std::string>(&input)) {
     text::EncodeOptions options;
     options.add_special = params.prompt.add_special_tokens;
-    prepared.tokens = TRY(parts_.tokenizer.encode(*text, options));
+    prepared.tokens = TRY(encode_prompt(*text, options, params.prompt));
     if (params.sampling.pooling != flow::Pooling::kNone) truncate_text(params.prompt, prepared.tokens);
     if (params.output.echo || params.output.return_prompt_text) prepared.text = *text;
   } else if (const auto* pair = std::get_if<api::PromptPair>(&input)) {

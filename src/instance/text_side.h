@@ -86,6 +86,8 @@ class TextSide {
  private:
   uint32_t scope_of(const api::CommonParams& params);
   uint32_t scope_of_key(std::string key);
+  Result<std::vector<TokenId>> encode_prompt(std::string_view text, const text::EncodeOptions& options,
+                                             const api::PromptParams& params) const;
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
   Result<std::vector<TokenId>> tokens_of(const api::PromptInput& input, bool add_special) const;
   Result<PreparedPrompt> prepare_pair(const api::PromptPair& pair, const api::PromptParams& params) const;

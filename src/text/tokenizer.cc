@@ -58,6 +58,41 @@ Result<Matchers> make_matchers(const TokenizerSpec& spec, const Normalizer& norm
   return out;
 }
 
+bool keeps_every_byte(const PreTokenizerStep& step) {
+  switch (step.kind) {
+    case PreTokenizerKind::kByteLevel:
+    case PreTokenizerKind::kMetaspace:
+    case PreTokenizerKind::kDigits:
+      return true;
+    case PreTokenizerKind::kSplit:
+    case PreTokenizerKind::kPunctuation:
+      return step.behavior != SplitBehavior::kRemoved;
+    default:
+      return false;
+  }
+}
+
+bool keeps_every_byte(const NormalizerStep& step) {
+  if (step.kind == NormalizerKind::kPrepend) return true;
+  return step.kind == NormalizerKind::kReplace && !step.is_regex && step.content.size() >= step.pattern.size();
+}
+
+// Bytes of text that one token stands for at most; 0 when there is no such number.
+size_t longest_token(const TokenizerSpec& spec, const Vocabulary& vocabulary) {
+  const bool fallback = spec.kind == TokenizerKind::kBpe || spec.kind == TokenizerKind::kScoreBpe;
+  const bool any_byte = fallback && spec.byte_fallback && vocabulary.all_bytes;
+  if (spec.kind != TokenizerKind::kByteBpe && !any_byte) return 0;
+  if (!std::ranges::all_of(spec.normalizers, [](const NormalizerStep& step) { return keeps_every_byte(step); }))
+    return 0;
+  if (!std::ranges::all_of(spec.pre_tokenizers, [](const PreTokenizerStep& step) { return keeps_every_byte(step); })) {
+    return 0;
+  }
+  size_t longest = 1;
+  for (const std::string& piece : vocabulary.pieces) longest = std::max(longest, piece.size());
+  for (const AddedToken& token : spec.added) longest = std::max(longest, token.content.size());
+  return longest;
+}
+
 }  // namespace
 
 struct Tokenizer::State {
@@ -69,6 +104,7 @@ struct Tokenizer::State {
   Matchers matchers;
   std::unordered_map<std::string_view, TokenId> contents;  // pieces and added contents, special ones too
   Model model;
+  size_t longest;  // bytes of one token, 0: any number
 
   State(TokenizerSpec from, Normalizer normal, PreTokenizer pre, Matchers match)
       : spec(std::move(from)),
@@ -77,7 +113,8 @@ struct Tokenizer::State {
         normalizer(std::move(normal)),
         pre_tokenizer(std::move(pre)),
         matchers(std::move(match)),
-        model(make_model(spec, vocabulary)) {
+        model(make_model(spec, vocabulary)),
+        longest(longest_token(spec, vocabulary)) {
     for (const AddedToken& token : spec.added) contents.emplace(token.content, token.id);
     for (size_t i = 0; i < spec.tokens.size(); ++i) contents.emplace(spec.tokens[i], static_cast<TokenId>(i));
   }
@@ -144,6 +181,18 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, const Enco
   }
   if (options.add_special) out.insert(out.end(), state.spec.suffix.begin(), state.spec.suffix.end());
   return out;
+}
+
+size_t Tokenizer::fewest_tokens(std::string_view text) const {
+  if (state_->longest == 0) return 0;
+  const auto& added = state_->spec.added;
+  const bool strips = std::ranges::any_of(added, [](const AddedToken& token) { return token.lstrip || token.rstrip; });
+  const auto counts = [&](char c) {
+    const auto byte = static_cast<uint8_t>(c);
+    const bool kept = !strips || (byte > ' ' && byte < 0x7F);  // such a token takes the whitespace beside it
+    return kept && state_->vocabulary.byte_ids[byte] != kNoToken;
+  };
+  return static_cast<size_t>(std::ranges::count_if(text, counts)) / state_->longest;
 }
 
 std::string Tokenizer::decode_bytes(std::span<const TokenId> ids, bool skip_special) const {

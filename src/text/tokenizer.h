@@ -45,6 +45,10 @@ class Tokenizer {
 
   Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
+  // A lower bound of the text's tokens by counting bytes alone; 0 where a token may stand for any number of bytes
+  // (unknown words, normalisers that shorten, whitespace that is left out).
+  size_t fewest_tokens(std::string_view text) const;
+
   // Valid UTF-8: what a Detokenizer gives in all; an invalid sequence becomes U+FFFD. Ids outside are skipped.
   std::string decode(std::span<const TokenId> ids, bool skip_special) const;
   // The same without repair: the exact bytes.

@@ -56,6 +56,32 @@ TEST(ByteLevel, KeepsAnyBytes) {
   }
 }
 
+TEST(FewestTokens, IsALowerBound) {
+  for (const char* family : {"gpt2", "smollm", "llama3", "qwen2", "llama2", "gemma", "t5", "bert_uncased"}) {
+    const Tokenizer tokenizer = load(family);
+    std::string longest;  // of the pieces that a text may hold
+    for (size_t i = 0; i < tokenizer.n_vocab(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      if (tokenizer.token_bytes(id).size() > longest.size()) longest = tokenizer.token_bytes(id);
+    }
+    corpus::Random random(5);
+    std::vector<std::string> texts = {"", "a", std::string(5000, ' '), longest + longest + longest};
+    for (uint64_t round = 0; round < 50; ++round) texts.push_back(corpus::chunk(round) + random_bytes(random, 100));
+    for (const std::string& text : texts) {
+      const size_t n_tokens = encode(tokenizer, text, {.add_special = false}).size();
+      EXPECT_LE(tokenizer.fewest_tokens(text), n_tokens) << family << ": " << text.substr(0, 80);
+    }
+  }
+}
+
+TEST(FewestTokens, IsKnownWhereEveryByteIsKept) {
+  const std::string text(7200000, 'a');
+  for (const char* family : {"gpt2", "smollm", "llama3"}) {
+    EXPECT_GT(load(family).fewest_tokens(text), 8192u) << family;
+  }
+  EXPECT_EQ(load("bert_uncased").fewest_tokens(text), 0u);  // a word of any length is one [UNK]
+}
+
 TEST(OtherKinds, TakeAnyBytes) {
   for (const char* family : {"llama2", "gemma", "metaspace_first", "t5", "unigram_bytes", "bert_uncased"}) {
     const Tokenizer tokenizer = load(family);
