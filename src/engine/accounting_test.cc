@@ -34,18 +34,19 @@ struct Rig {
     return options;
   }
   GenerateRequest ask(uint32_t n_prompt, uint32_t max_tokens) {
-    GenerateRequest request;
-    request.id = next_id++;
-    for (uint32_t i = 0; i < n_prompt; ++i) {
-      request.prompt.push_back(static_cast<TokenId>(1 + (request.id * 7 + i * i) % 49));
-    }
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.ignore_eos = true;
-    return request;
+    flow::RequestId id = next_id++;
+    return support::fake_request(id, n_prompt, max_tokens, id);
   }
   void submit(const GenerateRequest& request) {
     GenerateRequest copy = request;
     ASSERT_TRUE(engine.submit(std::move(copy)).ok());
+  }
+  // A request that has four of its twelve tokens.
+  GenerateRequest on_its_way() {
+    GenerateRequest one = ask(18, 12);
+    submit(one);
+    while (sink.text(one.id).tokens.size() < 4) step();
+    return one;
   }
   bool step() {
     clock.advance(kMillisecond);
@@ -120,9 +121,7 @@ TEST_P(Accounting, ABlockFreedUnderARequestEndsThatRequestAndNoOther) {
 
 TEST_P(Accounting, ABlockThatNobodyGivesBackIsFoundWhenTheEngineIsIdle) {
   Rig rig(options(), GetParam() - 1);
-  GenerateRequest one = rig.ask(18, 12);
-  rig.submit(one);
-  while (rig.sink.text(one.id).tokens.size() < 4) rig.step();
+  GenerateRequest one = rig.on_its_way();
   rig.books().hold(rig.last_block());
   rig.run();
   EXPECT_TRUE(rig.right(one));
@@ -133,9 +132,7 @@ TEST_P(Accounting, ABlockThatNobodyGivesBackIsFoundWhenTheEngineIsIdle) {
 
 TEST_P(Accounting, AFreeBlockThatSomebodyHoldsIsNotGivenAway) {
   Rig rig(options(), GetParam() - 1);
-  GenerateRequest one = rig.ask(18, 12);
-  rig.submit(one);
-  while (rig.sink.text(one.id).tokens.size() < 4) rig.step();
+  GenerateRequest one = rig.on_its_way();
   BlockId free = 0;
   while (rig.books().block(free).state != cache::BlockState::kFree) ++free;
   rig.books().hold(free);

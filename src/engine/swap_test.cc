@@ -32,15 +32,19 @@ struct Rig : support::FakeEngine {
              }}) {}
 
   GenerateRequest request(uint32_t n_prompt, uint32_t max_tokens, int16_t band) {
-    GenerateRequest request;
-    request.id = next_id++;
+    flow::RequestId id = next_id++;
+    GenerateRequest request = support::fake_request(id, n_prompt, max_tokens, id);
     request.band = band;
-    for (uint32_t i = 0; i < n_prompt; ++i) {
-      request.prompt.push_back(static_cast<TokenId>(1 + (request.id * 7 + i * i) % 49));
-    }
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.ignore_eos = true;
     return request;
+  }
+  // A request that was preempted behind its second token and whose blocks are being loaded.
+  GenerateRequest coming_back() {
+    GenerateRequest ask = request(45, 24, 0);
+    submit(ask);
+    run_until([&] { return sink.text(ask.id).tokens.size() >= 2; });
+    finish(request(70, 1, 1));
+    run_until([&] { return stats().swap_loads == 1; });
+    return ask;
   }
   // Whenever it got a token (one more may come while the other starts), a request of a higher band takes the whole
   // pool; returns how often that happened.
@@ -92,12 +96,7 @@ TEST_P(Swap, ASequenceThatEndsWhileItsBlocksAreLoadedLeavesNothing) {
   Setting setting = GetParam();
   setting.tier = true;
   Rig rig(setting);
-  GenerateRequest ask = rig.request(45, 24, 0);
-  rig.submit(ask);
-  rig.run_until([&] { return rig.sink.text(ask.id).tokens.size() >= 2; });
-  GenerateRequest other = rig.request(70, 1, 1);
-  rig.submit(other);
-  rig.run_until([&] { return rig.stats().swap_loads == 1; });
+  GenerateRequest ask = rig.coming_back();
   rig.engine.cancel(ask.id);
   rig.run_until([&] { return rig.sink.ended(ask.id) && !rig.stats().has_work; });
   for (int i = 0; i < 8; ++i) rig.engine.step();
@@ -109,12 +108,8 @@ TEST_P(Swap, ALoadThatHangsIsWaitedForUntilItsDeadlineAndThenComputed) {
   Setting setting = GetParam();
   setting.tier = true;
   Rig rig(setting);
-  GenerateRequest ask = rig.request(45, 24, 0);
-  rig.submit(ask);
-  rig.run_until([&] { return rig.sink.text(ask.id).tokens.size() >= 2; });
   rig.hangs = true;
-  rig.finish(rig.request(70, 1, 1));
-  rig.run_until([&] { return rig.stats().swap_loads == 1; });
+  GenerateRequest ask = rig.coming_back();
   size_t n_tokens = rig.sink.text(ask.id).tokens.size();
   for (int i = 0; i < 500; ++i) rig.step();  // a millisecond each
   EXPECT_EQ(rig.sink.text(ask.id).tokens.size(), n_tokens);

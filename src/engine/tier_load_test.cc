@@ -51,12 +51,7 @@ struct Rig : support::FakeEngine {
   }
   // Prompts of a kind begin with the same tokens.
   GenerateRequest request(uint32_t n_prompt, uint32_t max_tokens, uint32_t kind) {
-    GenerateRequest request;
-    request.id = next_id++;
-    for (uint32_t i = 0; i < n_prompt; ++i) request.prompt.push_back(static_cast<TokenId>(1 + (kind * 7 + i * i) % 49));
-    request.sampling.max_tokens = max_tokens;
-    request.sampling.ignore_eos = true;
-    return request;
+    return support::fake_request(next_id++, n_prompt, max_tokens, kind);
   }
   void expect_right(const GenerateRequest& ask) { EXPECT_EQ(sink.text(ask.id).tokens, alone(ask)); }
   void expect_nothing_left() {

@@ -31,6 +31,16 @@ struct FakeWorkerOptions {
   uint32_t max_draft = 0;      // proposals behind a sampled token: 0 .. max_draft, about half of them wrong
 };
 
+// A request for max_tokens tokens behind a prompt of tokens 1 .. 49; prompts of a kind begin with the same tokens.
+inline flow::GenerateRequest fake_request(flow::RequestId id, uint32_t n_prompt, uint32_t max_tokens, uint64_t kind) {
+  flow::GenerateRequest request;
+  request.id = id;
+  for (uint32_t i = 0; i < n_prompt; ++i) request.prompt.push_back(static_cast<TokenId>(1 + (kind * 7 + i * i) % 49));
+  request.sampling.max_tokens = max_tokens;
+  request.sampling.ignore_eos = true;
+  return request;
+}
+
 inline uint64_t fake_hash(uint64_t a, uint64_t b) {
   uint64_t h = (a ^ (b + 0x9e3779b97f4a7c15 + (a << 6) + (a >> 2))) * 0xff51afd7ed558ccd;
   return h ^ (h >> 32);
