@@ -327,11 +327,34 @@ TEST(SageMaker, InvocationsAreRoutedByTheirKeys) {
   EXPECT_EQ(client.post("/invocations", "{}").status, 400);
 }
 
+TEST(Tgi, ChatTokenizeNamesTheBytesOfEachToken) {
+  TestServer server;
+  HttpClient client(server.port());
+  const std::string messages = R"({"messages":[{"role":"user","content":"h\u00e9 there"}]})";
+  Json reply = client.post("/chat_tokenize", messages).json();
+  const std::string text = reply.find("templated_text")->as_string();
+  EXPECT_EQ(text, client.post("/apply-template", messages).json().find("prompt")->as_string());
+  const Json ids = *client.post("/tokenize", messages).json().find("tokens");
+  const Json& tokens = *reply.find("tokenize_response");
+  ASSERT_EQ(tokens.size(), ids.size());
+  int64_t end = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const Json& token = tokens.as_array()[i];
+    EXPECT_EQ(token.find("id")->as_int(), ids.as_array()[i].as_int());
+    EXPECT_EQ(token.find("start")->as_int(), end);
+    end = token.find("stop")->as_int();
+  }
+  EXPECT_EQ(end, static_cast<int64_t>(text.size()));
+  auto refused = client.post("/chat_tokenize", R"({"messages":5})");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_NE(refused.json().find("error_type"), nullptr);
+}
+
 TEST(Dialects, KnownAndNotBuiltIsSaidByName) {
   TestServer server;
   HttpClient client(server.port());
-  for (const char* path : {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/abort_request", "/chat_tokenize",
-                           "/api/pull", "/api/push", "/api/create", "/api/copy"}) {
+  for (const char* path : {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/abort_request", "/api/pull",
+                           "/api/push", "/api/create", "/api/copy"}) {
     auto reply = client.post(path, "{}");
     EXPECT_EQ(reply.status, 501) << path;
     EXPECT_THAT(reply.body, HasSubstr(path));

@@ -81,6 +81,7 @@ constexpr Operation kOperations[] = {
     {RouteId::kGenerate, "TGI or SGLang: generate, by the body", "Generate", "GenerateRequest", kEvents},
     {RouteId::kTgiStream, "TGI: stream", "Tgi", "TgiRequest", kEvents},
     {RouteId::kKvEventSources, "Where KV events are published", "KvEventSources"},
+    {RouteId::kChatTokenize, "TGI: messages as a prompt and its tokens", "ChatTokens", "ConversationRequest"},
     {RouteId::kTgiRoot, "TGI: generate, the answer in a list", "Any", "TgiRequest", kEvents},
     {RouteId::kHealthGenerate, "SGLang: generates a token", "Completion"},
     {RouteId::kInvocations, "SageMaker: chat, completion, embeddings or TGI's generate, by the body", "Any",

@@ -118,6 +118,7 @@ constexpr Route kRoutes[] = {
     // TGI and SGLang; which of the two the body tells
     generation("/generate", RouteId::kGenerate, kTgi),
     generation("/generate_stream", RouteId::kTgiStream, kTgi),
+    posted("/chat_tokenize", RouteId::kChatTokenize, RouteKind::kText, kTgi),
     generation("/encode", RouteId::kSglangEncode),
     {.path = "/health_generate", .id = RouteId::kHealthGenerate, .kind = RouteKind::kGeneration},
     // SageMaker
@@ -126,7 +127,6 @@ constexpr Route kRoutes[] = {
     admin(small("/v1/load_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
     admin(small("/v1/unload_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
     small("/abort_request", RouteId::kNotBuilt, std::nullopt),
-    small("/chat_tokenize", RouteId::kNotBuilt, kTgi),
     admin(small("/api/pull", RouteId::kNotBuilt, kOllama)),
     admin(small("/api/push", RouteId::kNotBuilt, kOllama)),
     admin(small("/api/create", RouteId::kNotBuilt, kOllama)),

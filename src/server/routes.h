@@ -45,6 +45,7 @@ enum class RouteId : uint8_t {
   kLlamaEmbedding,
   kInfill,
   kApplyTemplate,
+  kChatTokenize,
   kProps,
   kSlots,
   kLoraAdapters,

@@ -2,12 +2,15 @@
 
 #include <fmt/core.h>
 
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "api/anthropic.h"
 #include "api/fields.h"
+#include "api/json_text.h"
 #include "api/responses.h"
 #include "api/tokenize.h"
 #include "base/macros.h"
@@ -30,6 +33,36 @@ Result<std::string> applied_template(const ServerContext& context, instance::Ins
   Json reply = Json::object();
   reply.set("prompt", std::move(rendered.text));
   return reply.dump();
+}
+
+// TGI: the text of the conversation and its tokens, each with the bytes of the text that it stands for, from start to
+// before stop; none when its bytes do not stand there (a space that only the tokenizer sees).
+Result<std::string> chat_tokens(const ServerContext& context, instance::Instance& instance, const Json& body) {
+  api::TokenizeRequest request;
+  request.chat = TRY(api::parse_conversation(body, parse_context(context, instance)));
+  request.add_special = false;
+  const text::RenderedPrompt rendered = TRY(instance.text().render(*request.chat));
+  const std::vector<TokenId> tokens = TRY(instance.text().tokenize(request));
+  if (static_cast<int64_t>(tokens.size()) > instance.facts().max_len) {
+    return Error{ErrorCode::kContextLengthExceeded,
+                 fmt::format("messages: {} tokens, the context has {}", tokens.size(), instance.facts().max_len),
+                 "messages"};
+  }
+  std::string out = R"({"tokenize_response":[)";
+  std::string_view rest = rendered.text;
+  for (TokenId id : tokens) {
+    const std::string_view piece = instance.text().tokenizer().token_bytes(id);
+    const size_t start = rendered.text.size() - rest.size();
+    const size_t stop = start + (rest.starts_with(piece) ? piece.size() : 0);
+    fmt::format_to(std::back_inserter(out), R"({}{{"id":{},"text":)", out.back() == '[' ? "" : ",", id);
+    api::append_json_lossy(out, piece);
+    fmt::format_to(std::back_inserter(out), R"(,"start":{},"stop":{}}})", start, stop);
+    rest = std::string_view(rendered.text).substr(stop);
+  }
+  out += R"(],"templated_text":)";
+  api::append_json_lossy(out, rendered.text);
+  out += '}';
+  return out;
 }
 
 // How many tokens the conversation is as a prompt.
@@ -61,6 +94,8 @@ Result<std::string> make_text_reply(const ServerContext& context, instance::Inst
     case RouteId::kChatRender:
     case RouteId::kCompletionsRender:
       return rendered_request(context, instance, parsed, route == RouteId::kChatRender);
+    case RouteId::kChatTokenize:
+      return chat_tokens(context, instance, parsed);
     case RouteId::kOllamaShow:
       TRY(api::resolve_model(parsed, parse));
       return api::ollama_show_reply(ollama_model(instance));
