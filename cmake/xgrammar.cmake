@@ -7,7 +7,7 @@ if(NOT EXISTS ${XGRAMMAR_DIR}/.sha256)
                   COMMAND_ERROR_IS_FATAL ANY)
 endif()
 file(GLOB_RECURSE XGRAMMAR_SOURCES ${XGRAMMAR_DIR}/cpp/*.cc)
-list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc")
+list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc|/cpp/fsm.cc")
 
 # The core makes a parser for the mask of each state, at a price that grows with the grammar: 2,000 names of properties
 # take 0.13 s of one core instead of 0.27 s when one parser, started again, serves them all. What is compiled is the same.
@@ -47,40 +47,58 @@ replace_in_compiler([[  auto add_adaptive_token_mask = ]] [[  XGRAMMAR_CHECK(max
   std::optional<GrammarMatcherForTokenMaskCache> one_matcher;
   auto add_adaptive_token_mask = ]])
 
-# A token that the automaton of its rule takes whole is allowed: it is followed there, from where it parts from the one
-# before, instead of by the parser, at a tenth of the price. What is compiled is the same.
+# A token that the automaton of its rule takes whole is allowed, and one that it refuses is not: it is followed there
+# (src/grammar/token_walk.h), from where it parts from the one before, instead of by the parser, at a tenth of the price.
+# States that allow few tokens are not worth the tables. What is compiled is the same.
 replace_in_compiler([[  const std::string* prev_token = nullptr;
-  int32_t skip_ptr = 0;]] [[  const auto& automaton = grammar_->per_rule_fsms[init_rule_id_].value().GetFsm().GetFsm();
+  int32_t skip_ptr = 0;]] [[  const auto& automaton = grammar_->per_rule_fsms[init_rule_id_].value();
   bool walks = !is_tag_dispatch_rule && !has_char_budget_rules_ && !grammar_->GetRule(init_rule_id_).is_lazy;
-  const std::string* walked_token = nullptr;
-  std::vector<int32_t> walked = {initial_state_.element_id};  // the state before each byte, and behind the last
-  auto takes = [&](const std::string& token) {
-    size_t n = walked.size() - 1;
-    if (walked_token != nullptr) {
-      size_t same = std::mismatch(token.begin(), token.end(), walked_token->begin(), walked_token->end()).first -
-                    token.begin();
-      if (same > n) return false;
-      walked.resize(same + 1);
-      n = same;
-    }
-    walked_token = &token;
-    for (; n < token.size(); ++n) {
-      uint8_t byte = static_cast<uint8_t>(token[n]);
-      int32_t next = -1;
-      const auto& edges = automaton.GetEdges(walked.back());
-      millrace::grammar::charge_steps(1 + edges.size() / 16);
-      for (const auto& edge : edges) {
-        if (!edge.IsCharRange() || byte < edge.min || byte > edge.max) continue;
-        next = edge.target;
-        break;
+  constexpr int kWide = 1000;
+  walks = walks && possible_token_num > kWide;
+  const std::vector<millrace::grammar::WalkOutcome>* outcomes = nullptr;
+  if (walks) {
+    if (!walk_.has_value()) walk_.emplace(sorted_decoded_vocab);
+    outcomes = &walk_->walk({init_rule_id_, initial_state_.element_id}, possible_intervals, [&](int32_t state) {
+      millrace::grammar::WalkState out;
+      const auto& edges = automaton.GetFsm().GetFsm();
+      auto again = [&](int32_t target) {  // there the rule begins once more
+        for (const auto& edge : edges.GetEdges(target)) {
+          if (edge.IsRuleRef() && edge.GetRefRuleId() == init_rule_id_) return true;
+        }
+        return false;
+      };
+      out.ends = (GetFsmStateFlags(init_rule_id_, state) & kFsmStateEnd) != 0;
+      for (const auto& edge : edges.GetEdges(state)) {
+        bool restarts = edge.IsCharRange() && again(edge.target);
+        out.bytes_only = out.bytes_only && edge.IsCharRange() && !restarts;
+        if (!edge.IsCharRange()) continue;
+        int32_t target = restarts ? automaton.GetFsm().GetStart() : edge.target;
+        out.edges.push_back({static_cast<uint8_t>(edge.min), static_cast<uint8_t>(edge.max), target});
       }
-      if (next < 0) return false;
-      walked.push_back(next);
-    }
-    return true;
-  };
+      return out;
+    });
+  }
   const std::string* prev_token = nullptr;
   int32_t skip_ptr = 0;]])
+replace_in_compiler([[      const auto& token = sorted_decoded_vocab[i].second;
+      // This optimization is useful for simple self-recursive rules, like string content.]] [[      using millrace::grammar::WalkOutcome;
+      WalkOutcome outcome = outcomes == nullptr ? WalkOutcome::kUnknown : (*outcomes)[i];
+      if (outcome == WalkOutcome::kTaken) {
+        tmp_accepted_indices_.push_back(i);
+        continue;
+      }
+      if (outcome == WalkOutcome::kRefused) {
+        tmp_rejected_indices_.push_back(i);
+        last_rejected_range = subtree_nodes_range[i];
+        fill_reject_indices =
+            tmp_rejected_indices_.size() >= AdaptiveTokenMask::USE_BITSET_THRESHOLD ? false : fill_reject_indices;
+        continue;
+      }
+      const auto& token = sorted_decoded_vocab[i].second;
+      // This optimization is useful for simple self-recursive rules, like string content.]])
+replace_in_compiler([[      if (speculative_calculation) {]] [[      if (speculative_calculation && outcomes == nullptr) {]])
+replace_in_compiler([[  // Temporary data for GetTokenEdgeAcceptedIndices.]] [[  std::optional<millrace::grammar::TokenWalk> walk_;
+  // Temporary data for GetTokenEdgeAcceptedIndices.]])
 replace_in_compiler([[      // Many tokens may contain the same prefix, so we will avoid unnecessary matching
       // by finding the longest common prefix with the previous token.
       bool accepted = true;
@@ -92,10 +110,6 @@ replace_in_compiler([[      // Many tokens may contain the same prefix, so we wi
         if (lcp_len > prev_matched_size) {
           // Case 1. The common prefix is rejected by the matcher in the last token. Reject
           // directly.]] [[      millrace::grammar::charge_steps(1);
-      if (walks && takes(token)) {
-        tmp_accepted_indices_.push_back(i);
-        continue;
-      }
       // Many tokens may contain the same prefix, so we will avoid unnecessary matching
       // by finding the longest common prefix with the previous token.
       bool accepted = true;
@@ -108,22 +122,33 @@ replace_in_compiler([[      // Many tokens may contain the same prefix, so we wi
           // Case 1. The common prefix is rejected by the matcher in the last token. Reject
           // directly.]])
 # What is done for a mask's tokens and allocates nothing is counted (src/grammar/compile_budget.h): a step for each
-# token, for each byte, and where the parser follows one, for each state that it is in.
-set(XGRAMMAR_CHARGE "millrace::grammar::charge_steps(1 + scanable_state_history_[scanable_state_history_.size() - 1].size())")
+# token, for each byte, and where the parser follows one, for each state that it is in, and for those that wait for
+# something to be complete.
+set(XGRAMMAR_CHARGE "millrace::grammar::charge_steps(1 + scanable_state_history_[scanable_state_history_.size() - 1].size() + rule_id_to_completable_states_.Back().size() / 2)")
 replace_in_compiler([[          if (!Advance(token[j])) {]] "          ${XGRAMMAR_CHARGE};
           if (!Advance(token[j])) {")
 replace_in_compiler([[      if (!Advance(token[pos])) {]] "      ${XGRAMMAR_CHARGE};
       if (!Advance(token[pos])) {")
 replace_in_compiler([[#include <xgrammar/compiler.h>]] [[#include <xgrammar/compiler.h>
 
-#include <cstddef>
-namespace millrace::grammar {
-void charge_steps(std::size_t n);
-}]])
+#include "grammar/compile_budget.h"
+#include "grammar/token_walk.h"]])
 set(XGRAMMAR_COMPILER_FILE ${CMAKE_BINARY_DIR}/generated/grammar_compiler.cc)
 file(GENERATE OUTPUT ${XGRAMMAR_COMPILER_FILE} CONTENT "${XGRAMMAR_COMPILER}")
-set_source_files_properties(${XGRAMMAR_COMPILER_FILE} PROPERTIES INCLUDE_DIRECTORIES ${XGRAMMAR_DIR}/cpp)
-add_library(xgrammar STATIC ${XGRAMMAR_SOURCES} ${XGRAMMAR_COMPILER_FILE})
+# States that are merged, round after round, count as well.
+file(READ ${XGRAMMAR_DIR}/cpp/fsm.cc XGRAMMAR_FSM)
+set(XGRAMMAR_ROUND "  while (changed) {\n    int n = result.NumStates();\n")
+string(FIND "${XGRAMMAR_FSM}" "${XGRAMMAR_ROUND}" at)
+if(at EQUAL -1)
+  message(FATAL_ERROR "xgrammar/cpp/fsm.cc is not the one that this file was written for")
+endif()
+string(REPLACE "${XGRAMMAR_ROUND}" "${XGRAMMAR_ROUND}    millrace::grammar::charge_steps(3 * n);\n" XGRAMMAR_FSM "${XGRAMMAR_FSM}")
+string(PREPEND XGRAMMAR_FSM "#include \"grammar/compile_budget.h\"\n")
+set(XGRAMMAR_FSM_FILE ${CMAKE_BINARY_DIR}/generated/fsm.cc)
+file(GENERATE OUTPUT ${XGRAMMAR_FSM_FILE} CONTENT "${XGRAMMAR_FSM}")
+set_source_files_properties(${XGRAMMAR_COMPILER_FILE} ${XGRAMMAR_FSM_FILE} PROPERTIES INCLUDE_DIRECTORIES
+                            "${XGRAMMAR_DIR}/cpp;${CMAKE_SOURCE_DIR}/src")
+add_library(xgrammar STATIC ${XGRAMMAR_SOURCES} ${XGRAMMAR_COMPILER_FILE} ${XGRAMMAR_FSM_FILE})
 target_include_directories(xgrammar SYSTEM PUBLIC ${XGRAMMAR_DIR}/include ${XGRAMMAR_DIR}/3rdparty/dlpack/include
                            PRIVATE ${XGRAMMAR_DIR}/3rdparty/picojson)
 target_compile_definitions(xgrammar PRIVATE XGRAMMAR_ENABLE_CPPTRACE=0 XGRAMMAR_ENABLE_INTERNAL_CHECK=0)

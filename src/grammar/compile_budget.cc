@@ -41,7 +41,7 @@ void CompileBudget::charge(uint64_t steps, size_t bytes) {
 }
 
 void charge_allocation(size_t bytes) {
-  if (current != nullptr) current->charge(kStepsOfAllocation, bytes);
+  if (current != nullptr) current->charge(kStepsOfAllocation + bytes / kBytesPerStep, bytes);
 }
 
 void charge_steps(size_t n) {

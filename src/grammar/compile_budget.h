@@ -13,11 +13,12 @@ namespace millrace::grammar {
 
 enum class Spent : uint8_t { kNothing, kTime, kWork, kMemory };
 
-constexpr uint64_t kStepsOfAllocation = 6;  // and the work beside it: 100 to 250 ns where a step takes 30
+constexpr uint64_t kStepsOfAllocation = 6;  // and the work beside it: 100 to 250 ns where a step takes 25
+constexpr uint64_t kBytesPerStep = 1024;    // allocated ones: the pages of large blocks are new
 
 struct CompileLimits {
   int64_t core_ms = 0;  // of the thread's own time
-  uint64_t steps = 0;   // a byte of a token followed in an automaton is one, an allocation kStepsOfAllocation
+  uint64_t steps = 0;   // a byte of a token that the parser follows is one, an allocation kStepsOfAllocation
   uint64_t bytes = 0;   // asked for in all, freed ones included
 };
 

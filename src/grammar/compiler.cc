@@ -23,9 +23,11 @@ namespace {
 
 constexpr size_t kCacheBytes = size_t{64} << 20;
 constexpr size_t kCacheEntries = 4096;
-// A core of an AMD EPYC (Zen 4) does about 32,000 steps per ms, 2026-11-22. The fewer are what ends the work of one
-// within the time while the machine is busy with something else, too.
-constexpr uint64_t kStepsPerMs = 24'000;
+// A core of an AMD EPYC (Zen 4) does about 40,000 steps per ms, 2026-11-22. The fewer are what a thread does that
+// shares two cores with the compute threads of somebody's stream: what is refused is refused within the time there,
+// too. Masks cost by what the vocabulary holds, so that the same schema takes more of them with a larger one.
+uint64_t steps_within(int64_t ms, size_t n_vocab) { return static_cast<uint64_t>(ms) * (11'000 + n_vocab / 9); }
+
 constexpr uint64_t kTurnover = 64;  // bytes asked for in all, for each that may be held
 constexpr int kCoreDepth = 2000;    // of the core's recursion: 25% of an 8 MiB stack
 
@@ -123,7 +125,7 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
                  fmt::format("{}{}{}", spec.param, spec.param.empty() ? "" : ": ", what), spec.param};
   };
   CompileBudget budget({.core_ms = ms,
-                        .steps = static_cast<uint64_t>(ms) * kStepsPerMs,
+                        .steps = steps_within(ms, table->n_vocab()),
                         .bytes = static_cast<uint64_t>(limits[LimitId::kCompileBytes]) * kTurnover});
   Result<CompiledConstraint> result = costly("cannot be compiled");
   try {
@@ -135,7 +137,7 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
         break;
       case Spent::kWork:
         result = costly(fmt::format("takes more work to compile than fits into {} ms: {} steps, limit {}", ms,
-                                    budget.n_steps(), static_cast<uint64_t>(ms) * kStepsPerMs));
+                                    budget.n_steps(), steps_within(ms, table->n_vocab())));
         break;
       case Spent::kMemory:
         result = costly("takes too much memory to compile");
