@@ -147,7 +147,7 @@ TEST(Connection, RepliesThatNobodyReadsAreNotPiledUp) {
     Metrics& metrics = server.context().metrics;
     auto replies = [&] { return metrics.value(MetricId::kHttpReplies, 0) + metrics.value(MetricId::kHttpReplies, 1); };
     EXPECT_TRUE(testing::eventually([&] { return replies() > 0; })) << path;
-    EXPECT_TRUE(testing::eventually([&] { return server.context().n_connections.load() == 0; }, 10'000)) << path;
+    EXPECT_TRUE(testing::eventually([&] { return server.context().n_connections.load() == 0; })) << path;
     EXPECT_LT(replies(), kSent / 2) << path;
     sender.join();
   }
@@ -225,7 +225,7 @@ TEST(Connection, HeadHasNoBodyAndContinueIsSent) {
   TestServer server;
   HttpClient client(server.port());
   client.send("HEAD /version HTTP/1.1\r\nHost: t\r\n\r\n");
-  auto head = client.read_reply(5000, true);
+  auto head = client.read_reply(testing::kHangMs, true);
   EXPECT_EQ(head.status, 200);
   EXPECT_EQ(head.header("Content-Length"), "19");
   EXPECT_EQ(client.get("/version").status, 200);  // nothing of a body in between
@@ -236,15 +236,14 @@ TEST(Connection, HeadHasNoBodyAndContinueIsSent) {
 }
 
 TEST(Connection, SlowSendersAreCut) {
-  ServerOptions options;
-  CHECK(options.limits.set(LimitId::kHeaderSeconds, 1).ok());
-  CHECK(options.limits.set(LimitId::kBodyIdleSeconds, 1).ok());
-  CHECK(options.limits.set(LimitId::kKeepaliveIdleSeconds, 1).ok());
-  TestServer server(options);
-  HttpClient head(server.port());
-  HttpClient body(server.port());
-  HttpClient idle(server.port());
-  HttpClient silent(server.port());
+  // A server each: a busy machine may need more than one of these seconds for what is right.
+  TestServer of_heads(with_limit(LimitId::kHeaderSeconds, 1));
+  TestServer of_bodies(with_limit(LimitId::kBodyIdleSeconds, 1));
+  TestServer of_pauses(with_limit(LimitId::kKeepaliveIdleSeconds, 1));
+  HttpClient head(of_heads.port());
+  HttpClient silent(of_heads.port());
+  HttpClient body(of_bodies.port());
+  HttpClient idle(of_pauses.port());
   head.send("GET /version HTT");
   body.send("POST /tokenize HTTP/1.1\r\nHost: t\r\nContent-Length: 100\r\n\r\n{");
   EXPECT_EQ(idle.get("/version").status, 200);

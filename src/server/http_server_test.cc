@@ -148,9 +148,11 @@ TEST(HttpServer, UnixSockets) {
 TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
   testing::EchoOptions echo;
   echo.max_live = 2;
-  TestServer server({}, echo);
-  server.backend().step_us = 3000;
-  std::string body = R"({"prompt":"abcdefghij","max_tokens":60,"ignore_eos":true,"stream":true})";
+  ServerOptions options;
+  CHECK(options.limits.set(LimitId::kDrainSeconds, 3600).ok());
+  TestServer server(options, echo);
+  server.backend().step_us = 10'000;  // long answers until all has been looked at
+  std::string body = R"({"prompt":"abcdefghij","max_tokens":2000,"ignore_eos":true,"stream":true})";
   std::vector<std::unique_ptr<HttpClient>> clients;
   for (int i = 0; i < 5; ++i) {
     clients.push_back(std::make_unique<HttpClient>(server.port()));
@@ -172,6 +174,7 @@ TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
   HttpClient ready(server.port());
   EXPECT_EQ(ready.get("/health/ready").status, 503);
   EXPECT_TRUE(idle.wait_closed());
+  server.backend().step_us = 0;
   int finished = 0;
   int turned_away = 0;
   for (auto& client : clients) {
@@ -264,17 +267,27 @@ TEST(Health, TableOfProbes) {
 }
 
 TEST(Health, AFrozenEngineIsSeenAndTheWatchdogEndsTheProcess) {
-  ServerOptions options;
-  CHECK(options.limits.set(LimitId::kLiveStallSeconds, 1).ok());
+  const std::string request = HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})");
+  {
+    ServerOptions options;
+    CHECK(options.limits.set(LimitId::kLiveStallSeconds, 1).ok());
+    TestServer server(options);
+    HttpClient probe(server.port());
+    EXPECT_EQ(probe.get("/live").status, 200);
+    server.backend().hold();
+    HttpClient client(server.port());
+    client.send(request);
+    EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 503; }));
+    server.backend().release();
+    EXPECT_EQ(client.read_reply().status, 200);
+    EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 200; }));
+  }
   testing::EchoOptions echo;
-  CHECK(echo.limits.set(LimitId::kWatchdogSeconds, 2).ok());
-  TestServer server(options, echo);
-  HttpClient probe(server.port());
-  EXPECT_EQ(probe.get("/live").status, 200);
+  CHECK(echo.limits.set(LimitId::kWatchdogSeconds, 1).ok());
+  TestServer server({}, echo);
   server.backend().hold();
   HttpClient client(server.port());
-  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})"));
-  EXPECT_TRUE(eventually([&] { return probe.get("/live").status == 503; }));
+  client.send(request);
   EXPECT_TRUE(eventually([&] { return server.ended(); }));
   EXPECT_EQ(*server.stop(), 5);
 }

@@ -84,7 +84,7 @@ TEST(LlamaRoutes, PropsSlotsAndAdapters) {
   EXPECT_EQ(client.post("/lora-adapters", "[]").status, 501);
   server.backend().step_us = 20'000;
   HttpClient busy(server.port());
-  busy.send(HttpClient::post_bytes("/completion", R"({"prompt":"hold me","n_predict":200,"ignore_eos":true})"));
+  busy.send(HttpClient::post_bytes("/completion", R"({"prompt":"hold me","n_predict":1900,"ignore_eos":true})"));
   EXPECT_TRUE(testing::eventually(
       [&] { return HttpClient(server.port()).get("/slots").json().as_array()[0].get("is_processing")->as_bool(); }));
 }

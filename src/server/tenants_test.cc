@@ -54,10 +54,13 @@ std::vector<std::unique_ptr<HttpClient>> flood(TestServer& server, int n, const 
 
 TEST(ServerTenants, AFloodOfOneIsNotBeforeTheOther) {
   TestServer server(with_keys(), {.max_live = 1, .order = sched::OrderKind::kDlpm});
-  server.backend().step_us = 2000;
-  auto clients = flood(server, 40, body(40, 30));  // 2.4 s of work
+  server.backend().hold();
+  auto clients = flood(server, 40, body(40, 30));
   HttpClient small(server.port());
-  EXPECT_EQ(small.post("/v1/completions", body(40, 5), kSmall).status, 200);
+  small.send(HttpClient::post_bytes("/v1/completions", body(40, 5), kSmall));
+  ASSERT_TRUE(eventually([&] { return server.instance().engine().stats().n_requests == 41; }));
+  server.backend().run_to(600);  // of 1,200: half of the flood stays behind the small one
+  EXPECT_EQ(small.read_reply().status, 200);
   EXPECT_LT(server.instance().stats().n_requests_ended, 40u) << "first come, first served";
 }
 
@@ -119,10 +122,18 @@ TEST(ServerTenants, ADeadlineThatCannotBeMetIsRefusedAtOnceWithThePrediction) {
 TEST(ServerTenants, AFloodOfOneDoesNotRefuseTheOthersDeadline) {
   TestServer server(with_keys(), {.max_live = 2, .order = sched::OrderKind::kDlpm});
   learn(server);
-  auto clients = flood(server, 120, body(20, 20));  // 60 waves of 100 ms
-  const std::string in_time = body(20, 2, R"(,"timeout":2)");
+  std::string prompts = "\"" + std::string(20, 'a');
+  for (int i = 1; i < 400; ++i) prompts += "\",\"" + std::string(20, 'a');
+  HttpClient large(server.port());  // 200 waves of 20 steps, whatever these take here
+  large.send(HttpClient::post_bytes("/v1/completions",
+                                    R"({"prompt":[)" + prompts + R"("],"ignore_eos":true,"max_tokens":20})", kLarge));
+  ASSERT_TRUE(eventually([&] { return server.instance().engine().stats().n_requests >= 400; }));
   HttpClient client(server.port());
-  ClientReply own = client.post("/v1/completions", in_time, kLarge);
+  auto within = [](double seconds) { return body(20, 2, R"(,"timeout":)" + std::to_string(seconds)); };
+  ClientReply own = client.post("/v1/completions", within(0.001), kLarge);
+  ASSERT_EQ(own.status, 503) << own.body;
+  const std::string in_time = within(static_cast<double>(number_in(own, "X-Millrace-Predicted-TTFT-Ms")) / 2000);
+  own = client.post("/v1/completions", in_time, kLarge);
   EXPECT_EQ(own.status, 503) << own.body;
   ClientReply other = client.post("/v1/completions", in_time, kSmall);
   EXPECT_NE(other.status, 503) << other.body;

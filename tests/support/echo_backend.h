@@ -27,24 +27,25 @@ class EchoSwitches {
   std::atomic<TokenId> failing_token{kNoToken};  // a sequence that would say this fails instead
   std::atomic<uint64_t> n_steps{0};
   std::atomic<uint64_t> n_rows{0};
-  void hold() { set_held(true); }
-  void release() { set_held(false); }
-  void wait_released() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !held_; });
-  }
-
- private:
-  void set_held(bool held) {
+  void hold() { run_to(0); }
+  void release() { run_to(~uint64_t{0}); }
+  // Steps until `n` have been made since the backend began; the next one is held.
+  void run_to(uint64_t n) {
     {
       std::lock_guard lock(mutex_);
-      held_ = held;
+      last_step_ = n;
     }
     changed_.notify_all();
   }
+  void wait_released() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return n_steps < last_step_; });
+  }
+
+ private:
   std::mutex mutex_;
   std::condition_variable changed_;
-  bool held_ = false;  // guarded by mutex_
+  uint64_t last_step_ = ~uint64_t{0};  // guarded by mutex_
 };
 
 class EchoBackend final : public flow::Backend {
