@@ -20,6 +20,22 @@ layers::MatrixOut into(const layers::Residual& residual, float* delta) {
   return {residual.x, residual.stride, 0, true};
 }
 
+// Of blocks that rows [begin, end) are the first to write: memory that nobody used yet is cleared, 2 MiB at a time, by
+// who touches it first. All threads do that here, each for its rows; else the one with head 0 would, while the others
+// wait for it.
+void touch_new_blocks(const Step& step, device::Range rows, uint32_t n_layers) {
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    int64_t pos = step.batch.position(row);
+    if (pos % kernels::kKvBlockTokens != 0) continue;
+    const layers::SeqRows& seq = step.batch.seqs[step.batch.row_seq[row]];
+    for (uint32_t i = 0; i < n_layers; ++i) {
+      uint32_t block = seq.tables[step.kv.layers[i].table][pos / kernels::kKvBlockTokens];
+      volatile uint8_t* first = step.kv.head(i, block, 0);
+      *first = *first;
+    }
+  }
+}
+
 }  // namespace
 
 int64_t Decoder::weight_bytes() const {
@@ -107,6 +123,7 @@ int Decoder::table_of_plan(const layers::KvView& kv, size_t plan_idx) const {
 void Decoder::begin(Ctx& ctx, const Step& step, DecoderBuffers& b) const {
   const layers::Batch& batch = step.batch;
   device::Range mine = ctx.team.range(batch.n_rows);
+  touch_new_blocks(step, mine, desc_.n_layers);
   device::Range embedded = b.residual.per_thread ? device::Range{0, batch.n_rows} : mine;
   for (int64_t row = embedded.begin; row < embedded.end; ++row) {
     embedding_.row(ctx.k, batch.tokens[row], b.residual.row(row));
