@@ -15,7 +15,7 @@ namespace {
 
 using namespace millrace;
 
-constexpr int kPatienceMs = 5000;
+constexpr int kPatienceMs = testing::kHangMs;
 constexpr uint64_t kControlEvery = 256;
 
 testing::TestServer& running() {

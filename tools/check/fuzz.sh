@@ -18,7 +18,7 @@ for target in gguf safetensors tokenizer_json jinja api_body http; do
   mkdir -p "$out/corpus/$target"
   say "fuzz $target"
   code=0
-  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$out/fuzz_$target" -max_total_time="$seconds" -timeout=10 \
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 "$out/fuzz_$target" -max_total_time="$seconds" -timeout=120 \
     -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 -artifact_prefix="$out/found/$target-" \
     "$out/corpus/$target" "$out/seeds/$target" >"$out/$target.log" 2>&1 || code=$?
   grep -E '^stat::(number_of|peak)' "$out/$target.log" || true
