@@ -30,7 +30,7 @@ Tails run(uint32_t budget, sched::BudgetKind kind = sched::BudgetKind::kStatic) 
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     auto options = support::golden_engine({.n_blocks = 100'000, .max_len = 8192, .max_live = 128, .budget = budget});
     options.sched.budget = kind;
-    Workload load = chat(seed);
+    Workload load = chat(support::golden_seed(seed));
     Report report = support::run_engine(options, support::golden_cost("yi-34b-tp2-a100"), load);
     EXPECT_EQ(report.n_finished, 128u);
     out.ttft_p50 += static_cast<double>(report.ttft.percentile(0.5)) * 1e-9 / kSeeds;
@@ -81,7 +81,7 @@ TEST(GoldenBatching, LongPromptsStallStreamsUnlessTheyAreCut) {
   auto worst = [](sched::BudgetKind kind, uint32_t budget) {
     auto options = support::golden_engine({.n_blocks = 200'000, .max_live = 128, .budget = budget});
     options.sched.budget = kind;
-    Workload load = generate({.seed = 1,
+    Workload load = generate({.seed = support::golden_seed(1),
                               .n_requests = 128,
                               .rate = 0.5,
                               .prompt = parse_length("normal:7400:3638:1:16383").value(),

@@ -23,8 +23,11 @@ double strain(const ClusterSpec& spec, double rate) {
   constexpr uint64_t kSeeds = 4;
   double sum = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    Workload load =
-        generate({.seed = seed, .n_requests = 1500, .rate = rate, .prompt = {.center = 512}, .output = {.center = 64}});
+    Workload load = generate({.seed = support::golden_seed(seed),
+                              .n_requests = 1500,
+                              .rate = rate,
+                              .prompt = {.center = 512},
+                              .output = {.center = 64}});
     Report report = support::run_cluster(spec, load);
     auto part = [](const Histogram& h, Tick bound) {
       return bound == 0 ? 0 : static_cast<double>(h.percentile(0.9)) / static_cast<double>(bound);

@@ -26,6 +26,9 @@ inline sim::Workload load_trace(const std::string& name) {
   return load.ok() ? std::move(load).value() : sim::Workload{};
 }
 
+// The n-th seed, from 1 on, of a golden table: 1, 2, .. by default; another series with --gtest_random_seed=SERIES.
+inline uint64_t golden_seed(uint64_t n) { return static_cast<uint64_t>(GTEST_FLAG_GET(random_seed)) * 100 + n; }
+
 struct GoldenEngine {
   uint32_t block_tokens = 16;
   uint32_t n_blocks = 0;
