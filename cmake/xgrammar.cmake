@@ -7,7 +7,7 @@ if(NOT EXISTS ${XGRAMMAR_DIR}/.sha256)
                   COMMAND_ERROR_IS_FATAL ANY)
 endif()
 file(GLOB_RECURSE XGRAMMAR_SOURCES ${XGRAMMAR_DIR}/cpp/*.cc)
-list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc|/cpp/fsm.cc")
+list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc|/cpp/fsm.cc|/cpp/earley_parser.cc")
 
 # The core makes a parser for the mask of each state, at a price that grows with the grammar: 2,000 names of properties
 # take 0.13 s of one core instead of 0.27 s when one parser, started again, serves them all. What is compiled is the same.
@@ -135,20 +135,32 @@ replace_in_compiler([[#include <xgrammar/compiler.h>]] [[#include <xgrammar/comp
 #include "grammar/token_walk.h"]])
 set(XGRAMMAR_COMPILER_FILE ${CMAKE_BINARY_DIR}/generated/grammar_compiler.cc)
 file(GENERATE OUTPUT ${XGRAMMAR_COMPILER_FILE} CONTENT "${XGRAMMAR_COMPILER}")
+# A file of ${XGRAMMAR_DIR}/cpp, read into a variable, with work counted behind a place of its text.
+function(count_work variable place steps)
+  string(FIND "${${variable}}" "${place}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "the files of xgrammar/cpp are not those that this file was written for: no ${place}")
+  endif()
+  string(REPLACE "${place}" "${place}millrace::grammar::charge_steps(${steps});\n" text "${${variable}}")
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
 # States that are merged, round after round, count as well.
 file(READ ${XGRAMMAR_DIR}/cpp/fsm.cc XGRAMMAR_FSM)
-set(XGRAMMAR_ROUND "  while (changed) {\n    int n = result.NumStates();\n")
-string(FIND "${XGRAMMAR_FSM}" "${XGRAMMAR_ROUND}" at)
-if(at EQUAL -1)
-  message(FATAL_ERROR "xgrammar/cpp/fsm.cc is not the one that this file was written for")
-endif()
-string(REPLACE "${XGRAMMAR_ROUND}" "${XGRAMMAR_ROUND}    millrace::grammar::charge_steps(3 * n);\n" XGRAMMAR_FSM "${XGRAMMAR_FSM}")
-string(PREPEND XGRAMMAR_FSM "#include \"grammar/compile_budget.h\"\n")
-set(XGRAMMAR_FSM_FILE ${CMAKE_BINARY_DIR}/generated/fsm.cc)
-file(GENERATE OUTPUT ${XGRAMMAR_FSM_FILE} CONTENT "${XGRAMMAR_FSM}")
-set_source_files_properties(${XGRAMMAR_COMPILER_FILE} ${XGRAMMAR_FSM_FILE} PROPERTIES INCLUDE_DIRECTORIES
-                            "${XGRAMMAR_DIR}/cpp;${CMAKE_SOURCE_DIR}/src")
-add_library(xgrammar STATIC ${XGRAMMAR_SOURCES} ${XGRAMMAR_COMPILER_FILE} ${XGRAMMAR_FSM_FILE})
+count_work(XGRAMMAR_FSM "  while (changed) {\n    int n = result.NumStates();\n" "3 * n")
+# And so do states that wait for one that is complete, of which an ambiguous grammar has ever more.
+file(READ ${XGRAMMAR_DIR}/cpp/earley_parser.cc XGRAMMAR_PARSER)
+count_work(XGRAMMAR_PARSER "  // Check all the possible parent states.\n"
+           "rule_id_to_completable_states_[state.rule_start_pos].size() / 8")
+count_work(XGRAMMAR_PARSER "          if (parent_state_iter.first != state.rule_id) continue;\n"
+           "rule_id_to_completable_states_.Back().size() / 8")
+set(XGRAMMAR_OWN ${XGRAMMAR_COMPILER_FILE})
+foreach(name FSM PARSER)
+  set(file ${CMAKE_BINARY_DIR}/generated/xgrammar_${name}.cc)
+  file(GENERATE OUTPUT ${file} CONTENT "#include \"grammar/compile_budget.h\"\n${XGRAMMAR_${name}}")
+  list(APPEND XGRAMMAR_OWN ${file})
+endforeach()
+set_source_files_properties(${XGRAMMAR_OWN} PROPERTIES INCLUDE_DIRECTORIES "${XGRAMMAR_DIR}/cpp;${CMAKE_SOURCE_DIR}/src")
+add_library(xgrammar STATIC ${XGRAMMAR_SOURCES} ${XGRAMMAR_OWN})
 target_include_directories(xgrammar SYSTEM PUBLIC ${XGRAMMAR_DIR}/include ${XGRAMMAR_DIR}/3rdparty/dlpack/include
                            PRIVATE ${XGRAMMAR_DIR}/3rdparty/picojson)
 target_compile_definitions(xgrammar PRIVATE XGRAMMAR_ENABLE_CPPTRACE=0 XGRAMMAR_ENABLE_INTERNAL_CHECK=0)

@@ -50,6 +50,8 @@ class TokenMatcher {
   }
   // An end token was accepted: nothing may follow.
   virtual bool ended() const = 0;
+  // Why it takes and allows no token any more, for the client; empty while it works.
+  virtual std::string failure() const { return {}; }
 };
 
 // Thread: any.

@@ -26,7 +26,7 @@ constexpr size_t kCacheEntries = 4096;
 // A core of an AMD EPYC (Zen 4) does about 40,000 steps per ms, 2026-11-22. The fewer are what a thread does that
 // shares two cores with the compute threads of somebody's stream: what is refused is refused within the time there,
 // too. Masks cost by what the vocabulary holds, so that the same schema takes more of them with a larger one.
-uint64_t steps_within(int64_t ms, size_t n_vocab) { return static_cast<uint64_t>(ms) * (11'000 + n_vocab / 9); }
+uint64_t steps_within(int64_t ms, size_t n_vocab) { return static_cast<uint64_t>(ms) * (10'000 + n_vocab / 9); }
 
 constexpr uint64_t kTurnover = 64;  // bytes asked for in all, for each that may be held
 constexpr int kCoreDepth = 2000;    // of the core's recursion: 25% of an 8 MiB stack

@@ -1,5 +1,6 @@
 // Front ends and their refusals, the compiler's cache and limits, drafts, and constraints behind reasoning.
 #include <fmt/core.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -352,6 +353,29 @@ TEST(Matcher, LongFixedTextIsNotFollowed) {
                                 Limits());
   ASSERT_TRUE(schema.ok());
   EXPECT_TRUE(forced_text_is_short(*schema));
+}
+
+// Sums of sums have ever more ways to be read.
+TEST(Matcher, ATokenThatCostsTooMuchSaysSo) {
+  Compiler compiler(letters(), Limits(), 1);
+  auto compiled = compiler.compile({.kind = ConstraintKind::kGrammar, .text = "root ::= s\ns ::= \"a\" | s s"});
+  ASSERT_TRUE(compiled.ok()) << compiled.error().message;
+  auto matcher = (*compiled)->matcher();
+  std::vector<uint32_t> mask((*compiled)->n_mask_words());
+  auto is_allowed = [&](TokenId token) {
+    matcher->fill(mask);
+    auto at = static_cast<size_t>(token);
+    return (mask[at / 32] >> at % 32 & 1) != 0;
+  };
+  int n = 0;
+  while (n < 1000 && is_allowed(byte_token('a')) && matcher->accept(byte_token('a'))) ++n;
+  EXPECT_GT(n, 20);
+  EXPECT_THAT(matcher->failure(), testing::HasSubstr("more work for one token than 100520 steps")) << n;
+  EXPECT_FALSE(is_allowed(byte_token('a')));
+  EXPECT_FALSE(matcher->accept(byte_token('a')));
+  auto other = (*compiled)->matcher();  // nothing of it is shared
+  EXPECT_TRUE(other->accept(byte_token('a')));
+  EXPECT_EQ(other->failure(), "");
 }
 
 // Free text, without an end, up to the mark; what a token has behind it is constrained.

@@ -1,5 +1,7 @@
 #include "grammar/matcher.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <span>
 
@@ -29,8 +31,11 @@ void fill_from(xgrammar::GrammarMatcher& matcher, std::span<uint32_t> mask) {
 }
 
 // What one token of one sequence may cost: all others of its step wait for it. Masks of the generated schemas, regexes
-// and grammars of tools/check/grammar_walks.py cost at most 36,180 steps; a million takes some 30 ms.
-constexpr CompileLimits kTokenLimits{.core_ms = 250, .steps = 1'000'000, .bytes = 256 << 20};
+// and grammars of tools/check/grammar_walks.py cost at most 36,180 steps with 49,152 tokens; a larger vocabulary makes
+// masks dearer. 300,000 steps take some 10 ms.
+CompileLimits token_limits(size_t n_vocab) {
+  return {.core_ms = 250, .steps = 100'000 + 4 * static_cast<uint64_t>(n_vocab), .bytes = 256 << 20};
+}
 
 class Matcher final : public flow::TokenMatcher {
  public:
@@ -68,7 +73,7 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   void rollback(uint32_t n) override {
-    if (broken_) return;
+    if (!failure_.empty()) return;
     CHECK(n <= steps_.size(), "rollback of {} tokens, {} were accepted", n, steps_.size());
     n_fixed_ = fixed_.size();
     int n_core = 0;
@@ -130,6 +135,8 @@ class Matcher final : public flow::TokenMatcher {
 
   bool ended() const override { return ended_; }
 
+  std::string failure() const override { return failure_; }
+
  private:
   struct Step {
     bool in_core = false;  // one step of the core
@@ -142,17 +149,17 @@ class Matcher final : public flow::TokenMatcher {
   // core is then in the middle of something and is not asked again.
   template <class Work, class Outcome>
   Outcome within_limits(const Work& work, Outcome if_thrown) {
-    if (broken_) return if_thrown;
-    CompileBudget budget(kTokenLimits);
+    if (!failure_.empty()) return if_thrown;
+    CompileLimits limits = token_limits(tokens_->n_vocab());
+    CompileBudget budget(limits);
     try {
       return work();
     } catch (const OverBudget&) {
-      LOG(LogLevel::kWarning, "a constraint takes more than {} steps for one token: its request ends",
-          kTokenLimits.steps);
+      failure_ = fmt::format("the constraint takes more work for one token than {} steps", limits.steps);
     } catch (const std::exception& error) {
       LOG(LogLevel::kError, "the grammar core failed: {}", quote_for_message(error.what(), 300));
+      failure_ = "the constraint cannot be followed behind this text";
     }
-    broken_ = true;
     return if_thrown;
   }
 
@@ -281,7 +288,7 @@ class Matcher final : public flow::TokenMatcher {
   Spelling spelling_;
   bool inside_ = true;
   bool ended_ = false;
-  bool broken_ = false;  // the core failed, or a token cost too much
+  std::string failure_;  // the core failed, or a token cost too much; empty: neither
   bool proposes_;
   std::shared_ptr<Durations> mask_times_;
   SystemClock clock_;

@@ -108,6 +108,8 @@ class Matcher final : public flow::TokenMatcher {
     return now_.place != Place::kInside && (inner_ != nullptr ? inner_->ended() : now_.ended);
   }
 
+  std::string failure() const override { return inner_ != nullptr ? inner_->failure() : std::string(); }
+
  private:
   enum class Place : uint8_t { kStart, kInside, kBehind };
   struct State {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "flow/constraint.h"
@@ -32,6 +33,8 @@ class SlotMask {
   // After wait() and accept(): proposals for what follows; how many.
   size_t draft(std::span<TokenId> out) { return matcher_->draft(out); }
   bool ended() const { return matcher_->ended(); }
+  // After wait(): TokenMatcher::failure().
+  std::string failure() const { return matcher_->failure(); }
 
  private:
   enum State : uint32_t { kIdle, kWanted, kFilling, kReady };
