@@ -11,16 +11,17 @@ list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.
 
 # The core makes a parser for the mask of each state, at a price that grows with the grammar: 2,000 names of properties
 # take 0.13 s of one core instead of 0.27 s when one parser, started again, serves them all. What is compiled is the same.
-file(READ ${XGRAMMAR_DIR}/cpp/grammar_compiler.cc XGRAMMAR_COMPILER)
-function(replace_in_compiler was now)
-  string(FIND "${XGRAMMAR_COMPILER}" "${was}" at)
+# In the text of a file of xgrammar/cpp, held by a variable.
+function(replace_in variable was now)
+  string(FIND "${${variable}}" "${was}" at)
   if(at EQUAL -1)
-    message(FATAL_ERROR "xgrammar/cpp/grammar_compiler.cc is not the one that this file was written for: no ${was}")
+    message(FATAL_ERROR "the files of xgrammar/cpp are not those that this file was written for: no ${was}")
   endif()
-  string(REPLACE "${was}" "${now}" text "${XGRAMMAR_COMPILER}")
-  set(XGRAMMAR_COMPILER "${text}" PARENT_SCOPE)
+  string(REPLACE "${was}" "${now}" text "${${variable}}")
+  set(${variable} "${text}" PARENT_SCOPE)
 endfunction()
-replace_in_compiler([[  /*!
+file(READ ${XGRAMMAR_DIR}/cpp/grammar_compiler.cc XGRAMMAR_COMPILER)
+replace_in(XGRAMMAR_COMPILER [[  /*!
    * \brief Get the adaptive token mask for the given ParserState.]] [[  // As a new one for this state. The flags of states that it has looked at stay: they are the grammar's.
   void Restart(const ParserState& state) {
     init_rule_id_ = state.rule_id;
@@ -38,19 +39,19 @@ replace_in_compiler([[  /*!
   }
   /*!
    * \brief Get the adaptive token mask for the given ParserState.]])
-replace_in_compiler([[    auto grammar_matcher = GrammarMatcherForTokenMaskCache(]] [[    if (one_matcher.has_value()) {
+replace_in(XGRAMMAR_COMPILER [[    auto grammar_matcher = GrammarMatcherForTokenMaskCache(]] [[    if (one_matcher.has_value()) {
       one_matcher->Restart(state);
     } else one_matcher.emplace(]])
-replace_in_compiler([[grammar_matcher.GetAdaptiveTokenMask]] [[one_matcher->GetAdaptiveTokenMask]])
-replace_in_compiler([[= cur_adaptive_token_mask_cache;]] [[= std::move(cur_adaptive_token_mask_cache);]])
-replace_in_compiler([[  auto add_adaptive_token_mask = ]] [[  XGRAMMAR_CHECK(max_threads_ == 1) << "one parser serves one thread";
+replace_in(XGRAMMAR_COMPILER [[grammar_matcher.GetAdaptiveTokenMask]] [[one_matcher->GetAdaptiveTokenMask]])
+replace_in(XGRAMMAR_COMPILER [[= cur_adaptive_token_mask_cache;]] [[= std::move(cur_adaptive_token_mask_cache);]])
+replace_in(XGRAMMAR_COMPILER [[  auto add_adaptive_token_mask = ]] [[  XGRAMMAR_CHECK(max_threads_ == 1) << "one parser serves one thread";
   std::optional<GrammarMatcherForTokenMaskCache> one_matcher;
   auto add_adaptive_token_mask = ]])
 
 # A token that the automaton of its rule takes whole is allowed, and one that it refuses is not: it is followed there
 # (src/grammar/token_walk.h), from where it parts from the one before, instead of by the parser, at a tenth of the price.
 # States that allow few tokens are not worth the tables. What is compiled is the same.
-replace_in_compiler([[  const std::string* prev_token = nullptr;
+replace_in(XGRAMMAR_COMPILER [[  const std::string* prev_token = nullptr;
   int32_t skip_ptr = 0;]] [[  const auto& automaton = grammar_->per_rule_fsms[init_rule_id_].value();
   bool walks = !is_tag_dispatch_rule && !has_char_budget_rules_ && !grammar_->GetRule(init_rule_id_).is_lazy;
   constexpr int kWide = 1000;
@@ -80,7 +81,7 @@ replace_in_compiler([[  const std::string* prev_token = nullptr;
   }
   const std::string* prev_token = nullptr;
   int32_t skip_ptr = 0;]])
-replace_in_compiler([[      const auto& token = sorted_decoded_vocab[i].second;
+replace_in(XGRAMMAR_COMPILER [[      const auto& token = sorted_decoded_vocab[i].second;
       // This optimization is useful for simple self-recursive rules, like string content.]] [[      using millrace::grammar::WalkOutcome;
       WalkOutcome outcome = outcomes == nullptr ? WalkOutcome::kUnknown : (*outcomes)[i];
       if (outcome == WalkOutcome::kTaken) {
@@ -96,65 +97,37 @@ replace_in_compiler([[      const auto& token = sorted_decoded_vocab[i].second;
       }
       const auto& token = sorted_decoded_vocab[i].second;
       // This optimization is useful for simple self-recursive rules, like string content.]])
-replace_in_compiler([[      if (speculative_calculation) {]] [[      if (speculative_calculation && outcomes == nullptr) {]])
-replace_in_compiler([[  // Temporary data for GetTokenEdgeAcceptedIndices.]] [[  std::optional<millrace::grammar::TokenWalk> walk_;
+replace_in(XGRAMMAR_COMPILER [[      if (speculative_calculation) {]] [[      if (speculative_calculation && outcomes == nullptr) {]])
+replace_in(XGRAMMAR_COMPILER [[  // Temporary data for GetTokenEdgeAcceptedIndices.]] [[  std::optional<millrace::grammar::TokenWalk> walk_;
   // Temporary data for GetTokenEdgeAcceptedIndices.]])
-replace_in_compiler([[      // Many tokens may contain the same prefix, so we will avoid unnecessary matching
-      // by finding the longest common prefix with the previous token.
-      bool accepted = true;
-      if (prev_token != nullptr) {
-        int lcp_len =
-            std::mismatch(token.begin(), token.end(), prev_token->begin(), prev_token->end())
-                .first -
-            token.begin();
-        if (lcp_len > prev_matched_size) {
-          // Case 1. The common prefix is rejected by the matcher in the last token. Reject
-          // directly.]] [[      millrace::grammar::charge_steps(1);
-      // Many tokens may contain the same prefix, so we will avoid unnecessary matching
-      // by finding the longest common prefix with the previous token.
-      bool accepted = true;
-      if (prev_token != nullptr) {
-        int lcp_len =
-            std::mismatch(token.begin(), token.end(), prev_token->begin(), prev_token->end())
-                .first -
-            token.begin();
-        if (lcp_len > prev_matched_size) {
-          // Case 1. The common prefix is rejected by the matcher in the last token. Reject
-          // directly.]])
 # What is done for a mask's tokens and allocates nothing is counted (src/grammar/compile_budget.h): a step for each
 # token, for each byte, and where the parser follows one, for each state that it is in, and for those that wait for
 # something to be complete.
 set(XGRAMMAR_CHARGE "millrace::grammar::charge_steps(1 + scanable_state_history_[scanable_state_history_.size() - 1].size() + rule_id_to_completable_states_.Back().size() / 2)")
-replace_in_compiler([[          if (!Advance(token[j])) {]] "          ${XGRAMMAR_CHARGE};
+replace_in(XGRAMMAR_COMPILER [[      bool accepted = true;
+      if (prev_token != nullptr) {]] [[      bool accepted = true;
+      millrace::grammar::charge_steps(1);
+      if (prev_token != nullptr) {]])
+replace_in(XGRAMMAR_COMPILER [[          if (!Advance(token[j])) {]] "          ${XGRAMMAR_CHARGE};
           if (!Advance(token[j])) {")
-replace_in_compiler([[      if (!Advance(token[pos])) {]] "      ${XGRAMMAR_CHARGE};
+replace_in(XGRAMMAR_COMPILER [[      if (!Advance(token[pos])) {]] "      ${XGRAMMAR_CHARGE};
       if (!Advance(token[pos])) {")
-replace_in_compiler([[#include <xgrammar/compiler.h>]] [[#include <xgrammar/compiler.h>
+replace_in(XGRAMMAR_COMPILER [[#include <xgrammar/compiler.h>]] [[#include <xgrammar/compiler.h>
 
-#include "grammar/compile_budget.h"
 #include "grammar/token_walk.h"]])
-set(XGRAMMAR_COMPILER_FILE ${CMAKE_BINARY_DIR}/generated/grammar_compiler.cc)
-file(GENERATE OUTPUT ${XGRAMMAR_COMPILER_FILE} CONTENT "${XGRAMMAR_COMPILER}")
-# A file of ${XGRAMMAR_DIR}/cpp, read into a variable, with work counted behind a place of its text.
-function(count_work variable place steps)
-  string(FIND "${${variable}}" "${place}" at)
-  if(at EQUAL -1)
-    message(FATAL_ERROR "the files of xgrammar/cpp are not those that this file was written for: no ${place}")
-  endif()
-  string(REPLACE "${place}" "${place}millrace::grammar::charge_steps(${steps});\n" text "${${variable}}")
-  set(${variable} "${text}" PARENT_SCOPE)
-endfunction()
 # States that are merged, round after round, count as well.
+set(place "  while (changed) {\n    int n = result.NumStates();\n")
 file(READ ${XGRAMMAR_DIR}/cpp/fsm.cc XGRAMMAR_FSM)
-count_work(XGRAMMAR_FSM "  while (changed) {\n    int n = result.NumStates();\n" "3 * n")
+replace_in(XGRAMMAR_FSM "${place}" "${place}    millrace::grammar::charge_steps(3 * n);\n")
 # And so do states that wait for one that is complete, of which an ambiguous grammar has ever more.
 file(READ ${XGRAMMAR_DIR}/cpp/earley_parser.cc XGRAMMAR_PARSER)
-count_work(XGRAMMAR_PARSER "  // Check all the possible parent states.\n"
-           "rule_id_to_completable_states_[state.rule_start_pos].size() / 8")
-count_work(XGRAMMAR_PARSER "          if (parent_state_iter.first != state.rule_id) continue;\n"
-           "rule_id_to_completable_states_.Back().size() / 8")
-set(XGRAMMAR_OWN ${XGRAMMAR_COMPILER_FILE})
-foreach(name FSM PARSER)
+set(place "  // Check all the possible parent states.\n")
+replace_in(XGRAMMAR_PARSER "${place}"
+           "${place}  millrace::grammar::charge_steps(rule_id_to_completable_states_[state.rule_start_pos].size() / 8);\n")
+set(place "          if (parent_state_iter.first != state.rule_id) continue;\n")
+replace_in(XGRAMMAR_PARSER "${place}"
+           "${place}          millrace::grammar::charge_steps(rule_id_to_completable_states_.Back().size() / 8);\n")
+foreach(name COMPILER FSM PARSER)
   set(file ${CMAKE_BINARY_DIR}/generated/xgrammar_${name}.cc)
   file(GENERATE OUTPUT ${file} CONTENT "#include \"grammar/compile_budget.h\"\n${XGRAMMAR_${name}}")
   list(APPEND XGRAMMAR_OWN ${file})
