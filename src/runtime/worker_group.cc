@@ -173,12 +173,12 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
 bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<const uint32_t> mask, size_t thread,
                              flow::FurtherToken& out, Error& error) {
   auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
-  bool taken = sampled.ok() && (slot.mask == nullptr || slot.mask->accept(sampled->token));
-  if (!taken) {
-    error =
-        sampled.ok() ? Error{ErrorCode::kInternal, "a token of the mask was not accepted", {}} : sampled.take_error();
+  if (sampled.ok() && slot.mask != nullptr && !slot.mask->accept(sampled->token)) {
+    sampled = Error{ErrorCode::kInternal, "a token of the mask was not accepted", {}};
+  }
+  if (!sampled.ok()) {
     std::string why = slot.mask != nullptr ? slot.mask->failure() : std::string();
-    if (!why.empty()) error = {ErrorCode::kNoTokenAllowed, std::move(why), {}};
+    error = why.empty() ? sampled.take_error() : Error{ErrorCode::kNoTokenAllowed, std::move(why), {}};
     return false;
   }
   out.token = sampled->token;
