@@ -3,6 +3,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <unordered_map>
 #include <utility>
@@ -93,6 +94,19 @@ size_t longest_token(const TokenizerSpec& spec, const Vocabulary& vocabulary) {
   return longest;
 }
 
+// The bytes that are in the tokens of every text that has them: not those without a token, and not whitespace, which
+// an added token may take.
+std::array<bool, 256> lasting_bytes(const TokenizerSpec& spec, const Vocabulary& vocabulary) {
+  const bool strips =
+      std::ranges::any_of(spec.added, [](const AddedToken& token) { return token.lstrip || token.rstrip; });
+  std::array<bool, 256> lasting{};
+  for (size_t byte = 0; byte < lasting.size(); ++byte) {
+    const bool kept = !strips || (byte > ' ' && byte < 0x7F);
+    lasting[byte] = kept && vocabulary.byte_ids[byte] != kNoToken;
+  }
+  return lasting;
+}
+
 }  // namespace
 
 struct Tokenizer::State {
@@ -104,7 +118,8 @@ struct Tokenizer::State {
   Matchers matchers;
   std::unordered_map<std::string_view, TokenId> contents;  // pieces and added contents, special ones too
   Model model;
-  size_t longest;  // bytes of one token, 0: any number
+  size_t longest;                 // bytes of one token, 0: any number
+  std::array<bool, 256> lasting;  // by byte
 
   State(TokenizerSpec from, Normalizer normal, PreTokenizer pre, Matchers match)
       : spec(std::move(from)),
@@ -114,7 +129,8 @@ struct Tokenizer::State {
         pre_tokenizer(std::move(pre)),
         matchers(std::move(match)),
         model(make_model(spec, vocabulary)),
-        longest(longest_token(spec, vocabulary)) {
+        longest(longest_token(spec, vocabulary)),
+        lasting(lasting_bytes(spec, vocabulary)) {
     for (const AddedToken& token : spec.added) contents.emplace(token.content, token.id);
     for (size_t i = 0; i < spec.tokens.size(); ++i) contents.emplace(spec.tokens[i], static_cast<TokenId>(i));
   }
@@ -185,14 +201,8 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, const Enco
 
 size_t Tokenizer::fewest_tokens(std::string_view text) const {
   if (state_->longest == 0) return 0;
-  const auto& added = state_->spec.added;
-  const bool strips = std::ranges::any_of(added, [](const AddedToken& token) { return token.lstrip || token.rstrip; });
-  const auto counts = [&](char c) {
-    const auto byte = static_cast<uint8_t>(c);
-    const bool kept = !strips || (byte > ' ' && byte < 0x7F);  // such a token takes the whitespace beside it
-    return kept && state_->vocabulary.byte_ids[byte] != kNoToken;
-  };
-  return static_cast<size_t>(std::ranges::count_if(text, counts)) / state_->longest;
+  const auto lasts = [&](char byte) { return state_->lasting[static_cast<uint8_t>(byte)]; };
+  return static_cast<size_t>(std::ranges::count_if(text, lasts)) / state_->longest;
 }
 
 std::string Tokenizer::decode_bytes(std::span<const TokenId> ids, bool skip_special) const {
