@@ -16,6 +16,7 @@ namespace {
 
 using testing::HttpClient;
 using testing::TestServer;
+using testing::with_limit;
 
 constexpr const char* kGetVersion = "GET /version HTTP/1.1\r\nHost: t\r\n\r\n";
 
@@ -24,12 +25,6 @@ std::string error_code(const testing::ClientReply& reply) {
   const Json* error = body.get("error");
   const Json* code = error == nullptr ? nullptr : error->get("code");
   return code == nullptr ? "" : code->as_string();
-}
-
-ServerOptions with_limit(LimitId id, int64_t value) {
-  ServerOptions options;
-  CHECK(options.limits.set(id, value).ok());
-  return options;
 }
 
 TEST(Connection, KeepAliveAndItsEnd) {

@@ -21,6 +21,7 @@ namespace {
 using testing::eventually;
 using testing::HttpClient;
 using testing::TestServer;
+using testing::with_limit;
 
 TEST(HttpServer, PortIsBoundBeforeTheModelLoads) {
   std::atomic<bool> go{false};
@@ -148,9 +149,7 @@ TEST(HttpServer, UnixSockets) {
 TEST(HttpServer, DrainFinishesWhatRunsAndRefusesTheRest) {
   testing::EchoOptions echo;
   echo.max_live = 2;
-  ServerOptions options;
-  CHECK(options.limits.set(LimitId::kDrainSeconds, 3600).ok());
-  TestServer server(options, echo);
+  TestServer server(with_limit(LimitId::kDrainSeconds, 3600), echo);
   server.backend().step_us = 10'000;  // long answers until all has been looked at
   std::string body = R"({"prompt":"abcdefghij","max_tokens":2000,"ignore_eos":true,"stream":true})";
   std::vector<std::unique_ptr<HttpClient>> clients;
@@ -213,9 +212,7 @@ TEST(HttpServer, DrainLimitEndsStreamsWithAnErrorEvent) {
 }
 
 TEST(HttpServer, SecondSignalDoesNotWaitForStreams) {
-  ServerOptions options;
-  CHECK(options.limits.set(LimitId::kDrainSeconds, 600).ok());
-  TestServer server(options);
+  TestServer server(with_limit(LimitId::kDrainSeconds, 600));
   server.backend().step_us = 100'000;  // the stream takes 200 s
   HttpClient client(server.port());
   client.send(HttpClient::post_bytes("/v1/completions",
@@ -269,9 +266,7 @@ TEST(Health, TableOfProbes) {
 TEST(Health, AFrozenEngineIsSeenAndTheWatchdogEndsTheProcess) {
   const std::string request = HttpClient::post_bytes("/v1/completions", R"({"prompt":"ab"})");
   {
-    ServerOptions options;
-    CHECK(options.limits.set(LimitId::kLiveStallSeconds, 1).ok());
-    TestServer server(options);
+    TestServer server(with_limit(LimitId::kLiveStallSeconds, 1));
     HttpClient probe(server.port());
     EXPECT_EQ(probe.get("/live").status, 200);
     server.backend().hold();

@@ -9,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/limits.h"
 #include "base/macros.h"
 #include "server/context.h"
 #include "server/http_server.h"
@@ -24,6 +25,12 @@ inline bool eventually(const std::function<bool()>& condition, int timeout_ms = 
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   return true;
+}
+
+inline server::ServerOptions with_limit(LimitId id, int64_t value) {
+  server::ServerOptions options;
+  CHECK(options.limits.set(id, value).ok());
+  return options;
 }
 
 class TestServer {
