@@ -1,9 +1,10 @@
 // Golden table G7: prefill and decode on one machine or on machines of their own, with the coefficients of DistServe
 // (OSDI 2024): OPT 13B on one A100, 512 tokens in, 64 out, Poisson arrivals, 1,500 requests, P90 of TTFT and of the
 // mean time per token, free hand-over. Band: the rate that just keeps both bounds within 5 %: they hold at 0.95 of it
-// and not at 1.05, as means over seeds. Source of the numbers: as in golden_cache_test.cc; one seed that is not
-// recorded.
+// and not at 1.05, with half of the seeds (near its limit a queue is long in a few of them, which a mean would follow).
+// Source of the numbers: as in golden_cache_test.cc; one seed that is not recorded.
 #include <algorithm>
+#include <array>
 
 #include "tests/support/sim_golden.h"
 
@@ -18,12 +19,12 @@ ReplicaSpec replica(ReplicaRole role, uint32_t budget) {
           .role = role};
 }
 
-// How much of the tighter bound the P90s take, mean over seeds: at most 1 when the rate is kept.
+// How much of the tighter bound the P90s take, median over seeds: at most 1 when the rate is kept.
 double strain(const ClusterSpec& spec, double rate) {
-  constexpr uint64_t kSeeds = 4;
-  double sum = 0;
-  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    Workload load = generate({.seed = support::golden_seed(seed),
+  constexpr size_t kSeeds = 15;
+  std::array<double, kSeeds> parts{};
+  for (size_t i = 0; i < kSeeds; ++i) {
+    Workload load = generate({.seed = support::golden_seed(i + 1),
                               .n_requests = 1500,
                               .rate = rate,
                               .prompt = {.center = 512},
@@ -32,9 +33,10 @@ double strain(const ClusterSpec& spec, double rate) {
     auto part = [](const Histogram& h, Tick bound) {
       return bound == 0 ? 0 : static_cast<double>(h.percentile(0.9)) / static_cast<double>(bound);
     };
-    sum += std::max(part(report.ttft, spec.slo.ttft), part(report.tpot, spec.slo.tpot));
+    parts[i] = std::max(part(report.ttft, spec.slo.ttft), part(report.tpot, spec.slo.tpot));
   }
-  return sum / kSeeds;
+  std::ranges::nth_element(parts, parts.begin() + kSeeds / 2);
+  return parts[kSeeds / 2];
 }
 
 void expect_capacity(const ClusterSpec& spec, double rate, double band, const char* what) {
