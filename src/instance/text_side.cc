@@ -136,15 +136,16 @@ Result<text::RenderedPrompt> TextSide::render(const api::ChatRequest& chat) cons
   return rendered;
 }
 
-// A text that cannot fit is refused by its size: megabytes of it would keep this thread from the others for seconds.
+// A text that cannot fit beside `n_others` tokens is refused by its size: megabytes of it would keep this thread from
+// the others for seconds.
 Result<std::vector<TokenId>> TextSide::encode_prompt(std::string_view text, const text::EncodeOptions& options,
-                                                     const api::PromptParams& params) const {
-  auto fewest = static_cast<int64_t>(parts_.tokenizer.fewest_tokens(text));
+                                                     const api::PromptParams& params, size_t n_others) const {
+  auto fewest = static_cast<int64_t>(parts_.tokenizer.fewest_tokens(text) + n_others);
   if (fewest > parts_.max_len && !params.truncate_prompt_tokens) {
     std::string what = fmt::format(
-        "prompt of {} bytes, {} tokens or more, exceeds the available context size of {} tokens (this model's maximum "
-        "context length)",
-        text.size(), fewest, parts_.max_len);
+        "prompt of {} tokens or more (a text of {} bytes) exceeds the available context size of {} tokens (this "
+        "model's maximum context length)",
+        fewest, text.size(), parts_.max_len);
     return Error{ErrorCode::kContextLengthExceeded, std::move(what), "prompt"};
   }
   return parts_.tokenizer.encode(text, options);
@@ -164,7 +165,7 @@ Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) cons
 }
 
 // Ids as they are; of ids and texts in one sequence only a first text begins it.
-Result<std::vector<TokenId>> TextSide::tokens_of(const api::PromptInput& input, bool add_special) const {
+Result<std::vector<TokenId>> TextSide::tokens_of(const api::PromptInput& input, const api::PromptParams& params) const {
   if (const auto* ids = std::get_if<std::vector<TokenId>>(&input)) return *ids;
   std::vector<TokenId> out;
   text::EncodeOptions options;
@@ -173,8 +174,8 @@ Result<std::vector<TokenId>> TextSide::tokens_of(const api::PromptInput& input, 
       out.push_back(*id);
       continue;
     }
-    options.add_special = add_special && out.empty();
-    std::vector<TokenId> more = TRY(parts_.tokenizer.encode(std::get<std::string>(part), options));
+    options.add_special = params.add_special_tokens && out.empty();
+    std::vector<TokenId> more = TRY(encode_prompt(std::get<std::string>(part), options, params, out.size()));
     out.insert(out.end(), more.begin(), more.end());
   }
   return out;
@@ -186,9 +187,9 @@ Result<PreparedPrompt> TextSide::prepare_pair(const api::PromptPair& pair, const
   const text::TokenizerSpec& spec = parts_.tokenizer.spec();
   text::EncodeOptions options;
   options.add_special = false;
-  std::vector<TokenId> first = TRY(parts_.tokenizer.encode(pair.first, options));
-  std::vector<TokenId> second = TRY(parts_.tokenizer.encode(pair.second, options));
   size_t n_special = spec.prefix.size() + 2 * spec.suffix.size();
+  std::vector<TokenId> first = TRY(encode_prompt(pair.first, options, params, n_special));
+  std::vector<TokenId> second = TRY(encode_prompt(pair.second, options, params, n_special + first.size()));
   int64_t limit = params.truncate_prompt_tokens.value_or(INT64_MAX);
   if (limit < 0) limit = parts_.max_len;
   while (static_cast<int64_t>(first.size() + second.size() + n_special) > limit && !(first.empty() && second.empty())) {
@@ -236,7 +237,7 @@ Result<PreparedPrompt> TextSide::prepare_text(const api::PromptInput& input, con
   } else if (const auto* pair = std::get_if<api::PromptPair>(&input)) {
     return prepare_pair(*pair, params.prompt);
   } else {
-    prepared.tokens = TRY(tokens_of(input, params.prompt.add_special_tokens));
+    prepared.tokens = TRY(tokens_of(input, params.prompt));
     if (params.output.echo || params.output.return_prompt_text) {
       prepared.text = parts_.tokenizer.decode(prepared.tokens, params.output.skip_special_tokens);
     }

@@ -87,9 +87,9 @@ class TextSide {
   uint32_t scope_of(const api::CommonParams& params);
   uint32_t scope_of_key(std::string key);
   Result<std::vector<TokenId>> encode_prompt(std::string_view text, const text::EncodeOptions& options,
-                                             const api::PromptParams& params) const;
+                                             const api::PromptParams& params, size_t n_others = 0) const;
   Result<PreparedPrompt> prepare_chat(const api::ChatRequest& chat) const;
-  Result<std::vector<TokenId>> tokens_of(const api::PromptInput& input, bool add_special) const;
+  Result<std::vector<TokenId>> tokens_of(const api::PromptInput& input, const api::PromptParams& params) const;
   Result<PreparedPrompt> prepare_pair(const api::PromptPair& pair, const api::PromptParams& params) const;
   void truncate_text(const api::PromptParams& params, std::vector<TokenId>& tokens) const;
   Result<PreparedPrompt> prepare_text(const api::PromptInput& input, const api::CommonParams& params) const;

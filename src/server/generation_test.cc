@@ -2,6 +2,7 @@
 // readers, overload.
 #include "server/generation.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -15,6 +16,7 @@ namespace {
 
 using testing::EchoOptions;
 using testing::eventually;
+using ::testing::HasSubstr;
 using testing::HttpClient;
 using testing::stream_events;
 using testing::TestServer;
@@ -174,6 +176,30 @@ TEST(Generation, Utf8IsNeverSplit) {
       client.post("/v1/completions", "{\"prompt\":\"a\u00e4\u20ac\U0001F600b\",\"max_tokens\":40,\"stream\":true}");
   EXPECT_EQ(streamed_text(reply.body), "a\u00e4\u20ac\U0001F600b");
   EXPECT_EQ(reply.body.find("\ufffd"), std::string::npos);
+}
+
+TEST(Generation, ATextThatCannotFitIsRefusedByItsSize) {
+  TestServer server;
+  HttpClient client(server.port());
+  const std::string large = '"' + std::string(100'000, 'a') + '"';
+  std::string ids;
+  for (int i = 0; i < 2040; ++i) ids += "97,";
+  struct Row {
+    const char* path;
+    std::string prompt;
+  };
+  const Row rows[] = {{"/v1/completions", large},
+                      {"/completion", large},
+                      {"/completion", "[97," + large + "]"},
+                      {"/completion", "[" + large + ",97]"},
+                      {"/completion", "[" + ids + '"' + std::string(100, 'a') + "\"]"}};
+  for (const Row& row : rows) {
+    auto reply = client.post(row.path, "{\"max_tokens\":1,\"prompt\":" + row.prompt + "}");
+    EXPECT_EQ(reply.status, 400) << row.path;
+    EXPECT_THAT(reply.body, HasSubstr("tokens or more (a text of 100")) << row.path << ' ' << row.prompt.substr(0, 20);
+    reply = client.post(row.path, R"({"max_tokens":1,"truncate_prompt_tokens":4,"prompt":)" + row.prompt + "}");
+    EXPECT_EQ(reply.status, 200) << row.path << ' ' << row.prompt.substr(0, 20) << reply.body;
+  }
 }
 
 TEST(Generation, EarlyFailuresOfStreamsKeepTheirStatus) {

@@ -135,6 +135,14 @@ TEST(PoolingRoutes, AHeadReadsPairs) {
   EXPECT_EQ(reply.get("usage")->get("prompt_tokens")->as_int(), 9);
   Json cut = client.post("/rerank", ask + R"(,"truncate_prompt_tokens":4})").json();
   EXPECT_EQ(cut.get("results")->as_array()[0].get("relevance_score")->as_double(), 4);
+  const std::string large(100'000, 'a');  // refused by its size, on either side
+  for (const std::string& body :
+       {R"({"query":")" + large + R"(","documents":["c"])", R"({"query":"c","documents":[")" + large + "\"]"}) {
+    auto refused = client.post("/rerank", body + "}");
+    EXPECT_EQ(refused.status, 400);
+    EXPECT_THAT(refused.body, ::testing::HasSubstr("tokens or more (a text of 100000 bytes)"));
+    EXPECT_EQ(client.post("/rerank", body + R"(,"truncate_prompt_tokens":4})").status, 200);
+  }
   Json score = client.post("/score", R"({"text_1":"a","text_2":["b","cd"]})").json();
   EXPECT_NEAR(score.get("data")->as_array()[1].get("score")->as_double(), 1 / (1 + std::exp(-3.0)), 1e-9);
   EXPECT_EQ(client.post("/v1/embeddings", R"({"input":"a"})").status, 501);
