@@ -105,17 +105,22 @@ void append_character(std::string& out, uint32_t c, std::string_view special) {
   }
 }
 
-// Code points of valid UTF-8.
-void append_text(std::string& out, std::string_view utf8) {
-  out += '"';
+// Code points of valid UTF-8, without quotes around them.
+void append_characters(std::string& out, std::string_view utf8) {
   for (size_t i = 0; i < utf8.size();) {
     auto lead = static_cast<unsigned char>(utf8[i]);
     size_t n = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
     uint32_t c = n == 1 ? lead : lead & (0xFFu >> (n + 1));
     for (size_t k = 1; k < n && i + k < utf8.size(); ++k) c = c << 6 | (static_cast<unsigned char>(utf8[i + k]) & 0x3F);
-    append_character(out, c, "\"\\");
+    if (c == '"' || c == '\\') out += '\\';
+    append_character(out, c, "");
     i += n;
   }
+}
+
+void append_text(std::string& out, std::string_view utf8) {
+  out += '"';
+  append_characters(out, utf8);
   out += '"';
 }
 
@@ -149,70 +154,117 @@ void append_tags(std::string& out, const Expr& expr) {
   out += ')';
 }
 
-// An endless repetition of one class, without parentheses: a loop of the rule's own automaton, where one in
-// parentheses becomes a rule that the core's parser enters again for each character.
-bool append_loop(std::string& out, const Rules& rules, const Expr& expr) {
-  const Expr& part = rules.at(expr.parts[0]);
-  if (part.kind != ExprKind::kSet || expr.max != kUnbounded || expr.min > 1) return false;
-  if (expr.min == 1) {
-    out += '(';
-    append_set(out, part.set);
-    out += ' ';
-  }
-  append_set(out, part.set);
-  out += expr.min == 1 ? "*)" : "*";
-  return true;
-}
+// The body of a rule. What the core's own parser does costs by the letter, more than most of what follows: no
+// parentheses that say nothing, no empty texts, and texts side by side as one.
+class BodyWriter {
+ public:
+  BodyWriter(std::string& out, const Rules& rules, const Productive& known) : out_(out), rules_(rules), known_(known) {}
 
-void append_expr(std::string& out, const Rules& rules, ExprId id, const Productive& known) {
-  const Expr& expr = rules.at(id);
-  switch (expr.kind) {
-    case ExprKind::kText:
-      append_text(out, expr.text);
-      return;
-    case ExprKind::kSet:
-      append_set(out, expr.set);
-      return;
-    case ExprKind::kRule:
-      fmt::format_to(std::back_inserter(out), "r{}", expr.rule);
-      return;
-    case ExprKind::kTags:
-      append_tags(out, expr);
-      return;
-    case ExprKind::kSequence:
-    case ExprKind::kChoice: {
-      const char* between = expr.kind == ExprKind::kChoice ? " | " : " ";
-      out += '(';
+  // Where `|` needs no parentheses.
+  void alternatives(ExprId id) {
+    const Expr& expr = rules_.at(id);
+    if (expr.kind == ExprKind::kChoice) {
       bool first = true;
       for (ExprId part : expr.parts) {
-        if (expr.kind == ExprKind::kChoice && !known.exprs[part]) continue;
-        if (!std::exchange(first, false)) out += between;
-        append_expr(out, rules, part, known);
+        if (!known_.exprs[part]) continue;
+        if (!std::exchange(first, false)) out_ += " | ";
+        alternatives(part);
       }
-      if (first) out += "\"\"";
-      out += ')';
+      if (first) out_ += "\"\"";
       return;
     }
-    case ExprKind::kRepeat:
-      if (!known.exprs[expr.parts[0]]) {
-        out += "\"\"";
-        return;
-      }
-      if (append_loop(out, rules, expr)) return;
-      out += '(';
-      append_expr(out, rules, expr.parts[0], known);
-      if (expr.min == 0 && expr.max == kUnbounded) {
-        out += ")*";
-      } else if (expr.min == 1 && expr.max == kUnbounded) {
-        out += ")+";
-      } else if (expr.max == kUnbounded) {
-        fmt::format_to(std::back_inserter(out), "){{{},}}", expr.min);
-      } else {
-        fmt::format_to(std::back_inserter(out), "){{{},{}}}", expr.min, expr.max);
-      }
-      return;
+    n_elements_ = 0;
+    elements(id);
+    end_text();
+    if (n_elements_ == 0) out_ += "\"\"";
   }
-}
+
+ private:
+  // Behind what the sequence has already.
+  void elements(ExprId id) {
+    const Expr& expr = rules_.at(id);
+    switch (expr.kind) {
+      case ExprKind::kText:
+        if (expr.text.empty()) return;
+        if (!in_text_) {
+          begin_element();
+          out_ += '"';
+          in_text_ = true;
+        }
+        append_characters(out_, expr.text);
+        return;
+      case ExprKind::kSet:
+        begin_element();
+        append_set(out_, expr.set);
+        return;
+      case ExprKind::kRule:
+        begin_element();
+        fmt::format_to(std::back_inserter(out_), "r{}", expr.rule);
+        return;
+      case ExprKind::kTags:
+        begin_element();
+        append_tags(out_, expr);
+        return;
+      case ExprKind::kSequence:
+        for (ExprId part : expr.parts) elements(part);
+        return;
+      case ExprKind::kChoice:
+        begin_element();
+        parentheses(id);
+        return;
+      case ExprKind::kRepeat:
+        if (known_.exprs[expr.parts[0]]) repetition(expr);
+        return;
+    }
+  }
+
+  void begin_element() {
+    end_text();
+    if (n_elements_++ > 0) out_ += ' ';
+  }
+
+  void end_text() {
+    if (std::exchange(in_text_, false)) out_ += '"';
+  }
+
+  void parentheses(ExprId id) {
+    size_t n_outside = n_elements_;
+    out_ += '(';
+    alternatives(id);
+    out_ += ')';
+    n_elements_ = n_outside;
+  }
+
+  // An endless one of one class goes without parentheses: a loop of the rule's own automaton, where one in parentheses
+  // becomes a rule that the core's parser enters again for each character.
+  void repetition(const Expr& expr) {
+    const Expr& part = rules_.at(expr.parts[0]);
+    begin_element();
+    if (part.kind == ExprKind::kSet && expr.max == kUnbounded && expr.min <= 1) {
+      append_set(out_, part.set);
+      if (expr.min == 1) {
+        begin_element();
+        append_set(out_, part.set);
+      }
+      out_ += '*';
+      return;
+    }
+    parentheses(expr.parts[0]);
+    if (expr.min <= 1 && expr.max == kUnbounded) {
+      out_ += expr.min == 0 ? '*' : '+';
+    } else if (expr.max == kUnbounded) {
+      fmt::format_to(std::back_inserter(out_), "{{{},}}", expr.min);
+    } else {
+      fmt::format_to(std::back_inserter(out_), "{{{},{}}}", expr.min, expr.max);
+    }
+  }
+
+  std::string& out_;
+  const Rules& rules_;
+  const Productive& known_;
+  size_t n_elements_ = 0;  // of the sequence that is written
+  bool in_text_ = false;   // the last of them is a text without its closing quote
+};
 
 }  // namespace
 
@@ -387,7 +439,7 @@ std::string to_ebnf(const Rules& rules) {
   for (RuleId rule = 0; rule < rules.n_rules(); ++rule) {
     if (!reached[rule]) continue;
     fmt::format_to(std::back_inserter(out), "r{} ::= ", rule);
-    append_expr(out, rules, rules.body(rule), known);
+    BodyWriter(out, rules, known).alternatives(rules.body(rule));
     out += '\n';
   }
   return out;
