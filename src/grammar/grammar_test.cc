@@ -183,19 +183,30 @@ TEST(Numbers, RangesAreExact) {
   for (const Row& row :
        {Row{0, 0}, Row{-3, 7}, Row{95, 1104}, Row{-1234, -7}, Row{10, 99}, Row{-1, 1}, Row{199, 201}}) {
     Rules rules;
-    ExprId expr = whole_range(rules, row.low, row.high);
+    NumberRules numbers(rules);
+    ExprId expr = numbers.whole_range(row.low, row.high);
     for (int64_t n = -1300; n <= 1300; ++n) {
       EXPECT_EQ(matches(rules, expr, std::to_string(n)), n >= row.low && n <= row.high) << n;
     }
     EXPECT_FALSE(matches(rules, expr, "-0"));
     EXPECT_FALSE(matches(rules, expr, "007"));
   }
-  Rules rules;
-  ExprId tenths = decimal_range(rules, -15, 23, 1);
-  for (int64_t n = -50; n <= 50; ++n) {
-    std::string text =
-        std::string(n < 0 ? "-" : "") + std::to_string(std::abs(n) / 10) + "." + std::to_string(std::abs(n) % 10);
-    EXPECT_EQ(matches(rules, tenths, text), n >= -15 && n <= 23) << text;
+  for (const Row& row : {Row{-15, 23}, Row{-20, -20}, Row{7, 30}, Row{0, 0}, Row{11, 18}, Row{-49, 50}}) {
+    Rules rules;
+    NumberRules numbers(rules);
+    ExprId tenths = numbers.decimal_range(row.low, row.high, 1);
+    ExprId either = numbers.number_range(row.low, row.high, 1);
+    for (int64_t n = -60; n <= 60; ++n) {
+      std::string whole = std::string(n < 0 ? "-" : "") + std::to_string(std::abs(n) / 10);
+      std::string text = whole + "." + std::to_string(std::abs(n) % 10);
+      bool inside = n >= row.low && n <= row.high;
+      EXPECT_EQ(matches(rules, tenths, text), inside) << text;
+      EXPECT_EQ(matches(rules, either, text), inside) << text;
+      if (n % 10 != 0) continue;
+      EXPECT_FALSE(matches(rules, tenths, whole)) << whole;
+      EXPECT_EQ(matches(rules, either, whole), inside) << whole;
+    }
+    EXPECT_FALSE(matches(rules, either, "-0"));
   }
 }
 

@@ -10,89 +10,14 @@
 namespace millrace::grammar {
 namespace {
 
+constexpr size_t kMostShared = 3;  // digits: longer ends are seldom alike
+
 ExprId digit_set(Rules& rules, char first, char last) {
+  if (first == last) return rules.text({&first, 1});
   return rules.set({{static_cast<uint32_t>(first), static_cast<uint32_t>(last)}});
 }
 
-ExprId digits(Rules& rules, size_t n) {
-  return n == 0 ? rules.text("")
-                : rules.repeat(digit_set(rules, '0', '9'), static_cast<uint32_t>(n), static_cast<uint32_t>(n));
-}
-
-// Texts of digits of the same length between low and high, both included.
-ExprId same_length(Rules& rules, std::string_view low, std::string_view high) {
-  size_t n_same = 0;
-  while (n_same < low.size() && low[n_same] == high[n_same]) ++n_same;
-  std::string_view shared = low.substr(0, n_same);
-  if (n_same == low.size()) return rules.text(shared);
-  size_t n_rest = low.size() - n_same - 1;
-  char a = low[n_same];
-  char b = high[n_same];
-  std::vector<ExprId> parts;
-  bool low_is_all = low.find_first_not_of('0', n_same + 1) == std::string_view::npos;
-  bool high_is_all = high.find_first_not_of('9', n_same + 1) == std::string_view::npos;
-  if (!low_is_all) {
-    ExprId above = same_length(rules, low.substr(n_same + 1), std::string(n_rest, '9'));
-    parts.push_back(rules.sequence({digit_set(rules, a, a), above}));
-    ++a;
-  }
-  if (!high_is_all) {
-    ExprId below = same_length(rules, std::string(n_rest, '0'), high.substr(n_same + 1));
-    parts.push_back(rules.sequence({digit_set(rules, b, b), below}));
-    --b;
-  }
-  if (a <= b) parts.push_back(rules.sequence({digit_set(rules, a, b), digits(rules, n_rest)}));
-  ExprId tail = rules.choice(std::move(parts));
-  return shared.empty() ? tail : rules.sequence({rules.text(shared), tail});
-}
-
 std::string decimal(int64_t value) { return std::to_string(value); }
-
-// 0 <= low <= high, without leading zeros.
-ExprId natural_range(Rules& rules, int64_t low, int64_t high) {
-  std::vector<ExprId> parts;
-  std::string first = decimal(low);
-  std::string last = decimal(high);
-  for (size_t n = first.size(); n <= last.size(); ++n) {
-    std::string from = n == first.size() ? first : "1" + std::string(n - 1, '0');
-    std::string to = n == last.size() ? last : std::string(n, '9');
-    parts.push_back(same_length(rules, from, to));
-  }
-  return rules.choice(std::move(parts));
-}
-
-// The same of n / 10^n_fraction.
-ExprId natural_decimals(Rules& rules, int64_t low, int64_t high, int n_fraction) {
-  auto width = static_cast<size_t>(n_fraction);
-  int64_t unit = 1;
-  for (int i = 0; i < n_fraction; ++i) unit *= 10;
-  ExprId point = rules.text(".");
-  auto fraction = [&](int64_t from, int64_t to) {
-    auto padded = [&](int64_t value) {
-      std::string text = decimal(value);
-      return std::string(width - text.size(), '0') + text;
-    };
-    return same_length(rules, padded(from), padded(to));
-  };
-  std::vector<ExprId> parts;
-  int64_t first = low / unit;
-  int64_t last = high / unit;
-  if (first == last) {
-    return rules.sequence({rules.text(decimal(first)), point, fraction(low % unit, high % unit)});
-  }
-  if (low % unit != 0) {
-    parts.push_back(rules.sequence({rules.text(decimal(first)), point, fraction(low % unit, unit - 1)}));
-    ++first;
-  }
-  if (high % unit != unit - 1) {
-    parts.push_back(rules.sequence({rules.text(decimal(last)), point, fraction(0, high % unit)}));
-    --last;
-  }
-  if (first <= last) {
-    parts.push_back(rules.sequence({natural_range(rules, first, last), point, digits(rules, width)}));
-  }
-  return rules.choice(std::move(parts));
-}
 
 // Splits at zero; minus zero is left out.
 template <class Natural>
@@ -108,14 +33,109 @@ ExprId with_sign(Rules& rules, int64_t low, int64_t high, const Natural& natural
 
 }  // namespace
 
-ExprId whole_range(Rules& rules, int64_t low, int64_t high) {
-  CHECK(low <= high && low >= -kMaxWhole && high <= kMaxWhole, "numbers {}..{}", low, high);
-  return with_sign(rules, low, high, [&](int64_t a, int64_t b) { return natural_range(rules, a, b); });
+ExprId NumberRules::digits(size_t n) {
+  return n == 0 ? rules_.text("") : last_digits(std::string(n, '0'), std::string(n, '9'));
 }
 
-ExprId decimal_range(Rules& rules, int64_t low, int64_t high, int n_fraction) {
+// same_length(), as a rule where others may want it, too.
+ExprId NumberRules::last_digits(std::string_view low, std::string_view high) {
+  size_t n = low.size();
+  bool all =
+      low.find_first_not_of('0') == std::string_view::npos && high.find_first_not_of('9') == std::string_view::npos;
+  if (n == 1 || (n > kMostShared && !all)) return same_length(low, high);
+  auto [found, is_new] = shared_.try_emplace(std::string(low) + std::string(high), RuleId{0});
+  if (is_new) {
+    std::vector<ExprId> any(n, digit_set(rules_, '0', '9'));
+    found->second = rules_.add_rule(all ? rules_.sequence(std::move(any)) : same_length(low, high));
+  }
+  return rules_.rule(found->second);
+}
+
+// Texts of digits of the same length between low and high, both included.
+ExprId NumberRules::same_length(std::string_view low, std::string_view high) {
+  size_t n_same = 0;
+  while (n_same < low.size() && low[n_same] == high[n_same]) ++n_same;
+  std::string_view shared = low.substr(0, n_same);
+  if (n_same == low.size()) return rules_.text(shared);
+  size_t n_rest = low.size() - n_same - 1;
+  char a = low[n_same];
+  char b = high[n_same];
+  std::vector<ExprId> parts;
+  bool low_is_all = low.find_first_not_of('0', n_same + 1) == std::string_view::npos;
+  bool high_is_all = high.find_first_not_of('9', n_same + 1) == std::string_view::npos;
+  if (!low_is_all) {
+    ExprId above = last_digits(low.substr(n_same + 1), std::string(n_rest, '9'));
+    parts.push_back(rules_.sequence({digit_set(rules_, a, a), above}));
+    ++a;
+  }
+  if (!high_is_all) {
+    ExprId below = last_digits(std::string(n_rest, '0'), high.substr(n_same + 1));
+    parts.push_back(rules_.sequence({digit_set(rules_, b, b), below}));
+    --b;
+  }
+  if (a <= b) parts.push_back(rules_.sequence({digit_set(rules_, a, b), digits(n_rest)}));
+  ExprId tail = rules_.choice(std::move(parts));
+  return shared.empty() ? tail : rules_.sequence({rules_.text(shared), tail});
+}
+
+// 0 <= low <= high, without leading zeros.
+ExprId NumberRules::natural_range(int64_t low, int64_t high) {
+  std::vector<ExprId> parts;
+  std::string first = decimal(low);
+  std::string last = decimal(high);
+  for (size_t n = first.size(); n <= last.size(); ++n) {
+    std::string from = n == first.size() ? first : "1" + std::string(n - 1, '0');
+    std::string to = n == last.size() ? last : std::string(n, '9');
+    parts.push_back(same_length(from, to));
+  }
+  return rules_.choice(std::move(parts));
+}
+
+// The same of n / 10^n_fraction.
+ExprId NumberRules::natural_decimals(int64_t low, int64_t high, const Decimals& decimals) {
+  auto width = static_cast<size_t>(decimals.n_fraction);
+  int64_t unit = 1;
+  for (int i = 0; i < decimals.n_fraction; ++i) unit *= 10;
+  // behind a whole number: the point and what may follow it; nothing, where zeros may follow
+  auto fraction = [&](int64_t from, int64_t to) {
+    auto padded = [&](int64_t value) {
+      std::string text = decimal(value);
+      return std::string(width - text.size(), '0') + text;
+    };
+    ExprId behind = rules_.sequence({rules_.text("."), last_digits(padded(from), padded(to))});
+    return from == 0 && decimals.point == Point::kWhereNeeded ? rules_.optional(behind) : behind;
+  };
+  std::vector<ExprId> parts;
+  int64_t first = low / unit;
+  int64_t last = high / unit;
+  if (first == last) return rules_.sequence({rules_.text(decimal(first)), fraction(low % unit, high % unit)});
+  if (low % unit != 0) {
+    parts.push_back(rules_.sequence({rules_.text(decimal(first)), fraction(low % unit, unit - 1)}));
+    ++first;
+  }
+  if (high % unit != unit - 1) {
+    parts.push_back(rules_.sequence({rules_.text(decimal(last)), fraction(0, high % unit)}));
+    --last;
+  }
+  if (first <= last) parts.push_back(rules_.sequence({natural_range(first, last), fraction(0, unit - 1)}));
+  return rules_.choice(std::move(parts));
+}
+
+ExprId NumberRules::whole_range(int64_t low, int64_t high) {
+  CHECK(low <= high && low >= -kMaxWhole && high <= kMaxWhole, "numbers {}..{}", low, high);
+  return with_sign(rules_, low, high, [&](int64_t a, int64_t b) { return natural_range(a, b); });
+}
+
+ExprId NumberRules::decimal_range(int64_t low, int64_t high, int n_fraction) {
   CHECK(low <= high && n_fraction >= 1 && n_fraction <= 9, "decimals {}..{} of {} digits", low, high, n_fraction);
-  return with_sign(rules, low, high, [&](int64_t a, int64_t b) { return natural_decimals(rules, a, b, n_fraction); });
+  Decimals decimals{.n_fraction = n_fraction};
+  return with_sign(rules_, low, high, [&](int64_t a, int64_t b) { return natural_decimals(a, b, decimals); });
+}
+
+ExprId NumberRules::number_range(int64_t low, int64_t high, int n_fraction) {
+  CHECK(low <= high && n_fraction >= 1 && n_fraction <= 9, "decimals {}..{} of {} digits", low, high, n_fraction);
+  Decimals decimals{.n_fraction = n_fraction, .point = Point::kWhereNeeded};
+  return with_sign(rules_, low, high, [&](int64_t a, int64_t b) { return natural_decimals(a, b, decimals); });
 }
 
 namespace {

@@ -58,6 +58,7 @@ Positions ends(const Rules& rules, ExprId id, std::string_view text, const Posit
       return out;
     }
     case ExprKind::kRule:
+      return ends(rules, rules.body(expr.rule), text, begins);
     case ExprKind::kTags:
       return out;
   }

@@ -1,5 +1,5 @@
-// Whether a text matches rules that do not refer to other rules: for property names against patterns, at compile time.
-// Thread: any.
+// Whether a text matches rules none of which comes back to itself: for property names against patterns, at compile
+// time. Thread: any.
 #pragma once
 
 #include <string_view>

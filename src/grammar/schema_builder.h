@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "grammar/json_rules.h"
+#include "grammar/numbers.h"
 #include "grammar/schema.h"
 #include "grammar/schema_shape.h"
 
@@ -17,7 +18,11 @@ namespace millrace::grammar {
 class SchemaBuilder {
  public:
   SchemaBuilder(Rules& rules, ShapeReader reader, const SchemaOptions& options)
-      : rules_(rules), reader_(std::move(reader)), options_(options), json_(rules, options.any_whitespace) {}
+      : rules_(rules),
+        reader_(std::move(reader)),
+        options_(options),
+        json_(rules, options.any_whitespace),
+        numbers_(rules) {}
 
   Result<RuleId> build(const Json& root);
 
@@ -84,6 +89,7 @@ class SchemaBuilder {
   ShapeReader reader_;
   const SchemaOptions& options_;
   JsonRules json_;
+  NumberRules numbers_;
   std::map<std::vector<NodeId>, RuleId> known_;
   std::map<std::string, const Json*> by_text_;  // the first schema of each text
   std::deque<std::pair<RuleId, Nodes>> queue_;

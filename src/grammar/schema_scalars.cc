@@ -26,6 +26,9 @@ struct WholeBounds {
   bool empty() const { return low > high; }
 };
 
+// a / b, b above 0, rounded down.
+int64_t floor_of(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+
 // The whole n with min <= n / scale <= max.
 WholeBounds whole_bounds(const NumberBounds& bounds, double scale) {
   WholeBounds out;
@@ -136,7 +139,7 @@ ExprId SchemaBuilder::fraction_expr(const NumberBounds& bounds) {
   if (bounds.min) ++scaled.low;
   if (bounds.max) --scaled.high;
   if (scaled.empty()) return rules_.set({});
-  return rules_.sequence({decimal_range(rules_, scaled.low, scaled.high, n), last});
+  return rules_.sequence({numbers_.decimal_range(scaled.low, scaled.high, n), last});
 }
 
 Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
@@ -150,13 +153,21 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
   bool fraction = (shape.types & kFraction) != 0;
   if ((shape.types & kInteger) == 0) return fraction_expr(bounds);
   if (!bounded) return fraction ? any_number(rules_) : any_whole(rules_);
-  std::vector<ExprId> parts;
   WholeBounds whole = whole_bounds(bounds, 1);
-  if (!whole.empty() && (shape.types & kInteger) != 0) parts.push_back(whole_range(rules_, whole.low, whole.high));
-  if (fraction) {
-    int n = n_fraction_for(bounds);
-    WholeBounds scaled = whole_bounds(bounds, std::pow(10.0, n));
-    if (!scaled.empty()) parts.push_back(decimal_range(rules_, scaled.low, scaled.high, n));
+  std::vector<ExprId> parts;
+  auto add_whole = [&](int64_t low, int64_t high) {
+    if (low <= high) parts.push_back(numbers_.whole_range(low, high));
+  };
+  int n = n_fraction_for(bounds);
+  auto scale = static_cast<int64_t>(std::pow(10.0, n));
+  WholeBounds scaled = whole_bounds(bounds, std::pow(10.0, n));
+  if (!fraction || scaled.empty()) {
+    add_whole(whole.low, whole.high);
+  } else {
+    parts.push_back(numbers_.number_range(scaled.low, scaled.high, n));
+    // too large for digits behind the point
+    add_whole(whole.low, std::min(whole.high, floor_of(scaled.low - 1, scale)));
+    add_whole(std::max(whole.low, floor_of(scaled.high, scale) + 1), whole.high);
   }
   if (parts.empty()) return rules_.set({});
   return rules_.choice(std::move(parts));
