@@ -118,7 +118,30 @@ replace_in(XGRAMMAR_COMPILER [[#include <xgrammar/compiler.h>]] [[#include <xgra
 # States that are merged, round after round, count as well.
 set(place "  while (changed) {\n    int n = result.NumStates();\n")
 file(READ ${XGRAMMAR_DIR}/cpp/fsm.cc XGRAMMAR_FSM)
-replace_in(XGRAMMAR_FSM "${place}" "${place}    millrace::grammar::charge_steps(3 * n);\n")
+replace_in(XGRAMMAR_FSM "${place}" "${place}    millrace::grammar::charge_steps(3 * n);
+    by_source.clear();
+    by_target.clear();
+")
+# A state is compared with those neighbours of its neighbour that are reached alike (src/grammar/edge_groups.h), not with
+# all: of thousands of alternatives that took most of the time. What is merged is the same.
+replace_in(XGRAMMAR_FSM [[  std::vector<int32_t> no_successor_non_end_states;
+]] [[  std::vector<int32_t> no_successor_non_end_states;
+  millrace::grammar::EdgeGroups by_source;
+  millrace::grammar::EdgeGroups by_target;
+]])
+replace_in(XGRAMMAR_FSM [[      int32_t group_begin = 0;
+      while (group_begin < siblings.size()) {
+        int sibling = siblings[group_begin].peer;
+        int32_t group_end = group_begin + 1;]] [[      for (int32_t group_begin : by_source.with_label(previous_state, siblings, edges_to_i[0].min, edges_to_i[0].max)) {
+        int sibling = siblings[group_begin].peer;
+        int32_t group_end = group_begin + 1;]])
+replace_in(XGRAMMAR_FSM [[      int32_t group_begin = 0;
+      while (group_begin < siblings.size()) {
+        int sibling = siblings[group_begin].peer;
+        while (group_begin < siblings.size() && siblings[group_begin].peer == sibling) {
+          ++group_begin;
+        }]] [[      for (int32_t group_begin : by_target.with_label(next_state, siblings, node_edges[0].min, node_edges[0].max)) {
+        int sibling = siblings[group_begin].peer;]])
 # And so do states that wait for one that is complete, of which an ambiguous grammar has ever more.
 file(READ ${XGRAMMAR_DIR}/cpp/earley_parser.cc XGRAMMAR_PARSER)
 set(place "  // Check all the possible parent states.\n")
@@ -138,7 +161,7 @@ set(XGRAMMAR_HEADER_FILE ${CMAKE_BINARY_DIR}/generated/xgrammar_earley_parser.h)
 file(GENERATE OUTPUT ${XGRAMMAR_HEADER_FILE} CONTENT "${XGRAMMAR_HEADER}")
 foreach(name COMPILER FSM PARSER)
   set(file ${CMAKE_BINARY_DIR}/generated/xgrammar_${name}.cc)
-  file(GENERATE OUTPUT ${file} CONTENT "#include \"grammar/compile_budget.h\"\n${XGRAMMAR_${name}}")
+  file(GENERATE OUTPUT ${file} CONTENT "#include \"grammar/edge_groups.h\"\n${XGRAMMAR_${name}}")
   list(APPEND XGRAMMAR_OWN ${file})
 endforeach()
 set_source_files_properties(${XGRAMMAR_OWN} PROPERTIES INCLUDE_DIRECTORIES "${XGRAMMAR_DIR}/cpp;${CMAKE_SOURCE_DIR}/src")
