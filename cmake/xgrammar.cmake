@@ -50,12 +50,11 @@ replace_in(XGRAMMAR_COMPILER [[  auto add_adaptive_token_mask = ]] [[  XGRAMMAR_
 
 # A token that the automaton of its rule takes whole is allowed, and one that it refuses is not: it is followed there
 # (src/grammar/token_walk.h), from where it parts from the one before, instead of by the parser, at a tenth of the price.
-# States that allow few tokens are not worth the tables. What is compiled is the same.
+# In a small grammar, states that allow few tokens are not worth the tables. What is compiled is the same.
 replace_in(XGRAMMAR_COMPILER [[  const std::string* prev_token = nullptr;
   int32_t skip_ptr = 0;]] [[  const auto& automaton = grammar_->per_rule_fsms[init_rule_id_].value();
   bool walks = !is_tag_dispatch_rule && !has_char_budget_rules_ && !grammar_->GetRule(init_rule_id_).is_lazy;
-  constexpr int kWide = 1000;
-  walks = walks && possible_token_num > kWide;
+  walks = walks && possible_token_num > (grammar_->complete_fsm.NumStates() > 1000 ? 32 : 1000);
   const std::vector<millrace::grammar::WalkOutcome>* outcomes = nullptr;
   if (walks) {
     if (!walk_.has_value()) walk_.emplace(sorted_decoded_vocab);
@@ -97,6 +96,13 @@ replace_in(XGRAMMAR_COMPILER [[      const auto& token = sorted_decoded_vocab[i]
       }
       const auto& token = sorted_decoded_vocab[i].second;
       // This optimization is useful for simple self-recursive rules, like string content.]])
+replace_in(XGRAMMAR_COMPILER [[      // Skip tokens already accepted by token edges (avoid expensive Earley simulation).
+]] [[      if (outcomes != nullptr && !fill_reject_indices) {  // nobody asks for those that are refused
+        i = walk_->next_possible(i, interval.second);
+        if (i == interval.second) break;
+      }
+      // Skip tokens already accepted by token edges (avoid expensive Earley simulation).
+]])
 replace_in(XGRAMMAR_COMPILER [[      if (speculative_calculation) {]] [[      if (speculative_calculation && outcomes == nullptr) {]])
 replace_in(XGRAMMAR_COMPILER [[  // Temporary data for GetTokenEdgeAcceptedIndices.]] [[  std::optional<millrace::grammar::TokenWalk> walk_;
   // Temporary data for GetTokenEdgeAcceptedIndices.]])

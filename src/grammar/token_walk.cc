@@ -1,6 +1,7 @@
 #include "grammar/token_walk.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "grammar/compile_budget.h"
 
@@ -26,10 +27,15 @@ TokenWalk::TokenWalk(const std::vector<std::pair<int32_t, std::string>>& sorted_
     size_t n_shared = 0;
     while (n_shared < n && text[n_shared] == before[n_shared]) ++n_shared;
     tokens_[i] = {static_cast<uint32_t>(n_shared), static_cast<uint32_t>(text.size() - n_shared),
-                  static_cast<uint32_t>(bytes_.size())};
+                  static_cast<uint32_t>(bytes_.size()), 0};
     bytes_ += text.substr(n_shared);
     longest = std::max(longest, text.size());
     before = text;
+  }
+  for (size_t i = tokens_.size(); i-- > 0;) {
+    size_t next = i + 1;
+    while (next < tokens_.size() && tokens_[next].n_shared >= tokens_[i].n_shared) next = tokens_[next].next;
+    tokens_[i].next = static_cast<uint32_t>(next);
   }
   steps_.resize(longest + 1);
   charge_steps(tokens_.size() / kTokensPerStep);
@@ -56,7 +62,8 @@ void TokenWalk::walk_range(size_t begin, size_t end, const Describe& describe) {
   Step* steps = steps_.data();
   size_t n_taken = n_taken_;
   size_t n_followed = 0;
-  for (size_t i = begin; i < end; ++i) {
+  size_t n_looked = 0;
+  for (size_t i = begin; i < end; ++n_looked) {
     Token token = tokens_[i];
     bool goes_on = token.n_shared <= n_taken;
     if (goes_on) n_taken = token.n_shared;
@@ -73,11 +80,30 @@ void TokenWalk::walk_range(size_t begin, size_t end, const Describe& describe) {
       goes_on = next != kNowhere;
       if (goes_on) steps[++n_taken] = {next, at.certain && rows[next].passes};
     }
-    bool refused = !goes_on && steps[n_taken].certain;
-    outcomes_[i] = goes_on ? WalkOutcome::kTaken : refused ? WalkOutcome::kRefused : WalkOutcome::kUnknown;
+    if (goes_on) {
+      outcomes_[i++] = WalkOutcome::kTaken;
+      continue;
+    }
+    size_t behind = i + 1;  // those that begin as this one, to where it parts
+    while (behind < end && tokens_[behind].n_shared > n_taken) behind = tokens_[behind].next;
+    behind = std::min(behind, end);
+    std::fill(outcomes_.begin() + static_cast<std::ptrdiff_t>(i),
+              outcomes_.begin() + static_cast<std::ptrdiff_t>(behind),
+              steps[n_taken].certain ? WalkOutcome::kRefused : WalkOutcome::kUnknown);
+    i = behind;
   }
   n_taken_ = n_taken;
-  charge_steps(1 + (end - begin) / kTokensPerStep + n_followed / kFollowedPerStep);
+  charge_steps(1 + n_looked / kTokensPerStep + n_followed / kFollowedPerStep);
+}
+
+int32_t TokenWalk::next_possible(int32_t index, int32_t end) const {
+  const WalkOutcome* outcomes = outcomes_.data();
+  constexpr int32_t kAtOnce = 8;
+  std::array<WalkOutcome, kAtOnce> refused;
+  refused.fill(WalkOutcome::kRefused);
+  while (index + kAtOnce <= end && std::memcmp(outcomes + index, refused.data(), kAtOnce) == 0) index += kAtOnce;
+  while (index < end && outcomes[index] == WalkOutcome::kRefused) ++index;
+  return index;
 }
 
 int32_t TokenWalk::row_of(int32_t state, const Describe& describe) {

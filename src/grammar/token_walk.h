@@ -44,13 +44,16 @@ class TokenWalk {
   // What becomes of the tokens of these ranges, by index; stands until the next call. A range holds all tokens that
   // begin with some byte, or none of them. The states of one automaton are described once, as long as few are met.
   const std::vector<WalkOutcome>& walk(const Start& start, const Ranges& ranges, const Describe& describe);
+  // The first token from `index` on, before `end`, that the last walk did not refuse; else `end`.
+  int32_t next_possible(int32_t index, int32_t end) const;
 
  private:
   // A token as it differs from the one before: so many bytes of that, then n_own of bytes_.
   struct Token {
     uint32_t n_shared = 0;
     uint32_t n_own = 0;
-    uint32_t own = 0;  // where in bytes_
+    uint32_t own = 0;   // where in bytes_
+    uint32_t next = 0;  // the first one behind it that shares fewer bytes than n_shared with the one before
   };
   struct Row {
     std::array<int32_t, 256> next{};  // a row; kNowhere; below that a state whose row is not made: kNowhere - 1 - state

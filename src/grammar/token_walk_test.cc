@@ -75,6 +75,13 @@ TEST(TokenWalk, IsThatOfEachTokenByItself) {
         ASSERT_EQ(got[i], follow(automaton, state, tokens[i].second)) << tokens[i].second << " from " << state;
         ++n_of[static_cast<size_t>(got[i])];
       }
+      for (size_t i = 0; i < tokens.size(); i += 7) {
+        auto refused = [](WalkOutcome outcome) { return outcome == WalkOutcome::kRefused; };
+        size_t end = std::min(i + 50, tokens.size());
+        auto at = [&](size_t k) { return got.begin() + static_cast<std::ptrdiff_t>(k); };
+        auto next = std::find_if_not(at(i), at(end), refused) - got.begin();
+        EXPECT_EQ(walk.next_possible(static_cast<int32_t>(i), static_cast<int32_t>(end)), next);
+      }
     }
   }
   EXPECT_GT(*std::ranges::min_element(n_of), 1000u);
