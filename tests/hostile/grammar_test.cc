@@ -111,6 +111,12 @@ std::vector<Row> rows() {
        R"({"type":"object","properties":{)" + numbered(R"("p@":{"type":"integer"})", 2000) + R"(},"required":[)" +
            numbered(R"("p@")", 2000) + "]}",
        ""},
+      {"300 bounded numbers", kSchema,
+       R"({"type":"object","properties":{)" +
+           numbered(R"("p@":{"type":"number","minimum":@.37,"maximum":9@.11})", 300) + "}}",
+       ""},
+      {"1,000 ranges of numbers", kSchema,
+       R"({"anyOf":[)" + numbered(R"({"type":"number","minimum":@.37,"maximum":9@.11})", 1000) + "]}", "*"},
       {"100,000 properties", kSchema, R"({"properties":{)" + numbered(R"("p@":{})", 15'000) + "}}", "limit 10000"},
       {"enum of 2,000", kSchema, R"({"enum":[)" + numbered(R"("v@")", 2000) + "]}", ""},
       {"enum of 10,001", kSchema, R"({"enum":[)" + numbered("@", 10'001) + "]}", "limit 10000"},

@@ -9,6 +9,7 @@ import argparse
 import json
 import pathlib
 import random
+import re
 import sys
 import threading
 import time
@@ -45,6 +46,17 @@ def names(n):
 
 LONG_TEXT = {"type": "string", "maxLength": 10000}
 WIDE = {"type": "object", "properties": {f"property{i}": LONG_TEXT for i in range(2000)}}
+
+
+def ranges(n):
+    return [{"type": "number", "minimum": i * 1.37, "maximum": i * 9.11 + 0.001} for i in range(n)]
+
+
+def numbers(n):
+    properties = {f"property{i}": bounded for i, bounded in enumerate(ranges(n))}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
 HONEST = {
     "2,000 properties of maxLength 10,000": WIDE,
     "2,000 required properties": WIDE | {"required": list(WIDE["properties"])},
@@ -54,6 +66,9 @@ HONEST = {
     "2,000 properties, maxLength 10,000, depth 40": objects(39, WIDE),
     "depth 40 of arrays": json.loads('{"type":"array","items":' * 40 + '{"type":"integer"}' + "}" * 40),
     "enum of 2,000": {"enum": [f"value {i}" for i in range(2000)]},
+    "300 required numbers, each with bounds of its own": numbers(300),
+    "2,000 required numbers of 0 to 100": WIDE | {"properties": {name: {"type": "number", "minimum": 0, "maximum": 100} for name in WIDE["properties"]},
+                                                   "required": list(WIDE["properties"])},
 }
 MUCH = "to compile than"  # "more work ... fits into" the limit; on a slow machine perhaps "longer ..."
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -109,7 +124,9 @@ HOSTILE = {
     "dots in dots": ({"guided_regex": "(.{0,100}x){0,100}"}, MUCH),
     "counted dots twice": ({"guided_regex": "(.{0,500}){0,100}"}, MUCH),
     "1,000 characters left out": ({"guided_regex": "[^" + "".join(chr(0x100 + 3 * i) for i in range(1000)) + "]{500}"}, MUCH),
-    "900 ranges of numbers": ({"guided_json": {"anyOf": [{"type": "number", "minimum": i * 1.37, "maximum": i * 9.11 + 0.001} for i in range(900)]}}, MUCH),
+    "900 ranges of numbers": ({"guided_json": {"anyOf": ranges(900)}}, ""),
+    "900 numbers, each with bounds of its own": ({"guided_json": numbers(900)}, ""),
+    "2,000 numbers, each with bounds of its own": ({"guided_json": numbers(2000)}, MUCH),
     "900 patterns": ({"guided_json": {"anyOf": [{"type": "string", "pattern": f"^{i}[a-z]+$"} for i in range(900)]}}, ""),
     "40 objects, exactly one": ({"guided_json": {"oneOf": [{"type": "object", "properties": {f"p{j}": {"type": "string"} for j in range(i)},
                                                             "required": [f"p{j}" for j in range(i)]} for i in range(1, 40)]}}, MUCH),
@@ -207,6 +224,8 @@ def check_hostile_ones_are_refused():
             status, message = ask(name, fields)
             assert status == (400 if want else status) and status in (200, 400), f"{name}: {status} {message}"
             assert want in message or status == 200, f"{name}: {message}"
+            counted = re.search("([0-9]+) steps, limit ([0-9]+)", message)
+            assert not counted or int(counted[1]) < 1.05 * int(counted[2]), f"{name}: {message}"  # ends where the work is spent
 
     beside_a_stream(work)
 
