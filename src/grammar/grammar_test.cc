@@ -210,6 +210,34 @@ TEST(Numbers, RangesAreExact) {
   }
 }
 
+// They are written by several rules.
+TEST(Schema, ManyRequiredMembersInTheirOrder) {
+  constexpr int kMembers = 150;
+  std::string properties;
+  std::string required;
+  std::string text;
+  for (int i = 0; i < kMembers; ++i) {
+    std::string name = "\"p" + std::to_string(i) + "\"";
+    properties +=
+        (i == 0 ? "" : ",") + name + R"(:{"type":"integer","minimum":1,"maximum":)" + std::to_string(i + 2) + "}";
+    required += (i == 0 ? "" : ",") + name;
+    text += (i == 0 ? "{" : ",") + name + ":" + std::to_string(i + 2);
+  }
+  ConstraintSpec spec{.kind = ConstraintKind::kJsonSchema};
+  spec.text = R"({"type":"object","properties":{)" + properties + R"(},"required":[)" + required + "]}";
+  EXPECT_TRUE(allows(spec, text + "}"));
+  for (const char* member : {",\"p1\":3", ",\"p63\":65", ",\"p64\":66", ",\"p65\":67", ",\"p149\":151"}) {
+    std::string without = text;
+    size_t found = without.find(member);
+    ASSERT_NE(found, std::string::npos) << member;
+    without.erase(found, std::string(member).size());
+    EXPECT_FALSE(allows(spec, without + "}")) << member;
+    std::string beyond = text;
+    beyond.replace(found, std::string(member).size(), std::string(member) + "0");
+    EXPECT_FALSE(allows(spec, beyond + "}")) << member;
+  }
+}
+
 TEST(Schema, RefusalsNameTheirPointer) {
   struct Row {
     const char* schema;

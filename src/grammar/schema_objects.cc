@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/macros.h"
 #include "grammar/characters.h"
@@ -15,7 +16,8 @@ namespace millrace::grammar {
 namespace {
 
 constexpr uint64_t kMaxCountRules = 4096;  // of minProperties and maxProperties: properties times counts
-constexpr size_t kMostInOrder = 128;  // optional properties that keep their order: each follows any of those before
+constexpr size_t kMostInSequence = 64;  // members of one rule: for each value that stands once the core copies the rest
+constexpr size_t kMostInOrder = 128;    // optional properties that keep their order: each follows any of those before
 
 // The literal characters that a pattern begins with, when it is anchored.
 std::string_view anchored_text(std::string_view pattern) {
@@ -168,11 +170,17 @@ ExprId SchemaBuilder::plain_members(const Members& members) {
   for (size_t i = entries.size(); i-- > 0;) {
     if (entries[i].required) first_required = i;
   }
-  std::vector<ExprId> last;
-  for (size_t i = first_required + 1; i < entries.size(); ++i) last.push_back(behind(entries[i]));
-  last.push_back(extras_behind(members, 0, kUnbounded));
-  ExprId rest = rules_.rule(rules_.add_rule(rules_.sequence(std::move(last))));  // behind entry i, something stands
-  ExprId first;                                                                  // from entry i on, nothing stands yet
+  std::vector<ExprId> last{extras_behind(members, 0, kUnbounded)};  // from behind
+  auto last_rule = [&] {
+    std::ranges::reverse(last);
+    return rules_.rule(rules_.add_rule(rules_.sequence(std::exchange(last, {}))));
+  };
+  for (size_t i = entries.size(); i-- > first_required + 1;) {
+    last.push_back(behind(entries[i]));
+    if (last.size() > kMostInSequence) last.push_back(last_rule());
+  }
+  ExprId rest = last_rule();  // behind entry i, something stands
+  ExprId first;               // from entry i on, nothing stands yet
   if (first_required < entries.size()) {
     first = rules_.sequence({entries[first_required].pair, rest});
     rest = rules_.rule(rules_.add_rule(rules_.sequence({behind(entries[first_required]), rest})));
