@@ -7,7 +7,7 @@ if(NOT EXISTS ${XGRAMMAR_DIR}/.sha256)
                   COMMAND_ERROR_IS_FATAL ANY)
 endif()
 file(GLOB_RECURSE XGRAMMAR_SOURCES ${XGRAMMAR_DIR}/cpp/*.cc)
-list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc|/cpp/fsm.cc|/cpp/earley_parser.cc")
+list(FILTER XGRAMMAR_SOURCES EXCLUDE REGEX "/cpp/tvm_ffi/|/cpp/grammar_compiler.cc|/cpp/grammar_matcher.cc|/cpp/fsm.cc|/cpp/earley_parser.cc")
 
 # The core makes a parser for the mask of each state, at a price that grows with the grammar: 2,000 names of properties
 # take 0.13 s of one core instead of 0.27 s when one parser, started again, serves them all. What is compiled is the same.
@@ -165,7 +165,10 @@ replace_in(XGRAMMAR_PARSER "auto& flags_cache = fsm_state_flags_cache_[rule_id];
 replace_in(XGRAMMAR_PARSER "fsm_state_flags_cache_(grammar->NumRules())" "fsm_state_flags_cache_()")
 set(XGRAMMAR_HEADER_FILE ${CMAKE_BINARY_DIR}/generated/xgrammar_earley_parser.h)
 file(GENERATE OUTPUT ${XGRAMMAR_HEADER_FILE} CONTENT "${XGRAMMAR_HEADER}")
-foreach(name COMPILER FSM PARSER)
+# The states of a matcher's parser are read behind the file that defines it (src/grammar/core_view.h).
+file(READ ${XGRAMMAR_DIR}/cpp/grammar_matcher.cc XGRAMMAR_MATCHER)
+string(APPEND XGRAMMAR_MATCHER "\n#include \"grammar/core_view.inl.h\"\n")
+foreach(name COMPILER FSM PARSER MATCHER)
   set(file ${CMAKE_BINARY_DIR}/generated/xgrammar_${name}.cc)
   file(GENERATE OUTPUT ${file} CONTENT "#include \"grammar/edge_groups.h\"\n${XGRAMMAR_${name}}")
   list(APPEND XGRAMMAR_OWN ${file})

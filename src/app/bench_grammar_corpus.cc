@@ -4,7 +4,6 @@
 // "text": ...}.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <bit>
 #include <ctime>
 #include <string>
@@ -16,6 +15,7 @@
 #include "base/json.h"
 #include "base/macros.h"
 #include "base/philox.h"
+#include "flow/timed_matcher.h"
 
 namespace millrace::app {
 namespace {
@@ -51,57 +51,34 @@ struct Walk {
   bool stuck = false;
 };
 
+// Draws allowed tokens with equal odds.
 class Walker {
  public:
-  Walker(const grammar::Vocabulary& vocabulary, size_t n_words) : vocabulary_(vocabulary), mask_(n_words) {
-    for (bool in_string : {false, true}) {
-      std::vector<std::pair<int, TokenId>> costs;
-      for (size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-        costs.emplace_back(cost_of(static_cast<TokenId>(i), in_string), static_cast<TokenId>(i));
-      }
-      std::ranges::sort(costs);
-      for (const auto& row : costs) by_cost_[in_string ? 1 : 0].push_back(row.second);
-    }
-  }
+  explicit Walker(const grammar::Vocabulary& vocabulary) : vocabulary_(vocabulary) {}
 
-  // Allowed tokens with equal odds up to `n_free` tokens; from there on what ends the answer, or closes, is preferred
-  // nine times of ten, else the shortest text that is allowed.
-  Walk run(flow::TokenMatcher& matcher, size_t n_free, size_t n_most, PhiloxSequence& random) {
+  Walk run(const flow::Constraint& constraint, uint32_t n_most, PhiloxSequence& random) {
     Walk out;
-    bool in_string = false;  // of JSON
-    bool escaped = false;
+    mask_.assign(constraint.n_mask_words(), 0);
+    flow::TimedMatcher matcher(constraint.matcher(), n_most);
     while (out.tokens.size() < n_most) {
       matcher.fill(mask_);
-      bool hurry = out.tokens.size() >= n_free && random.below(10) != 0;
-      TokenId token = hurry ? cheapest(in_string) : any(random);
-      out.stuck = token == kNoToken || !matcher.accept(token);
+      TokenId token = any(random);
+      bool taken = token != kNoToken && matcher.accept(token);
+      if (taken && !matcher.in_time(mask_)) {
+        token = any(random);
+        taken = token != kNoToken && matcher.accept(token);
+      }
+      out.stuck = !taken;
       if (out.stuck) return out;
       out.tokens.push_back(token);
-      if (matcher.ended()) {
-        out.ended = true;
-        return out;
-      }
-      const std::string& text = vocabulary_.tokens[static_cast<size_t>(token)];
-      for (char c : text) {
-        if (!escaped && c == '"') in_string = !in_string;
-        escaped = in_string && !escaped && c == '\\';
-      }
-      out.text += text;
+      out.ended = matcher.matcher().ended();
+      if (out.ended) return out;
+      out.text += vocabulary_.tokens[static_cast<size_t>(token)];
     }
     return out;
   }
 
  private:
-  bool allowed(TokenId token) const {
-    auto bit = static_cast<size_t>(token);
-    return (mask_[bit / 32] >> (bit % 32) & 1) != 0;
-  }
-  TokenId cheapest(bool in_string) const {
-    for (TokenId token : by_cost_[in_string ? 1 : 0]) {
-      if (allowed(token)) return token;
-    }
-    return kNoToken;
-  }
   TokenId any(PhiloxSequence& random) const {
     uint32_t n = 0;
     for (uint32_t word : mask_) n += static_cast<uint32_t>(std::popcount(word));
@@ -119,27 +96,31 @@ class Walker {
     }
     return kNoToken;
   }
-  // The end first, then what closes, then the shortest.
-  int cost_of(TokenId token, bool in_string) const {
-    if (std::ranges::find(vocabulary_.end_tokens, token) != vocabulary_.end_tokens.end()) return -1;
-    const std::string& text = vocabulary_.tokens[static_cast<size_t>(token)];
-    if (text.empty()) return 1 << 29;
-    char c = text[0];
-    int first = in_string ? (c == '"' ? 0 : 200) : c == '}' || c == ']' ? 0 : c == '"' ? 100 : 200;
-    if (c == ' ' || c == '\n' || c == '\t' || c == '.') first += 100;
-    return first + static_cast<int>(std::min<size_t>(text.size(), 50));
-  }
 
   const grammar::Vocabulary& vocabulary_;
   std::vector<uint32_t> mask_;
-  std::vector<TokenId> by_cost_[2];  // outside of a string, inside of one
 };
 
-Json report_walk(const Walk& walk, bool biased) {
+// The fewest tokens in which an answer is known to end.
+uint32_t fewest_tokens(const flow::Constraint& constraint) {
+  constexpr uint32_t kMost = 1 << 16;
+  auto matcher = constraint.matcher();
+  uint32_t least = 1;
+  for (uint32_t most = kMost; least < most;) {
+    uint32_t middle = least + (most - least) / 2;
+    if (matcher->ends_within(middle)) {
+      most = middle;
+    } else {
+      least = middle + 1;
+    }
+  }
+  return least;
+}
+
+Json report_walk(const Walk& walk) {
   Json out = Json::object();
   out.set("ended", walk.ended);
   out.set("stuck", walk.stuck);
-  out.set("biased", biased);
   out.set("n_tokens", static_cast<int64_t>(walk.tokens.size()));
   if (walk.ended) out.set("text", walk.text);  // others may stop inside a character
   return out;
@@ -150,7 +131,7 @@ Json report_walk(const Walk& walk, bool biased) {
 Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler,
                          const grammar::Vocabulary& vocabulary) {
   std::string text = TRY(read_file(options.file, kCorpusBytes));
-  Walker walker(vocabulary, (vocabulary.tokens.size() + 31) / 32);
+  Walker walker(vocabulary);
   size_t number = 0;
   for (size_t at = 0; at < text.size(); ++number) {
     size_t end = std::min(text.find('\n', at), text.size());
@@ -173,21 +154,10 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
       continue;
     }
     PhiloxSequence random(options.seed + number);
-    // the shortest answer that is found by hurrying from the beginning
-    size_t shortest = 0;
-    for (int i = 0; i < 4; ++i) {
-      Walk walk = walker.run(*(*made)->matcher(), 0, 1000, random);
-      if (walk.ended && (shortest == 0 || walk.tokens.size() < shortest)) shortest = walk.tokens.size();
-    }
-    out.set("shortest", static_cast<int64_t>(shortest));
+    uint32_t shortest = fewest_tokens(**made);
+    out.set("shortest", int64_t{shortest});
     Json walks = Json::array();
-    for (int64_t i = 0; i < options.n_walks; ++i) {
-      bool biased = i % 4 != 3;
-      size_t most = std::max<size_t>(4 * std::max<size_t>(shortest, 1), 4);
-      size_t n_free = biased ? std::max<size_t>(shortest + shortest / 2, 2) : most;
-      Walk walk = walker.run(*(*made)->matcher(), n_free, most, random);
-      walks.push_back(report_walk(walk, biased));
-    }
+    for (int64_t i = 0; i < options.n_walks; ++i) walks.push_back(report_walk(walker.run(**made, 4 * shortest, random)));
     out.set("walks", std::move(walks));
     fmt::print("{}\n", out.dump());
   }

@@ -128,6 +128,8 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
   set.add("--max-num-seqs,--parallel", &f.max_num_seqs, "sequences running at once", {1, kMaxSeqs});
   set.add("--constraint-draft-tokens", &f.constraint_draft_tokens,
           "tokens that a constraint leaves no choice about, checked in one step; 0: one by one", {0, 64});
+  set.add("--constraint-ending", &f.constraint_ending,
+          "constrained answers that come near their limit of tokens: complete (they end validly inside it) | cut");
   set.add("-b,--max-num-batched-tokens,--batch-size", &f.max_num_batched_tokens, "tokens of one step; 0 = automatic",
           {0, kMaxLen});
   set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes,
@@ -193,6 +195,8 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f, bool nee
   out.max_model_len = static_cast<uint32_t>(f.max_model_len);
   out.max_num_seqs = static_cast<uint32_t>(f.max_num_seqs);
   out.constraint_draft_tokens = static_cast<uint32_t>(f.constraint_draft_tokens);
+  std::string ending = TRY(one_of("--constraint-ending", f.constraint_ending, {"complete", "cut"}));
+  out.constraints_complete = ending == "complete";
   out.max_num_batched_tokens = static_cast<uint32_t>(f.max_num_batched_tokens);
   out.kv_cache_bytes =
       f.kv_cache_memory_bytes > 0 ? static_cast<uint64_t>(f.kv_cache_memory_bytes) : kv_bytes_of_environment();

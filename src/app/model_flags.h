@@ -33,6 +33,7 @@ struct ModelFlags {
   int64_t max_model_len = 0;
   int64_t max_num_seqs = 256;
   int64_t constraint_draft_tokens = 16;
+  std::string constraint_ending = "complete";
   int64_t max_num_batched_tokens = 0;
   int64_t itl_target_ms = 0;
   int64_t ttft_target_ms = 0;

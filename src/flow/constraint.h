@@ -48,6 +48,18 @@ class TokenMatcher {
     (void)out;
     return 0;
   }
+  // Whether the answer can end within so many more tokens, its end token being one of them. False where no such end is
+  // known; true where ends are not known at all.
+  virtual bool ends_within(uint32_t n_tokens) {
+    (void)n_tokens;
+    return true;
+  }
+  // Where ends_within(n_tokens) holds, clears what does not begin the end that is known: behind each token that is left
+  // ends_within(n_tokens - 1) holds. mask: as filled here.
+  virtual void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) {
+    (void)mask;
+    (void)n_tokens;
+  }
   // An end token was accepted: nothing may follow.
   virtual bool ended() const = 0;
   // Why it takes and allows no token any more, for the client; empty while it works.

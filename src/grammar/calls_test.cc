@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/philox.h"
+#include "flow/timed_matcher.h"
 #include "grammar/compiler.h"
 #include "grammar/reasoning.h"
 #include "text/byte_alphabet.h"
@@ -186,6 +189,38 @@ TEST(Reasoning, ABudgetForcesTheEnd) {
   auto early = behind_reasoning(compiled(tokenizer, spec("must", false)), block, tokenizer)->matcher();
   EXPECT_TRUE(takes(*early, "a</b</t>"));
   EXPECT_TRUE(takes(*early, kF));
+}
+
+// Whatever is drawn inside the block, it ends early enough for what must come behind it.
+TEST(Reasoning, TheBlockLeavesRoomForTheAnswer) {
+  text::Tokenizer tokenizer = bytes();
+  auto inner = compiled(tokenizer, spec("must", false));
+  ReasoningBlock block = block_of_bytes();
+  block.inside = true;
+  for (bool spelled : {false, true}) {
+    if (spelled) block.close_ids = {'<', '/', 't', '>'};
+    auto whole = behind_reasoning(inner, block, tokenizer);
+    // the shortest call is of g, with {}
+    auto least = static_cast<uint32_t>(std::string_view(R"(<c>{"name": "g", "arguments": {}}</c>)").size() + 1 +
+                                       block.close_ids.size());
+    EXPECT_FALSE(whole->matcher()->ends_within(least - 1));
+    PhiloxSequence random(7);
+    for (uint32_t limit = least; limit < least + 40; ++limit) {
+      flow::TimedMatcher matcher(whole->matcher(), limit);
+      std::vector<uint32_t> mask(whole->n_mask_words());
+      uint32_t n = 0;
+      while (n < limit && !matcher.matcher().ended()) {
+        matcher.fill(mask);
+        for (bool taken = false; !taken;) {
+          auto token = static_cast<TokenId>(random.below(131));
+          bool allowed = (mask[static_cast<size_t>(token) / 32] >> (token % 32) & 1) != 0;
+          taken = allowed && matcher.accept(token) && matcher.in_time(mask);
+        }
+        ++n;
+      }
+      EXPECT_TRUE(matcher.matcher().ended()) << "limit " << limit;
+    }
+  }
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "grammar/answer_end.h"
 #include "grammar/compile_budget.h"
 #include "grammar/spelling.h"
 
@@ -40,18 +41,22 @@ CompileLimits token_limits(size_t n_vocab) {
 class Matcher final : public flow::TokenMatcher {
  public:
   Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
-          std::span<const LengthBounds> lengths, bool proposes, std::shared_ptr<Durations> mask_times)
+          std::span<const LengthBounds> lengths, const EndCosts& ends, bool proposes,
+          std::shared_ptr<Durations> mask_times)
       : tokens_(std::move(tokens)),
         core_(compiled),
         after_(std::move(after)),
         lengths_(lengths),
+        end_(*tokens_, ends, !lengths.empty()),
         spelling_(*tokens_),
         inside_(after_.empty()),
         proposes_(proposes),
         mask_times_(std::move(mask_times)) {}
 
   bool accept(TokenId token) override {
-    return within_limits([&] { return accept_token(token); }, false);
+    bool taken = within_limits([&] { return accept_token(token); }, false);
+    if (taken && !ended_) end_.accepted(tokens_->text(token), steps_.size());
+    return taken;
   }
 
   bool accept_token(TokenId token) {
@@ -89,6 +94,7 @@ class Matcher final : public flow::TokenMatcher {
     }
     if (n_core > 0) core_.Rollback(n_core);
     ended_ = false;
+    end_.taken_back(steps_.size(), CoreView::n_rows(core_));
   }
 
   void fill(std::span<uint32_t> mask) override {
@@ -133,6 +139,16 @@ class Matcher final : public flow::TokenMatcher {
     return tokens.size();
   }
 
+  bool ends_within(uint32_t n_tokens) override {
+    if (ended_) return true;
+    return within_limits([&] { return end_.within(n_tokens, place()); }, true);
+  }
+
+  void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override {
+    if (ended_) return;
+    (void)within_limits([&] { return end_.keep(mask, n_tokens, place()), true; }, true);
+  }
+
   bool ended() const override { return ended_; }
 
   std::string failure() const override { return failure_; }
@@ -161,6 +177,16 @@ class Matcher final : public flow::TokenMatcher {
       failure_ = "the constraint cannot be followed behind this text";
     }
     return if_thrown;
+  }
+
+  AnswerPlace place() {
+    std::string_view before;
+    if (!inside_) {
+      size_t n_seen = std::min(seen_.size(), after_.size() - 1);
+      while (!seen_.ends_with(std::string_view(after_).substr(0, n_seen))) --n_seen;
+      before = std::string_view(after_).substr(n_seen);
+    }
+    return {core_, guard_, before, steps_.size(), follow_};
   }
 
   // The guard sees a text that the core is about to take.
@@ -280,11 +306,17 @@ class Matcher final : public flow::TokenMatcher {
   xgrammar::GrammarMatcher core_;
   std::string after_;
   std::span<const LengthBounds> lengths_;
+  const std::function<void(StringGuard& guard, char byte)> follow_ = [this](StringGuard& guard, char byte) {
+    if (lengths_.empty()) return;
+    std::string_view text(&byte, 1);
+    guard.advance(text, [&](size_t) { return bounds_behind(text); });
+  };
   StringGuard guard_;  // follows strings where lengths_ has something
   std::string seen_;   // text before the constraint
   std::vector<Step> steps_;
   std::string fixed_;  // what the core said must come next; from n_fixed_ on it still holds
   size_t n_fixed_ = 0;
+  AnswerEnd end_;
   Spelling spelling_;
   bool inside_ = true;
   bool ended_ = false;
@@ -311,6 +343,7 @@ TokenTable::TokenTable(Vocabulary vocabulary)
     }
     if (special[i] || bytes.empty()) continue;
     sorted_.emplace_back(bytes, id);
+    if (bytes.size() == 1) bytes_.set(static_cast<unsigned char>(bytes[0]));
     longest_ = std::max(longest_, bytes.size());
   }
   std::ranges::sort(sorted_);
@@ -349,13 +382,29 @@ TokenId TokenTable::token_of(std::string_view text) const {
   return at != sorted_.end() && at->first == text ? at->second : kNoToken;
 }
 
+void TokenTable::beginnings(std::string_view text,
+                            const std::function<void(TokenId token, size_t n_bytes)>& found) const {
+  auto first = sorted_.begin();
+  auto last = sorted_.end();
+  for (size_t n = 1; n <= std::min(text.size(), longest_); ++n) {
+    auto byte_at = [&](const std::pair<std::string_view, TokenId>& token) {
+      return token.first.size() < n ? -1 : int{static_cast<unsigned char>(token.first[n - 1])};
+    };
+    int byte = static_cast<unsigned char>(text[n - 1]);
+    first = std::ranges::lower_bound(first, last, byte, {}, byte_at);
+    last = std::ranges::upper_bound(first, last, byte, {}, byte_at);
+    if (first == last) return;
+    for (auto one = first; one != last && one->first.size() == n; ++one) found(one->second, n);
+  }
+}
+
 const TokenLengths& TokenTable::lengths() const {
   std::call_once(lengths_made_, [&] { lengths_ = std::make_unique<TokenLengths>(vocabulary_.tokens); });
   return *lengths_;
 }
 
 std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
-  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, proposes_, mask_times_);
+  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, ends_, proposes_, mask_times_);
 }
 
 }  // namespace millrace::grammar

@@ -5,6 +5,8 @@
 #include <xgrammar/xgrammar.h>
 
 #include <array>
+#include <bitset>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -15,6 +17,7 @@
 #include "base/durations.h"
 #include "flow/constraint.h"
 #include "grammar/compiler.h"
+#include "grammar/shortest_end.h"
 #include "grammar/string_guard.h"
 
 namespace millrace::grammar {
@@ -39,6 +42,11 @@ class TokenTable {
   std::vector<TokenId> write(std::string_view text) const;
   // The token of exactly this text, kNoToken when there is none.
   TokenId token_of(std::string_view text) const;
+  // Every token of text that this text begins with, by growing length; without the special ones.
+  void beginnings(std::string_view text, const std::function<void(TokenId token, size_t n_bytes)>& found) const;
+  // Those that are tokens by themselves.
+  const std::bitset<256>& bytes() const { return bytes_; }
+  size_t longest() const { return longest_; }  // bytes of a token
 
  private:
   Vocabulary vocabulary_;
@@ -46,6 +54,7 @@ class TokenTable {
   std::array<std::vector<TokenId>, 256> holders_;
   mutable std::once_flag lengths_made_;
   mutable std::unique_ptr<TokenLengths> lengths_;
+  std::bitset<256> bytes_;
   size_t longest_ = 0;
   xgrammar::TokenizerInfo info_;
 };
@@ -60,17 +69,19 @@ class CompiledGrammar final : public flow::Constraint {
         compiled_(std::move(compiled)),
         after_(std::move(after)),
         lengths_(std::move(lengths)),
+        ends_(compiled_, lengths_, tokens_->bytes()),
         proposes_(proposes),
         mask_times_(std::move(mask_times)) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;
   size_t n_mask_words() const override { return tokens_->n_mask_words(); }
-  size_t n_bytes() const { return compiled_.MemorySizeBytes(); }
+  size_t n_bytes() const { return compiled_.MemorySizeBytes() + ends_.n_bytes(); }
 
  private:
   std::shared_ptr<const TokenTable> tokens_;
   xgrammar::CompiledGrammar compiled_;
   std::string after_;
   std::vector<LengthBounds> lengths_;
+  EndCosts ends_;
   bool proposes_;
   std::shared_ptr<Durations> mask_times_;
 };

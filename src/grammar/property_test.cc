@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/philox.h"
+#include "flow/timed_matcher.h"
 #include "grammar/compiler.h"
 #include "tests/support/schema_validator.h"
 
@@ -164,6 +165,74 @@ TEST(GrammarProperty, WhatIsGeneratedSatisfiesTheConstraint) {
     }
   }
   EXPECT_GE(n_ended * 10, n_walks * 9) << n_ended << " of " << n_walks;
+}
+
+// What one answer within a limit of tokens is, drawn evenly; `again` follows the same tokens from the beginning now and
+// then: the masks are the same.
+Walk walk_in_time(const flow::Constraint& constraint, const std::vector<std::string>& tokens, uint32_t limit,
+                  PhiloxSequence& random) {
+  Walk out;
+  std::vector<TokenId> taken;
+  std::vector<uint32_t> mask(constraint.n_mask_words());
+  flow::TimedMatcher matcher(constraint.matcher(), limit);
+  auto draw = [&] {
+    std::vector<TokenId> allowed;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      if ((mask[i / 32] >> (i % 32) & 1) != 0) allowed.push_back(static_cast<TokenId>(i));
+    }
+    return allowed.empty() ? kNoToken : allowed[random.below(static_cast<uint32_t>(allowed.size()))];
+  };
+  while (taken.size() < limit) {
+    matcher.fill(mask);
+    if (random.below(8) == 0) {
+      flow::TimedMatcher again(constraint.matcher(), limit);
+      for (TokenId token : taken) EXPECT_TRUE(again.accept(token));
+      std::vector<uint32_t> same(mask.size());
+      again.fill(same);
+      EXPECT_EQ(same, mask) << "behind " << out.text;
+    }
+    TokenId token = draw();
+    if (token != kNoToken) {
+      EXPECT_TRUE(matcher.accept(token)) << out.text;
+      if (!matcher.in_time(mask)) {
+        token = draw();
+        if (token != kNoToken) {
+          EXPECT_TRUE(matcher.accept(token)) << out.text;
+          EXPECT_TRUE(matcher.in_time(mask)) << out.text;
+        }
+      }
+    }
+    out.stuck = token == kNoToken;
+    if (out.stuck) return out;
+    taken.push_back(token);
+    out.ended = matcher.matcher().ended();
+    if (out.ended) return out;
+    out.text += tokens[static_cast<size_t>(token)];
+  }
+  return out;
+}
+
+// With a limit of the fewest tokens in which an answer can end, and of up to four times as many, every answer ends
+// inside of it and satisfies its constraint.
+TEST(GrammarProperty, AnswersEndInsideTheirLimit) {
+  Compiler compiler(small_vocabulary(), Limits(), 1);
+  std::vector<std::string> tokens = small_vocabulary().tokens;
+  uint64_t seed = 1000;
+  for (const Case& one : corpus()) {
+    auto compiled = compiler.compile(one.spec);
+    ASSERT_TRUE(compiled.ok()) << one.spec.text << ": " << compiled.error().message;
+    uint32_t fewest = 1;
+    while (fewest < 2000 && !(*compiled)->matcher()->ends_within(fewest)) ++fewest;
+    ASSERT_LT(fewest, 2000u) << one.spec.text;
+    PhiloxSequence random(seed++);
+    for (uint32_t i = 0; i < 16; ++i) {
+      uint32_t limit = i < 4 ? fewest + i : fewest + random.below(3 * fewest + 1);
+      Walk done = walk_in_time(**compiled, tokens, limit, random);
+      EXPECT_TRUE(done.ended) << one.spec.text << "\n" << done.text << "\nlimit " << limit << ", fewest " << fewest;
+      if (!done.ended) continue;
+      EXPECT_EQ(complaint(one, done.text), "") << one.spec.text << "\n" << done.text;
+    }
+  }
 }
 
 // The mask says exactly which tokens accept() takes.

@@ -104,6 +104,25 @@ class Matcher final : public flow::TokenMatcher {
     return now_.place == Place::kBehind && inner_ != nullptr ? inner_->draft(out) : 0;
   }
 
+  // A block that is open ends first; what follows without an inner constraint may be cut off anywhere.
+  bool ends_within(uint32_t n_tokens) override {
+    if (now_.ended || inner_ == nullptr) return true;
+    if (now_.place != Place::kInside) return inner_->ends_within(n_tokens);
+    size_t n_close = shared_->block.close_ids.size() - n_closed();
+    return n_tokens >= n_close && inner_->ends_within(n_tokens - static_cast<uint32_t>(n_close));
+  }
+
+  void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override {
+    if (now_.ended || inner_ == nullptr) return;
+    if (now_.place != Place::kInside) {
+      inner_->keep_ending(mask, n_tokens);
+      if (now_.place == Place::kStart && shared_->block.open != kNoToken) forbid(mask, shared_->block.open);
+      return;
+    }
+    std::ranges::fill(mask, 0u);
+    allow(mask, shared_->block.close_ids[n_closed()]);
+  }
+
   bool ended() const override {
     return now_.place != Place::kInside && (inner_ != nullptr ? inner_->ended() : now_.ended);
   }
@@ -123,6 +142,18 @@ class Matcher final : public flow::TokenMatcher {
 
   bool must_close() const {
     return now_.place == Place::kInside && shared_->block.budget && now_.n_inside >= *shared_->block.budget;
+  }
+
+  // Tokens of the closing tag that the block ends with already.
+  size_t n_closed() const {
+    if (must_close()) return now_.n_forced;
+    const std::vector<TokenId>& ids = shared_->block.close_ids;
+    for (size_t n = ids.size() - 1; n > 0; --n) {
+      std::string begun;
+      for (size_t i = 0; i < n; ++i) begun += shared_->text(ids[i]);
+      if (!begun.empty() && seen_.ends_with(begun)) return n;
+    }
+    return 0;
   }
 
   // The closing tag lies in what was seen and this token; `at_end`: and ends with it.

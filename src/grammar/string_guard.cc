@@ -81,6 +81,11 @@ void TokenLengths::cut(std::span<uint32_t> mask, uint32_t room, uint32_t need) c
 
 void TokenLengths::cut_markers(std::span<uint32_t> mask) const { clear(mask, markers_); }
 
+bool TokenLengths::reopens(TokenId token) const {
+  auto bit = static_cast<size_t>(token);
+  return (reopen_[bit / 32] >> (bit % 32) & 1) != 0;
+}
+
 void StringGuard::advance(std::string_view text, const std::function<LengthBounds(size_t n_bytes)>& bounds_here) {
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];

@@ -39,6 +39,8 @@ class TokenLengths {
   void cut(std::span<uint32_t> mask, uint32_t room, uint32_t need) const;
   // Tokens that hold a marker's byte.
   void cut_markers(std::span<uint32_t> mask) const;
+  // Never allowed inside of a string.
+  bool reopens(TokenId token) const;
   // Tokens that begin outside of a string and hold something behind an opening quote, by their text up to that quote.
   const std::map<std::string, std::vector<TokenId>, std::less<>>& openers() const { return openers_; }
 

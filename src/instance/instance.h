@@ -103,6 +103,7 @@ struct InstanceOptions {
   uint32_t max_model_len = 0;
   uint32_t max_num_seqs = 256;
   uint32_t constraint_draft_tokens = 16;  // proposals of constraints per sequence and step; 0: none
+  bool constraints_complete = true;       // constrained answers end inside their limit of tokens
   uint32_t max_num_batched_tokens = 0;
   uint64_t kv_cache_bytes = 0;
   uint64_t memory_limit_bytes = 0;       // 0: 90% of what the machine or its cgroup has

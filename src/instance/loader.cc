@@ -449,6 +449,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                              .max_rows = sizes.max_rows,
                              .max_logit_rows = kMaxLogitRows,
                              .max_draft = options.constraint_draft_tokens,
+                             .constraints_complete = options.constraints_complete,
                              .mask_threads = mask_threads(loaded->pool->n_threads())};
   auto workers = TRY(runtime::WorkerGroup::create(setup, options.max_num_seqs, loaded->clock));
   if (options.warm_up) workers->warm_up();

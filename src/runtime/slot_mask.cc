@@ -6,8 +6,10 @@
 
 namespace millrace::runtime {
 
-SlotMask::SlotMask(const flow::Constraint& constraint, std::span<const TokenId> outputs)
-    : matcher_(constraint.matcher()), outputs_(outputs.begin(), outputs.end()), bits_(constraint.n_mask_words()) {}
+SlotMask::SlotMask(const flow::Constraint& constraint, std::span<const TokenId> outputs, uint32_t max_outputs)
+    : matcher_(constraint.matcher(), max_outputs),
+      outputs_(outputs.begin(), outputs.end()),
+      bits_(constraint.n_mask_words()) {}
 
 void SlotMask::request_fill() { state_.store(kWanted, std::memory_order_release); }
 
@@ -15,10 +17,10 @@ void SlotMask::fill() {
   uint32_t wanted = kWanted;
   if (!state_.compare_exchange_strong(wanted, kFilling, std::memory_order_acq_rel)) return;
   bool known = true;
-  for (TokenId token : outputs_) known = known && matcher_->accept(token);
+  for (TokenId token : outputs_) known = known && matcher_.accept(token);
   outputs_.clear();
   if (known) {
-    matcher_->fill(bits_);
+    matcher_.fill(bits_);
   } else {
     std::ranges::fill(bits_, 0u);  // the sampler then fails this sequence alone
   }
@@ -37,10 +39,10 @@ std::span<const uint32_t> SlotMask::wait() {
 }
 
 std::span<const uint32_t> SlotMask::fill_now() {
-  matcher_->fill(bits_);
+  matcher_.fill(bits_);
   return bits_;
 }
 
-bool SlotMask::accept(TokenId token) { return matcher_->accept(token); }
+bool SlotMask::accept(TokenId token) { return matcher_.accept(token); }
 
 }  // namespace millrace::runtime

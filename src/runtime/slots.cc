@@ -8,8 +8,8 @@
 
 namespace millrace::runtime {
 
-Slots::Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens)
-    : slots_(n_slots), n_kv_groups_(n_kv_groups), max_len_(max_len), block_tokens_(block_tokens) {
+Slots::Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens, bool completes)
+    : slots_(n_slots), n_kv_groups_(n_kv_groups), max_len_(max_len), block_tokens_(block_tokens), completes_(completes) {
   for (Slot& slot : slots_) slot.tables.resize(n_kv_groups_);
 }
 
@@ -43,7 +43,9 @@ void Slots::init(const flow::SlotInit& init) {
   slot.draft_length = {};
   if (init.sampling->constraint == nullptr) return;
   auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));
-  slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs);
+  uint32_t most = max_len_ > init.input_len ? max_len_ - init.input_len : 0;
+  uint32_t limit = completes_ ? std::min(init.sampling->max_tokens, most) : flow::TimedMatcher::kNoLimit;
+  slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs, limit);
 }
 
 void Slots::set_block(const flow::BlockDelta& delta) {

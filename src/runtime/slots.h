@@ -33,7 +33,8 @@ struct Slot {
 
 class Slots {
  public:
-  Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens);
+  // completes: constrained answers end inside their limit of tokens.
+  Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens, bool completes);
 
   // New slots, then block deltas.
   void apply(const flow::StepPlan& plan);
@@ -49,6 +50,7 @@ class Slots {
   size_t n_kv_groups_;
   uint32_t max_len_;
   uint32_t block_tokens_;
+  bool completes_;
 };
 
 }  // namespace millrace::runtime

@@ -20,8 +20,10 @@ WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t m
     : runner_(std::move(runner)),
       geometry_(setup.geometry),
       clock_(clock),
-      slots_(max_num_seqs, setup.geometry.groups.size(), setup.geometry.max_len, setup.geometry.block_tokens),
+      slots_(max_num_seqs, setup.geometry.groups.size(), setup.geometry.max_len, setup.geometry.block_tokens,
+             setup.constraints_complete),
       scratch_(static_cast<size_t>(setup.pool.n_threads())),
+      unchanged_(static_cast<size_t>(setup.pool.n_threads())),
       max_draft_(setup.max_draft) {
   // here, and not where a step needs them: the threads of a pinned thread are pinned to its core
   if (setup.mask_threads > 0) mask_workers_ = std::make_unique<TaskPool>(setup.mask_threads, max_num_seqs);
@@ -36,6 +38,7 @@ WorkerGroup::WorkerGroup(StepRunner runner, const RunnerSetup& setup, uint32_t m
     scratch.indices.reserve(setup.model.desc().n_vocab);
     scratch.candidates.reserve(setup.model.desc().n_vocab);
   }
+  for (std::vector<float>& logits : unchanged_) logits.reserve(setup.model.desc().n_vocab);
 }
 
 void WorkerGroup::add_share(const flow::StepPlan& plan, uint32_t share_idx) {
@@ -172,9 +175,20 @@ void WorkerGroup::finish_row(int thread, int64_t wanted_idx, std::span<float> lo
 
 bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<const uint32_t> mask, size_t thread,
                              flow::FurtherToken& out, Error& error) {
+  auto accept = [&](Result<sample::Sampled>& one) {
+    if (!one.ok() || slot.mask == nullptr || slot.mask->accept(one->token)) return;
+    one = Error{ErrorCode::kInternal, "a token of the mask was not accepted", {}};
+  };
+  bool limited = slot.mask != nullptr && slot.mask->has_limit();
+  if (limited) unchanged_[thread].assign(logits.begin(), logits.end());
   auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
-  if (sampled.ok() && slot.mask != nullptr && !slot.mask->accept(sampled->token)) {
-    sampled = Error{ErrorCode::kInternal, "a token of the mask was not accepted", {}};
+  accept(sampled);
+  if (sampled.ok() && limited && !slot.mask->in_time()) {
+    auto nearer = sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread],
+                                 slot.mask->narrowed());
+    // where other parameters of the request leave nothing of the nearest end, the answer is cut off
+    if (nearer.ok()) sampled = std::move(nearer);
+    accept(sampled);
   }
   if (!sampled.ok()) {
     std::string why = slot.mask != nullptr ? slot.mask->failure() : std::string();

@@ -5,7 +5,9 @@
 //  3. Non-finite logits, or no allowed token, fail that share alone.
 //  4. Sampling and logprobs are spread over the compute threads, rows taken as they come; those of a share with
 //     proposals are one job behind them, since each depends on the one before.
-//  5. Masks are filled by threads of their own only where cores are left over for them. A third thread on two busy
+//  5. Where the limit of a constrained answer is near, its token may be sampled twice from the same logits and draw, the
+//     second time among the tokens of the nearest end (slot_mask.h).
+//  6. Masks are filled by threads of their own only where cores are left over for them. A third thread on two busy
 //  cores
 //     takes one from a compute thread, for which the other then waits (docs/performance.md).
 // Thread: the engine.
@@ -96,6 +98,7 @@ class WorkerGroup final : public flow::Backend {
   std::vector<PoolJob> pools_;
   std::vector<DraftJob> drafts_;
   std::vector<sample::SampleScratch> scratch_;  // [n_threads]
+  std::vector<std::vector<float>> unchanged_;   // [n_threads][n_vocab] logits that may be sampled from once more
   uint32_t max_draft_;
   std::vector<std::vector<float>> drafted_logits_;  // of rows that are drafted; [n_vocab] each
   uint32_t n_drafted_ = 0;                          // such rows of the step

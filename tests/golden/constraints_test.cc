@@ -1,6 +1,6 @@
 // Constraints through the engine on real workers: a constrained answer, logprob bits included, is the same alone, in
-// company, in chunks, after preemption, after a swap, and with proposals checked in one step; its neighbours do not
-// notice it; and what a constraint leaves no choice about costs fewer steps.
+// company, in chunks, after preemption, after a swap, and with proposals checked in one step; it ends inside its limit of
+// tokens; its neighbours do not notice it; and what a constraint leaves no choice about costs fewer steps.
 // Thread: one test thread plus the pool.
 #include <gtest/gtest.h>
 
@@ -103,6 +103,26 @@ class Constraints : public ::testing::Test {
     return options;
   }
 
+  void expect_same_in_every_way(const std::vector<GenerateRequest>& all, const Traces& want) {
+    for (uint32_t max_draft : {0u, 3u, 16u}) {
+      testing::TempDir folder;
+      expect_same(EngineRig(machine_, {.budget = 256, .max_draft = max_draft}).run(all), want, "in company");
+      RigOptions helped{.budget = 256, .max_draft = max_draft, .mask_threads = 2};
+      expect_same(EngineRig(machine_, helped).run(all), want, "masks filled beside the steps");
+      expect_same(EngineRig(machine_, {.budget = 7, .max_draft = max_draft}).run(all), want, "in chunks");
+      EngineRig tight(machine_, pressed(max_draft));
+      expect_same(tight.run(all), want, "preempted");
+      EXPECT_GT(tight.stats().n_preemptions, 0u);
+      RigOptions disk = pressed(max_draft);
+      disk.disk_folder = folder.path();
+      expect_same(EngineRig(machine_, disk).run(all), want, "swapped");
+      RigOptions lost{.budget = 64, .failing_step = 9, .max_draft = max_draft};
+      expect_same(EngineRig(machine_, lost).run(all), want, "a step lost");
+      RigOptions ahead{.budget = 64, .depth = 2, .max_draft = max_draft};
+      expect_same(EngineRig(machine_, ahead).run(all), want, "two steps in flight");
+    }
+  }
+
   Machine machine_ = make_machine();
 };
 
@@ -112,23 +132,37 @@ TEST_F(Constraints, AnswersDoNotDependOnTheWayTheyAreComputed) {
   size_t n_ended = 0;
   for (const auto& [key, trace] : want) n_ended += trace.finish == FinishReason::kEos ? 1u : 0u;
   EXPECT_GE(n_ended, 4u);  // the constrained ones end by themselves, or there is nothing to see here
-  for (uint32_t max_draft : {0u, 3u, 16u}) {
-    testing::TempDir folder;
-    expect_same(EngineRig(machine_, {.budget = 256, .max_draft = max_draft}).run(all), want, "in company");
-    RigOptions helped{.budget = 256, .max_draft = max_draft, .mask_threads = 2};
-    expect_same(EngineRig(machine_, helped).run(all), want, "masks filled beside the steps");
-    expect_same(EngineRig(machine_, {.budget = 7, .max_draft = max_draft}).run(all), want, "in chunks");
-    EngineRig tight(machine_, pressed(max_draft));
-    expect_same(tight.run(all), want, "preempted");
-    EXPECT_GT(tight.stats().n_preemptions, 0u);
-    RigOptions disk = pressed(max_draft);
-    disk.disk_folder = folder.path();
-    expect_same(EngineRig(machine_, disk).run(all), want, "swapped");
-    RigOptions lost{.budget = 64, .failing_step = 9, .max_draft = max_draft};
-    expect_same(EngineRig(machine_, lost).run(all), want, "a step lost");
-    RigOptions ahead{.budget = 64, .depth = 2, .max_draft = max_draft};
-    expect_same(EngineRig(machine_, ahead).run(all), want, "two steps in flight");
+  expect_same_in_every_way(all, want);
+}
+
+// Limits of the fewest tokens in which an answer can end, and of few more; two answers to each request.
+TEST_F(Constraints, AnswersEndInsideTheirLimit) {
+  std::vector<GenerateRequest> all = requests(12, true);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (all[i].sampling.constraint == nullptr) continue;
+    auto matcher = all[i].sampling.constraint->matcher();
+    uint32_t fewest = 1;
+    while (!matcher->ends_within(fewest)) ++fewest;
+    all[i].sampling.max_tokens = fewest + static_cast<uint32_t>(i % 8);
+    if (all[i].sampling.temperature > 0) all[i].n = 2;
   }
+  Traces want = run_each_alone(machine_, all);
+  Traces cut = EngineRig(machine_, {.budget = 256, .cuts = true}).run(all);
+  size_t n_cut = 0;
+  for (const GenerateRequest& request : all) {
+    if (request.sampling.constraint == nullptr) continue;
+    for (uint32_t fork = 0; fork < request.n; ++fork) {
+      const Trace& trace = want.at({request.id, fork});
+      EXPECT_EQ(trace.finish, FinishReason::kEos) << "request " << request.id;
+      EXPECT_LE(trace.tokens.size(), request.sampling.max_tokens);
+      auto matcher = request.sampling.constraint->matcher();
+      for (TokenId token : trace.tokens) ASSERT_TRUE(matcher->accept(token)) << "request " << request.id;
+      EXPECT_TRUE(matcher->ended());
+      n_cut += cut.at({request.id, fork}).finish == FinishReason::kLength ? 1u : 0u;
+    }
+  }
+  EXPECT_GE(n_cut, 4u);  // without it most are cut off
+  expect_same_in_every_way(all, want);
 }
 
 TEST_F(Constraints, NeighboursDoNotNotice) {
@@ -162,7 +196,7 @@ TEST_F(Constraints, WhatIsForcedCostsFewerSteps) {
   EXPECT_LE(n_steps[1] * 5, n_steps[0]);
 }
 
-// More streams than slots and than the pool holds: every answer that ends satisfies its constraint.
+// More streams than slots and than the pool holds: every answer ends and satisfies its constraint.
 TEST_F(Constraints, ThirtyTwoStreamsInAFullPool) {
   std::vector<GenerateRequest> all = requests(32, true);
   grammar::Vocabulary words = vocabulary(machine_.model().desc().n_vocab, true);
@@ -175,8 +209,7 @@ TEST_F(Constraints, ThirtyTwoStreamsInAFullPool) {
     auto matcher = request.sampling.constraint->matcher();
     for (TokenId token : trace.tokens) ASSERT_TRUE(matcher->accept(token)) << "request " << request.id;
     EXPECT_EQ(matcher->ended(), trace.finish == FinishReason::kEos);
-    bool ended_or_long = trace.finish == FinishReason::kEos || trace.tokens.size() == kMaxTokens;
-    EXPECT_TRUE(ended_or_long) << "request " << request.id;
+    EXPECT_EQ(trace.finish, FinishReason::kEos) << "request " << request.id;
   }
 }
 

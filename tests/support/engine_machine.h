@@ -85,12 +85,14 @@ class Machine {
     return n_blocks;
   }
   std::unique_ptr<runtime::WorkerGroup> workers(const engine::EngineOptions& options, const Clock& clock,
-                                                uint32_t max_draft = 0, uint32_t mask_threads = 0) {
+                                                uint32_t max_draft = 0, uint32_t mask_threads = 0,
+                                                bool constraints_complete = true) {
     runtime::RunnerSetup setup{.model = *model_, .table = *setting_.table, .pool = pool_, .geometry = options.kv};
     setup.kv_dtype = setting_.kv;
     setup.max_rows = options.sched.tok_cap;
     setup.max_draft = max_draft;
     setup.mask_threads = mask_threads;
+    setup.constraints_complete = constraints_complete;
     return runtime::WorkerGroup::create(setup, options.sched.max_live, clock).value();
   }
 
@@ -136,6 +138,7 @@ struct RigOptions {
   std::string disk_folder;     // of a disk tier that keeps everything; empty = none
   uint32_t max_draft = 0;      // rows that check what a constraint proposes
   uint32_t mask_threads = 0;   // that fill masks beside the steps
+  bool cuts = false;           // constrained answers are cut off at their limit of tokens
   bool errors = false;         // requests may end with one
   bool keep_windows = false;   // KV below the windows is kept: every KvGroup is treated as Full
 };
@@ -162,7 +165,7 @@ class EngineRig {
   EngineRig(Machine& machine, const RigOptions& options)
       : options_(options),
         engine_options_(engine_options(machine, options)),
-        group_(machine.workers(engine_options_, clock_, options.max_draft, options.mask_threads)),
+        group_(machine.workers(engine_options_, clock_, options.max_draft, options.mask_threads, !options.cuts)),
         backend_(*group_, options.failing_step),
         disk_(make_disk()),
         aside_(options.depth > 1 ? std::make_unique<runtime::OwnThread>(backend_) : nullptr),

@@ -1,0 +1,73 @@
+// TimedMatcher: a TokenMatcher of an answer that is to end inside a limit of tokens, wherever the matcher knows how.
+//  1. Where no token is to spare the mask allows those of the nearest end only.
+//  2. Elsewhere every token that the constraint allows may be sampled; one behind which the answer could no longer end
+//     in time is taken back, and the mask holds those of the nearest end then.
+//  3. All of it depends on the tokens of the answer and the limit alone.
+// Thread: one at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "base/ids.h"
+#include "flow/constraint.h"
+
+namespace millrace::flow {
+
+class TimedMatcher {
+ public:
+  static constexpr uint32_t kNoLimit = UINT32_MAX;  // the answer may be cut off
+  // max_tokens: of the whole answer, its end token included.
+  TimedMatcher(std::unique_ptr<TokenMatcher> matcher, uint32_t max_tokens)
+      : matcher_(std::move(matcher)), max_tokens_(max_tokens) {}
+
+  void fill(std::span<uint32_t> mask) {
+    matcher_->fill(mask);
+    if (!has_limit() || n_tokens_ >= max_tokens_) return;
+    uint32_t n_left = max_tokens_ - n_tokens_;
+    bool none_to_spare = !matcher_->ends_within(n_left - 1) && matcher_->ends_within(n_left);
+    if (!none_to_spare) return;
+    matcher_->keep_ending(mask, n_left);
+    hurried_ = true;
+  }
+
+  bool accept(TokenId token) {
+    if (!matcher_->accept(token)) return false;
+    ++n_tokens_;
+    last_ = token;
+    return true;
+  }
+
+  // Behind accept() of a token out of this mask: whether the answer can still end in time. If not, and it could before,
+  // that token is taken back and cleared from the mask with all others that do not begin the nearest end.
+  bool in_time(std::span<uint32_t> mask) {
+    if (!has_limit() || n_tokens_ > max_tokens_) return true;
+    uint32_t n_left = max_tokens_ - n_tokens_;
+    if (matcher_->ends_within(n_left)) return true;
+    matcher_->rollback(1);
+    if (!matcher_->ends_within(n_left + 1)) {
+      (void)matcher_->accept(last_);
+      return true;
+    }
+    --n_tokens_;
+    matcher_->keep_ending(mask, n_left + 1);
+    hurried_ = true;
+    return false;
+  }
+
+  bool has_limit() const { return max_tokens_ != kNoLimit; }
+  // The limit had a say in one of the tokens.
+  bool hurried() const { return hurried_; }
+  TokenMatcher& matcher() const { return *matcher_; }
+
+ private:
+  std::unique_ptr<TokenMatcher> matcher_;
+  uint32_t max_tokens_;
+  uint32_t n_tokens_ = 0;    // accepted
+  TokenId last_ = kNoToken;  // of them
+  bool hurried_ = false;
+};
+
+}  // namespace millrace::flow

@@ -1,0 +1,208 @@
+// The nearest end of an answer: how many tokens it takes, what is allowed when none is to spare, and what a limit does
+// that is too small.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/macros.h"
+#include "base/philox.h"
+#include "flow/timed_matcher.h"
+#include "grammar/compiler.h"
+
+namespace millrace::grammar {
+namespace {
+
+using flow::ConstraintKind;
+using flow::ConstraintSpec;
+
+constexpr TokenId kEnd = 0;
+
+// The end, all bytes but those of `missing`, and some longer pieces.
+Vocabulary letters(std::vector<std::string> pieces = {}, std::string_view missing = "") {
+  Vocabulary out;
+  out.tokens = {""};
+  out.end_tokens = {kEnd};
+  for (int byte = 0; byte < 256; ++byte) {
+    bool known = missing.find(static_cast<char>(byte)) == std::string_view::npos;
+    out.tokens.push_back(known ? std::string(1, static_cast<char>(byte)) : std::string());
+  }
+  for (std::string& piece : pieces) out.tokens.push_back(std::move(piece));
+  return out;
+}
+
+CompiledConstraint compile(const ConstraintSpec& spec, Vocabulary vocabulary) {
+  Compiler compiler(std::move(vocabulary), Limits(), 1);
+  auto compiled = compiler.compile(spec);
+  CHECK(compiled.ok(), "{}: {}", spec.text, compiled.error().message);
+  return *compiled;
+}
+
+bool accept(flow::TokenMatcher& matcher, std::string_view text) {
+  for (char c : text) {
+    if (!matcher.accept(1 + static_cast<TokenId>(static_cast<unsigned char>(c)))) return false;
+  }
+  return true;
+}
+
+// Behind a text: the fewest tokens to the end, the end token among them.
+uint32_t fewest(const flow::Constraint& constraint, std::string_view text = "") {
+  auto matcher = constraint.matcher();
+  CHECK(accept(*matcher, text), "{} is not a beginning", text);
+  uint32_t n = 0;
+  while (n < 10'000 && !matcher->ends_within(n)) ++n;
+  CHECK(matcher->ends_within(n + 1), "what ends within {} tokens ends within one more", n);
+  return n;
+}
+
+struct Row {
+  ConstraintKind kind;
+  const char* text;
+  const char* before;
+  const char* end;  // one that is as short as any
+};
+
+TEST(AnswerEnd, TheFewestTokensAreThoseOfTheShortestText) {
+  constexpr ConstraintKind kRegex = ConstraintKind::kRegex;
+  constexpr ConstraintKind kSchema = ConstraintKind::kJsonSchema;
+  constexpr ConstraintKind kGrammar = ConstraintKind::kGrammar;
+  for (const Row& row : std::vector<Row>{
+           {kRegex, "[a-z]{3,8}", "", "abc"},
+           {kRegex, "[a-z]{3,8}", "abcd", ""},
+           {kRegex, "(abc){20,90}x", "", "abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcx"},
+           {kRegex, "(abc){20,90}x", "abcabca", "bcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcx"},
+           {kRegex, "x\xC3\xBC+|abcdefgh", "", "x\xC3\xBC"},
+           {kRegex, "x\xC3\xBC+|abcdefgh", "abc", "defgh"},
+           {ConstraintKind::kChoice, R"(["positive","no","negative"])", "", "no"},
+           {ConstraintKind::kChoice, R"(["positive","no","negative"])", "ne", "gative"},
+           {ConstraintKind::kJsonObject, "", "", "{}"},
+           {ConstraintKind::kJsonObject, "", R"({"a":[[{"b)", R"(":0}]]})"},
+           {kSchema, "{}", "", "0"},
+           {kSchema, R"({"type":"object","properties":{"ab":{"type":"integer"}},"required":["ab"]})", "", R"({"ab":0})"},
+           {kSchema, R"({"type":"string","minLength":5})", "", R"("abcde")"},
+           {kSchema, R"({"type":"string","minLength":5})", R"("ab)", R"(cde")"},
+           {kSchema, R"({"type":"string","minLength":500})", R"("ab\)", nullptr},
+           {kSchema, R"({"type":"array","items":{"type":"string","minLength":30,"maxLength":900},"minItems":2})", "[",
+            R"("abcdefghijklmnopqrstuvwxyzabcd","abcdefghijklmnopqrstuvwxyzabcd"])"},
+           {kSchema, R"({"anyOf":[{"type":"string","minLength":40},{"type":"array","minItems":3}]})", "", "[0,0,0]"},
+           {kSchema, R"({"$defs":{"t":{"type":"object","properties":{"next":{"anyOf":[{"$ref":"#/$defs/t"},)"
+                     R"({"type":"null"}]}},"required":["next"]}},"$ref":"#/$defs/t"})",
+            R"({"next":{"next":{"next":)", "null}}}"},
+           {kGrammar, "root ::= e\ne ::= e \"+\" t | t\nt ::= [0-9] | \"(\" e \")\"", "((1+(2", ")))"},
+           {kGrammar, "root ::= \"a\" root \"bb\" | \"c\"", "aaa", "cbbbbbb"},
+           {ConstraintKind::kTags,
+            R"({"structures":[{"begin":"<f>","schema":{"type":"integer"},"end":"</f>"}],"triggers":["<f"]})", "so <f>1",
+            "</f>"},
+           {ConstraintKind::kTags,
+            R"({"structures":[{"begin":"<f>","schema":{"type":"integer"},"end":"</f>"}],"triggers":["<f"]})", "so <",
+            ""}}) {
+    CompiledConstraint constraint = compile({.kind = row.kind, .text = row.text}, letters());
+    uint32_t want = row.end == nullptr ? 500 : static_cast<uint32_t>(std::string_view(row.end).size() + 1);
+    EXPECT_EQ(fewest(*constraint, row.before), want) << row.text << " behind " << row.before;
+    if (row.end == nullptr) continue;
+    auto matcher = constraint->matcher();
+    EXPECT_TRUE(accept(*matcher, row.before) && accept(*matcher, row.end) && matcher->accept(kEnd)) << row.text;
+  }
+}
+
+TEST(AnswerEnd, LongTokensCount) {
+  ConstraintSpec spec{.kind = ConstraintKind::kRegex, .text = "abcdefgh[0-9]+;"};
+  EXPECT_EQ(fewest(*compile(spec, letters())), 11u);
+  EXPECT_EQ(fewest(*compile(spec, letters({"abc", "bcdefgh", "def"}))), 5u);  // a bcdefgh 0 ; and the end
+}
+
+// A text is never ended by bytes that no token says alone.
+TEST(AnswerEnd, BytesWithoutATokenAreAvoided) {
+  ConstraintSpec spec{.kind = ConstraintKind::kRegex, .text = "[a-c]+(!|done)"};
+  EXPECT_EQ(fewest(*compile(spec, letters())), 3u);
+  EXPECT_EQ(fewest(*compile(spec, letters({}, "!a"))), 6u);
+}
+
+TEST(AnswerEnd, WithoutATokenToSpareTheMaskIsTheNearestEnd) {
+  CompiledConstraint constraint =
+      compile({.kind = ConstraintKind::kJsonSchema,
+               .text = R"({"type":"object","properties":{"ab":{"type":"string"}},"required":["ab"]})"},
+              letters({"{\"", "\"}", "x\"}"}));
+  std::vector<uint32_t> mask(constraint->n_mask_words());
+  auto n_allowed = [&] {
+    size_t n = 0;
+    for (uint32_t word : mask) n += static_cast<size_t>(__builtin_popcount(word));
+    return n;
+  };
+  uint32_t least = fewest(*constraint);
+  EXPECT_EQ(least, 8u);  // {" a b " : " "} and the end
+  flow::TimedMatcher matcher(constraint->matcher(), least);
+  for (uint32_t i = 0; i < least; ++i) {
+    matcher.fill(mask);
+    ASSERT_EQ(n_allowed(), 1u) << i;
+    TokenId only = 0;
+    while ((mask[static_cast<size_t>(only) / 32] >> (only % 32) & 1) == 0) ++only;
+    ASSERT_TRUE(matcher.accept(only));
+    ASSERT_TRUE(matcher.in_time(mask));
+  }
+  EXPECT_TRUE(matcher.matcher().ended());
+  EXPECT_TRUE(matcher.hurried());
+}
+
+// A token that fits the constraint and not the limit is taken back; what is left leads to the end.
+TEST(AnswerEnd, ATokenThatLeavesTooLittleIsTakenBack) {
+  CompiledConstraint constraint =
+      compile({.kind = ConstraintKind::kGrammar, .text = "root ::= \"a\" root \"bb\" | \"c\""}, letters({"aaaa"}));
+  auto aaaa = static_cast<TokenId>(letters().tokens.size());
+  std::vector<uint32_t> mask(constraint->n_mask_words());
+  auto allowed = [&](TokenId token) { return (mask[static_cast<size_t>(token) / 32] >> (token % 32) & 1) != 0; };
+  flow::TimedMatcher matcher(constraint->matcher(), 7);
+  matcher.fill(mask);
+  EXPECT_TRUE(allowed(aaaa));
+  ASSERT_TRUE(matcher.accept(aaaa));
+  EXPECT_FALSE(matcher.in_time(mask));  // c, 8 times b, the end
+  EXPECT_FALSE(allowed(aaaa));
+  EXPECT_TRUE(allowed(1 + 'c'));
+  flow::TimedMatcher wider(constraint->matcher(), 11);
+  wider.fill(mask);
+  ASSERT_TRUE(wider.accept(aaaa));
+  EXPECT_TRUE(wider.in_time(mask));
+  EXPECT_FALSE(wider.hurried());
+}
+
+TEST(AnswerEnd, ALimitThatIsTooSmallChangesNothing) {
+  CompiledConstraint constraint =
+      compile({.kind = ConstraintKind::kRegex, .text = "[a-z]{3,8}[0-9]{3}"}, letters({"abc"}));
+  uint32_t least = fewest(*constraint);
+  EXPECT_EQ(least, 5u);
+  std::vector<uint32_t> mask(constraint->n_mask_words());
+  std::vector<uint32_t> free(constraint->n_mask_words());
+  flow::TimedMatcher matcher(constraint->matcher(), least - 1);
+  flow::TimedMatcher unlimited(constraint->matcher(), flow::TimedMatcher::kNoLimit);
+  for (char c : std::string("abcd")) {
+    matcher.fill(mask);
+    unlimited.fill(free);
+    EXPECT_EQ(mask, free);
+    ASSERT_TRUE(matcher.accept(1 + static_cast<TokenId>(c)));
+    EXPECT_TRUE(matcher.in_time(mask));
+    ASSERT_TRUE(unlimited.accept(1 + static_cast<TokenId>(c)));
+  }
+  EXPECT_FALSE(matcher.hurried());
+}
+
+// What waits for an end lies in thousands of rows of the parser.
+TEST(AnswerEnd, DeepTextsEnd) {
+  CompiledConstraint constraint = compile({.kind = ConstraintKind::kJsonObject}, letters());
+  std::string text = R"({"a":)";
+  for (int i = 0; i < 1500; ++i) text += '[';
+  EXPECT_EQ(fewest(*constraint, text), 1502u);
+}
+
+// A text behind which a constraint begins is a part of the way.
+TEST(AnswerEnd, BehindAText) {
+  CompiledConstraint constraint =
+      compile({.kind = ConstraintKind::kRegex, .text = "[0-9]+", .after = "</think>"}, letters({"k>"}));
+  EXPECT_EQ(fewest(*constraint), 9u);  // </thin k> 0 and the end
+  EXPECT_EQ(fewest(*constraint, "so </th"), 5u);
+  EXPECT_EQ(fewest(*constraint, "so </think>1"), 1u);
+}
+
+}  // namespace
+}  // namespace millrace::grammar

@@ -1,0 +1,330 @@
+#include "grammar/shortest_end.h"
+
+#include <xgrammar/xgrammar.h>
+
+#include <algorithm>
+#include <functional>
+#include <queue>
+#include <utility>
+
+#include "grammar/compile_budget.h"
+
+namespace millrace::grammar {
+namespace {
+
+constexpr int kLastMarkerByte = 0x1F;
+constexpr int kFirstMarkerDigit = 0x10;
+constexpr size_t kStepsOfEdge = 3;  // of work
+constexpr int kRounds = 32;         // over the rules that wait at one row for one another
+constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
+
+uint32_t sum(uint32_t a, uint32_t b) { return std::min(a + b, kNoEnd); }
+
+uint32_t product(uint64_t a, uint64_t b) { return static_cast<uint32_t>(std::min<uint64_t>(a * b, kNoEnd)); }
+
+bool starts_character(int byte) { return (byte & 0xC0) != 0x80; }
+
+// Letters before digits, and what is plain before the rest, for what a string is filled up with is read by somebody.
+int rank_of(int byte) {
+  if (byte >= 'a' && byte <= 'z') return 0;
+  if (byte >= '0' && byte <= '9') return 1;
+  if (byte >= 'A' && byte <= 'Z') return 2;
+  if (byte == ' ') return 3;
+  return byte > 0x20 && byte < 0x7F ? 4 : 5;
+}
+
+// An edge with the state that it leaves.
+struct Edge {
+  CoreEdge edge;
+  int32_t from = 0;
+};
+
+// Numbers of edges, grouped by a key.
+class Groups {
+ public:
+  template <class Key>
+  Groups(const std::vector<Edge>& edges, size_t n_keys, const Key& key) : begins_(n_keys + 1, 0) {
+    for (const Edge& edge : edges) {
+      if (int32_t k = key(edge); k >= 0) ++begins_[static_cast<size_t>(k) + 1];
+    }
+    for (size_t i = 0; i < n_keys; ++i) begins_[i + 1] += begins_[i];
+    members_.resize(begins_.back());
+    std::vector<uint32_t> next(begins_.begin(), begins_.end() - 1);
+    for (uint32_t i = 0; i < edges.size(); ++i) {
+      if (int32_t k = key(edges[i]); k >= 0) members_[next[static_cast<size_t>(k)]++] = i;
+    }
+  }
+  std::span<const uint32_t> of(int32_t key) const {
+    auto k = static_cast<size_t>(key);
+    return std::span(members_).subspan(begins_[k], begins_[k + 1] - begins_[k]);
+  }
+
+ private:
+  std::vector<uint32_t> begins_;
+  std::vector<uint32_t> members_;
+};
+
+bool names_rule(const CoreEdge& edge) { return edge.kind == EdgeKind::kRule || edge.kind == EdgeKind::kRepeat; }
+
+}  // namespace
+
+EndCosts::EndCosts(const xgrammar::CompiledGrammar& grammar, std::span<const LengthBounds> lengths,
+                   const std::bitset<256>& bytes)
+    : grammar_(grammar) {
+  for (int byte = 0; byte < 256; ++byte) {
+    bool marker = byte == kMarkerByte || (byte >= kFirstMarkerDigit && byte <= kLastMarkerByte);
+    if (!bytes[static_cast<size_t>(byte)] || (marker && !lengths.empty())) continue;
+    usable_.set(static_cast<size_t>(byte));
+    ranked_[n_ranked_++] = static_cast<uint8_t>(byte);
+  }
+  std::stable_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n_ranked_),
+                   [](uint8_t a, uint8_t b) { return rank_of(a) < rank_of(b); });
+  is_end_.resize(static_cast<size_t>(CoreView::n_states(grammar)), false);
+  for (int32_t rule = 0; rule < CoreView::n_rules(grammar); ++rule) {
+    starts_.push_back(CoreView::start_of(grammar, rule));
+    for (int32_t state : CoreView::ends_of(grammar, rule)) is_end_[static_cast<size_t>(state)] = true;
+  }
+  find_costs({});
+  std::unordered_map<int32_t, uint32_t> needs = find_needs(lengths);
+  if (!needs.empty()) find_costs(needs);
+}
+
+int EndCosts::pick(int first, int last, const std::bitset<256>& forbidden) const {
+  if (first == last) {
+    auto byte = static_cast<size_t>(first);
+    return usable_[byte] && !forbidden[byte] ? first : -1;
+  }
+  for (size_t i = 0; i < n_ranked_; ++i) {
+    if (ranked_[i] >= first && ranked_[i] <= last && !forbidden[ranked_[i]]) return ranked_[i];
+  }
+  return -1;
+}
+
+// extra: what some states need besides.
+void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
+  size_t n_states = is_end_.size();
+  std::vector<Edge> edges;
+  std::vector<CoreEdge> of_state;
+  for (int32_t state = 0; state < static_cast<int32_t>(n_states); ++state) {
+    CoreView::edges_of(grammar_, state, of_state);
+    for (const CoreEdge& edge : of_state) {
+      bool usable = edge.kind != EdgeKind::kBytes || pick(edge.first, edge.last, {}) >= 0;
+      if (usable && edge.kind != EdgeKind::kOther) edges.push_back({edge, state});
+    }
+  }
+  charge_steps(n_states + kStepsOfEdge * edges.size());
+  Groups into(edges, n_states, [](const Edge& e) { return e.edge.target; });
+  Groups users(edges, starts_.size(), [](const Edge& e) { return names_rule(e.edge) ? e.edge.first : -1; });
+  std::unordered_map<int32_t, std::vector<int32_t>> rules_from;
+  for (size_t rule = 0; rule < starts_.size(); ++rule) rules_from[starts_[rule]].push_back(static_cast<int32_t>(rule));
+
+  costs_.assign(n_states, kNoEnd);
+  std::vector<bool> done(n_states, false);
+  using Open = std::pair<uint32_t, int32_t>;
+  std::priority_queue<Open, std::vector<Open>, std::greater<>> open;
+  auto offer = [&](int32_t state, uint32_t cost) {
+    if (auto found = extra.find(state); found != extra.end()) cost = sum(cost, found->second);
+    if (cost >= costs_[static_cast<size_t>(state)]) return;
+    costs_[static_cast<size_t>(state)] = cost;
+    open.emplace(cost, state);
+  };
+  auto follow = [&](const Edge& e) {
+    if (!done[static_cast<size_t>(e.edge.target)]) return;
+    uint32_t cost = from(e.edge.target);
+    if (e.edge.kind == EdgeKind::kBytes) cost = sum(cost, 1);
+    uint32_t n_times = e.edge.kind == EdgeKind::kRule ? 1 : static_cast<uint32_t>(std::max(e.edge.last, 0));
+    if (names_rule(e.edge) && n_times > 0) {
+      if (!done[static_cast<size_t>(starts_[static_cast<size_t>(e.edge.first)])]) return;
+      cost = sum(cost, product(n_times, of_rule(e.edge.first)));
+    }
+    offer(e.from, cost);
+  };
+  for (size_t state = 0; state < n_states; ++state) {
+    if (is_end_[state]) offer(static_cast<int32_t>(state), 0);
+  }
+  while (!open.empty()) {
+    auto [cost, state] = open.top();
+    open.pop();
+    if (done[static_cast<size_t>(state)]) continue;
+    done[static_cast<size_t>(state)] = true;
+    for (uint32_t i : into.of(state)) follow(edges[i]);
+    auto begins = rules_from.find(state);
+    if (begins == rules_from.end()) continue;
+    for (int32_t rule : begins->second) {
+      for (uint32_t i : users.of(rule)) follow(edges[i]);
+    }
+  }
+}
+
+// Behind the opening quote of a bounded string the grammar takes a marker, besides: three digits of 4 bits.
+std::unordered_map<int32_t, uint32_t> EndCosts::find_needs(std::span<const LengthBounds> lengths) const {
+  std::unordered_map<int32_t, uint32_t> out;
+  if (std::ranges::none_of(lengths, [](const LengthBounds& bounds) { return bounds.min > 0; })) return out;
+  std::vector<CoreEdge> edges;
+  for (int32_t state = 0; state < static_cast<int32_t>(is_end_.size()); ++state) {
+    CoreView::edges_of(grammar_, state, edges);
+    std::vector<std::pair<int32_t, size_t>> open;  // states behind digits, and the number so far
+    for (const CoreEdge& edge : edges) {
+      bool marks = edge.kind == EdgeKind::kBytes && edge.first == kMarkerByte && edge.last == kMarkerByte;
+      if (marks) open.emplace_back(edge.target, 0);
+    }
+    for (int digit = 0; digit < 3 && !open.empty(); ++digit) {
+      std::vector<std::pair<int32_t, size_t>> next;
+      for (const auto& [at, number] : open) {
+        CoreView::edges_of(grammar_, at, edges);
+        for (const CoreEdge& edge : edges) {
+          if (edge.kind != EdgeKind::kBytes || edge.first < kFirstMarkerDigit || edge.last > kLastMarkerByte) continue;
+          for (int byte = edge.first; byte <= edge.last; ++byte) {
+            next.emplace_back(edge.target, number * 16 + static_cast<size_t>(byte - kFirstMarkerDigit));
+          }
+        }
+      }
+      charge_steps(next.size());
+      open = std::move(next);
+    }
+    uint32_t least = 0;
+    for (const auto& [at, number] : open) {
+      if (number < lengths.size()) least = std::max(least, lengths[number].min);
+    }
+    uint32_t there = least > 0 ? to_quote(state) : 0;
+    if (least > there) out[state] = least - there;
+  }
+  return out;
+}
+
+uint32_t EndCosts::to_quote(int32_t state) const {
+  using Open = std::pair<uint32_t, int32_t>;
+  std::priority_queue<Open, std::vector<Open>, std::greater<>> open;
+  std::unordered_map<int32_t, uint32_t> seen{{state, 0}};
+  std::vector<CoreEdge> edges;
+  open.emplace(0, state);
+  while (!open.empty()) {
+    auto [n, at] = open.top();
+    open.pop();
+    if (n > seen[at]) continue;
+    if (is_end_[static_cast<size_t>(at)] || n >= kFarQuote) return n;
+    CoreView::edges_of(grammar_, at, edges);
+    for (const CoreEdge& edge : edges) {
+      uint32_t next = n;
+      if (edge.kind == EdgeKind::kBytes) {
+        if (edge.first <= '"' && edge.last >= '"') return n;
+        // characters are counted where they begin
+        if (edge.first == '\\' || edge.last < 0x20) continue;
+        next = n + (starts_character(edge.first) ? 1 : 0);
+      } else if (names_rule(edge)) {
+        uint32_t n_times = edge.kind == EdgeKind::kRule ? 1 : static_cast<uint32_t>(std::max(edge.last, 0));
+        next = sum(n, n_times == 0 ? 0 : product(n_times, of_rule(edge.first)));
+      } else if (edge.kind == EdgeKind::kOther) {
+        continue;
+      }
+      auto [found, is_new] = seen.try_emplace(edge.target, next);
+      if (!is_new && found->second <= next) continue;
+      found->second = next;
+      open.emplace(next, edge.target);
+    }
+  }
+  return 0;
+}
+
+NearestEnd::Next NearestEnd::next(const xgrammar::GrammarMatcher& parser, const StringGuard& guard) {
+  bool plain = guard.in_string() && !guard.escaped();
+  std::bitset<256> forbidden;
+  if (plain && guard.need() > 0) forbidden.set('"');
+  if (plain && guard.room() == 0) {
+    for (int byte = 0; byte < 256; ++byte) {
+      if (byte != '"' && starts_character(byte)) forbidden.set(static_cast<size_t>(byte));
+    }
+  }
+  Next best;
+  CoreView::places(parser, places_);
+  n_looked_ += places_.size();
+  for (const CorePlace& place : places_) {
+    uint32_t rest = behind(parser, place.rule, place.row);
+    if (rest == kNoEnd) continue;
+    CoreView::edges_of(costs_.grammar(), place.state, place_edges_);
+    for (const CoreEdge& edge : place_edges_) {
+      if (edge.kind != EdgeKind::kBytes || costs_.from(edge.target) == kNoEnd) continue;
+      int byte = costs_.pick(edge.first, edge.last, forbidden);
+      if (byte < 0) continue;
+      uint32_t n = sum(1 + costs_.from(edge.target), rest);
+      uint32_t need = guard.in_string() ? guard.need() : 0;
+      if (need > 0 && plain && starts_character(byte)) --need;
+      if (need > 0) {
+        uint32_t there = costs_.to_quote(edge.target);
+        n = sum(n, need > there ? need - there : 0);
+      }
+      bool better = n < best.n_bytes || (n == best.n_bytes && n < kNoEnd &&
+                                         std::pair(rank_of(byte), byte) < std::pair(rank_of(best.byte), int{best.byte}));
+      if (better) best = {n, static_cast<uint8_t>(byte)};
+    }
+  }
+  return best;
+}
+
+void NearestEnd::forget_rows(int32_t first) {
+  for (; last_row_ >= first; --last_row_) rows_.erase(last_row_);
+}
+
+// What waits may wait for what began in rows before, thousands of them in deeply nested text, so nothing recurses here.
+uint32_t NearestEnd::behind(const xgrammar::GrammarMatcher& parser, int32_t rule, int32_t row) {
+  if (row < 0) return 0;
+  std::vector<int32_t> needed{row};
+  while (!needed.empty()) {
+    int32_t one = needed.back();
+    if (rows_.contains(one) || make_row(parser, one, needed)) needed.pop_back();
+  }
+  const auto& costs = rows_[row];
+  auto found = costs.find(rule);
+  return found == costs.end() ? kNoEnd : found->second;
+}
+
+// What is left of the rule that waits, without what waits for it in turn. As the parser completes a rule: what waits at
+// a repetition of the rule has had one more of it, the rest is behind the rule already.
+uint32_t NearestEnd::cost_of(const CoreWaiting& waiting) {
+  const CorePlace& place = waiting.place;
+  CoreView::edges_of(costs_.grammar(), place.state, edges_);
+  for (const CoreEdge& edge : edges_) {
+    if (edge.kind != EdgeKind::kRepeat || edge.first != waiting.rule) continue;
+    auto n_more = static_cast<uint32_t>(std::max(edge.last - place.count - 1, 0));
+    return sum(costs_.from(edge.target), n_more == 0 ? 0 : product(n_more, costs_.of_rule(edge.first)));
+  }
+  return costs_.from(place.state);
+}
+
+// False, and rows that come first, when they are missing.
+bool NearestEnd::make_row(const xgrammar::GrammarMatcher& parser, int32_t row, std::vector<int32_t>& needed) {
+  CoreView::waiting(parser, row, waiting_);
+  size_t n_before = needed.size();
+  for (const CoreWaiting& one : waiting_) {
+    int32_t before = one.place.row;
+    if (before >= 0 && before < row && !rows_.contains(before)) needed.push_back(before);
+  }
+  if (needed.size() > n_before) return false;
+  auto& costs = rows_[row];
+  last_row_ = std::max(last_row_, row);
+  std::vector<uint32_t> own;
+  own.reserve(waiting_.size());
+  for (const CoreWaiting& one : waiting_) own.push_back(cost_of(one));
+  bool changed = true;
+  for (int round = 0; changed && round < kRounds; ++round) {
+    changed = false;
+    for (size_t i = 0; i < waiting_.size(); ++i) {
+      const CorePlace& place = waiting_[i].place;
+      uint32_t rest = 0;
+      if (place.row >= 0) {
+        const auto& behind_it = place.row == row ? costs : rows_[place.row];
+        auto found = behind_it.find(place.rule);
+        rest = found == behind_it.end() ? kNoEnd : found->second;
+      }
+      uint32_t cost = sum(own[i], rest);
+      if (cost >= kNoEnd) continue;
+      auto [found, is_new] = costs.try_emplace(waiting_[i].rule, cost);
+      if (!is_new && found->second <= cost) continue;
+      found->second = cost;
+      changed = true;
+    }
+  }
+  return true;
+}
+
+}  // namespace millrace::grammar
