@@ -15,8 +15,8 @@ struct CorpusWalks {
   uint64_t seed = 1;
 };
 
-// Prints a line of JSON per constraint: whether it compiles, or why not; the fewest tokens in which an answer is known to
-// end; walks within a limit of four times as many.
+// Prints a line of JSON per constraint: whether it compiles, or why not; the fewest tokens in which an answer is known
+// to end; walks within a limit of four times as many.
 Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler,
                          const grammar::Vocabulary& vocabulary);
 

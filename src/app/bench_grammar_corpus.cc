@@ -157,7 +157,8 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
     uint32_t shortest = fewest_tokens(**made);
     out.set("shortest", int64_t{shortest});
     Json walks = Json::array();
-    for (int64_t i = 0; i < options.n_walks; ++i) walks.push_back(report_walk(walker.run(**made, 4 * shortest, random)));
+    for (int64_t i = 0; i < options.n_walks; ++i)
+      walks.push_back(report_walk(walker.run(**made, 4 * shortest, random)));
     out.set("walks", std::move(walks));
     fmt::print("{}\n", out.dump());
   }

@@ -253,8 +253,9 @@ NearestEnd::Next NearestEnd::next(const xgrammar::GrammarMatcher& parser, const 
         uint32_t there = costs_.to_quote(edge.target);
         n = sum(n, need > there ? need - there : 0);
       }
-      bool better = n < best.n_bytes || (n == best.n_bytes && n < kNoEnd &&
-                                         std::pair(rank_of(byte), byte) < std::pair(rank_of(best.byte), int{best.byte}));
+      bool better =
+          n < best.n_bytes || (n == best.n_bytes && n < kNoEnd &&
+                               std::pair(rank_of(byte), byte) < std::pair(rank_of(best.byte), int{best.byte}));
       if (better) best = {n, static_cast<uint8_t>(byte)};
     }
   }

@@ -453,7 +453,6 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
                              .mask_threads = mask_threads(loaded->pool->n_threads())};
   auto workers = TRY(runtime::WorkerGroup::create(setup, options.max_num_seqs, loaded->clock));
   if (options.warm_up) workers->warm_up();
-
   InstanceFacts facts = gather_facts(options, *loaded, sizes);
   facts.file_name = std::filesystem::path(path).filename().string();
   facts.isa = table->name;

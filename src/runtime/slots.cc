@@ -9,7 +9,11 @@
 namespace millrace::runtime {
 
 Slots::Slots(uint32_t n_slots, size_t n_kv_groups, uint32_t max_len, uint32_t block_tokens, bool completes)
-    : slots_(n_slots), n_kv_groups_(n_kv_groups), max_len_(max_len), block_tokens_(block_tokens), completes_(completes) {
+    : slots_(n_slots),
+      n_kv_groups_(n_kv_groups),
+      max_len_(max_len),
+      block_tokens_(block_tokens),
+      completes_(completes) {
   for (Slot& slot : slots_) slot.tables.resize(n_kv_groups_);
 }
 

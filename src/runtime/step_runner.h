@@ -29,7 +29,7 @@ struct RunnerSetup {
   kernels::KvDType kv_dtype = kernels::KvDType::kBF16;
   int64_t max_rows = 512;
   int64_t max_logit_rows = 64;
-  uint32_t max_draft = 0;     // rows per sequence and step that check what a constraint says must come next; 0: none
+  uint32_t max_draft = 0;  // rows per sequence and step that check what a constraint says must come next; 0: none
   bool constraints_complete = true;  // constrained answers end inside their limit of tokens
   uint32_t mask_threads = 0;         // that fill masks beside the step; 0: the compute threads do, when they sample
 };

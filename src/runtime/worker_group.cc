@@ -184,8 +184,8 @@ bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<cons
   auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
   accept(sampled);
   if (sampled.ok() && limited && !slot.mask->in_time()) {
-    auto nearer = sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread],
-                                 slot.mask->narrowed());
+    auto nearer =
+        sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread], slot.mask->narrowed());
     // where other parameters of the request leave nothing of the nearest end, the answer is cut off
     if (nearer.ok()) sampled = std::move(nearer);
     accept(sampled);

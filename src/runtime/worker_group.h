@@ -5,8 +5,8 @@
 //  3. Non-finite logits, or no allowed token, fail that share alone.
 //  4. Sampling and logprobs are spread over the compute threads, rows taken as they come; those of a share with
 //     proposals are one job behind them, since each depends on the one before.
-//  5. Where the limit of a constrained answer is near, its token may be sampled twice from the same logits and draw, the
-//     second time among the tokens of the nearest end (slot_mask.h).
+//  5. Where the limit of a constrained answer is near, its token may be sampled twice from the same logits and draw,
+//     the second time among the tokens of the nearest end (slot_mask.h).
 //  6. Masks are filled by threads of their own only where cores are left over for them. A third thread on two busy
 //  cores
 //     takes one from a compute thread, for which the other then waits (docs/performance.md).

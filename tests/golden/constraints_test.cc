@@ -1,6 +1,6 @@
 // Constraints through the engine on real workers: a constrained answer, logprob bits included, is the same alone, in
-// company, in chunks, after preemption, after a swap, and with proposals checked in one step; it ends inside its limit of
-// tokens; its neighbours do not notice it; and what a constraint leaves no choice about costs fewer steps.
+// company, in chunks, after preemption, after a swap, and with proposals checked in one step; it ends inside its limit
+// of tokens; its neighbours do not notice it; and what a constraint leaves no choice about costs fewer steps.
 // Thread: one test thread plus the pool.
 #include <gtest/gtest.h>
 
