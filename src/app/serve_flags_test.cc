@@ -56,6 +56,7 @@ constexpr Row kTaken[] = {
     {"-c", "4096"},
     {"--ctx-size", "4096"},
     {"--max-num-seqs", "4"},
+    {"--constraint-ending", "cut"},
     {"-np", "4"},
     {"--parallel", "4"},
     {"--max-num-batched-tokens", "512"},
@@ -269,6 +270,7 @@ TEST_F(ServeFlags, RefusedByName) {
       EXPECT_THAT(error, HasSubstr(spelled_otherwise.contains(row.flag) ? "cache-" : row.flag));
     }
   }
+  EXPECT_THAT(error_of({"--constraint-ending", "never"}), HasSubstr("--constraint-ending = \"never\": must be one of"));
   EXPECT_THAT(error_of({"--context-shift"}), HasSubstr("context shifting rewrites cached positions"));
   EXPECT_THAT(error_of({"--keep", "64"}), HasSubstr("--keep 64: not supported: context shifting"));
 }

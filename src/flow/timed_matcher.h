@@ -25,12 +25,21 @@ class TimedMatcher {
 
   void fill(std::span<uint32_t> mask) {
     matcher_->fill(mask);
+    narrowed_ = false;
     if (!has_limit() || n_tokens_ >= max_tokens_) return;
     uint32_t n_left = max_tokens_ - n_tokens_;
     bool none_to_spare = !matcher_->ends_within(n_left - 1) && matcher_->ends_within(n_left);
     if (!none_to_spare) return;
     matcher_->keep_ending(mask, n_left);
-    hurried_ = true;
+    narrowed_ = hurried_ = true;
+  }
+
+  // Where fill() left the tokens of the nearest end only, and none of them can be sampled: the mask of the constraint.
+  bool widen(std::span<uint32_t> mask) {
+    if (!narrowed_) return false;
+    matcher_->fill(mask);
+    narrowed_ = false;
+    return true;
   }
 
   bool accept(TokenId token) {
@@ -67,6 +76,7 @@ class TimedMatcher {
   uint32_t max_tokens_;
   uint32_t n_tokens_ = 0;    // accepted
   TokenId last_ = kNoToken;  // of them
+  bool narrowed_ = false;    // the mask of the last fill()
   bool hurried_ = false;
 };
 

@@ -50,6 +50,8 @@ class CoreView {
   static int32_t n_rows(const xgrammar::GrammarMatcher& matcher);
   // The places from which bytes lead on.
   static void places(const xgrammar::GrammarMatcher& matcher, std::vector<CorePlace>& places);
+  // How many places wait for what began at the last row.
+  static int32_t n_waiting(const xgrammar::GrammarMatcher& matcher);
   // What waits for a rule that began at this row.
   static void waiting(const xgrammar::GrammarMatcher& matcher, int32_t row, std::vector<CoreWaiting>& waiting);
 };

@@ -72,6 +72,11 @@ void CoreView::places(const xgrammar::GrammarMatcher& matcher, std::vector<CoreP
   for (const xgrammar::ParserState& state : rows[rows.size() - 1]) places.push_back(place_of(state));
 }
 
+int32_t CoreView::n_waiting(const xgrammar::GrammarMatcher& matcher) {
+  const auto& rows = ParserRows::of_waiting(*matcher.ImplPtr());
+  return rows[rows.size() - 1].size();
+}
+
 void CoreView::waiting(const xgrammar::GrammarMatcher& matcher, int32_t row, std::vector<CoreWaiting>& waiting) {
   waiting.clear();
   for (const auto& one : ParserRows::of_waiting(*matcher.ImplPtr())[row]) {

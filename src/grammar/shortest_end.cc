@@ -15,6 +15,7 @@ namespace {
 constexpr int kLastMarkerByte = 0x1F;
 constexpr int kFirstMarkerDigit = 0x10;
 constexpr size_t kStepsOfEdge = 3;  // of work
+constexpr size_t kWaitingPerPlace = 8;
 constexpr int kRounds = 32;         // over the rules that wait at one row for one another
 constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
 
@@ -237,7 +238,7 @@ NearestEnd::Next NearestEnd::next(const xgrammar::GrammarMatcher& parser, const 
   }
   Next best;
   CoreView::places(parser, places_);
-  n_looked_ += places_.size();
+  n_looked_ += places_.size() + static_cast<size_t>(CoreView::n_waiting(parser)) / kWaitingPerPlace;
   for (const CorePlace& place : places_) {
     uint32_t rest = behind(parser, place.rule, place.row);
     if (rest == kNoEnd) continue;

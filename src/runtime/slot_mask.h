@@ -34,6 +34,9 @@ class SlotMask {
   // After accept(): TimedMatcher::in_time(). When it is false, narrowed() is what may be sampled instead.
   bool in_time() { return matcher_.in_time(bits_); }
   std::span<const uint32_t> narrowed() const { return bits_; }
+  // Before accept(): TimedMatcher::widen(); then widened() is what may be sampled instead.
+  bool widen() { return matcher_.widen(bits_); }
+  std::span<const uint32_t> widened() const { return bits_; }
   // After accept(): the mask of the token behind it, at once.
   std::span<const uint32_t> fill_now();
   // After wait() and accept(): proposals for what follows; how many.

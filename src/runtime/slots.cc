@@ -48,7 +48,8 @@ void Slots::init(const flow::SlotInit& init) {
   if (init.sampling->constraint == nullptr) return;
   auto outputs = std::span<const TokenId>(slot.tokens).subspan(std::min<size_t>(init.input_len, slot.tokens.size()));
   uint32_t most = max_len_ > init.input_len ? max_len_ - init.input_len : 0;
-  uint32_t limit = completes_ ? std::min(init.sampling->max_tokens, most) : flow::TimedMatcher::kNoLimit;
+  bool may_end = init.sampling->min_tokens < most && init.sampling->min_tokens < init.sampling->max_tokens;
+  uint32_t limit = completes_ && may_end ? std::min(init.sampling->max_tokens, most) : flow::TimedMatcher::kNoLimit;
   slot.mask = std::make_shared<SlotMask>(*init.sampling->constraint, outputs, limit);
 }
 
