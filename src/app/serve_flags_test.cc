@@ -270,7 +270,7 @@ TEST_F(ServeFlags, RefusedByName) {
       EXPECT_THAT(error, HasSubstr(spelled_otherwise.contains(row.flag) ? "cache-" : row.flag));
     }
   }
-  EXPECT_THAT(error_of({"--constraint-ending", "never"}), HasSubstr("--constraint-ending = \"never\": must be one of"));
+  EXPECT_THAT(error_of({"--constraint-ending", "never"}), HasSubstr("--constraint-ending = never: must be one of"));
   EXPECT_THAT(error_of({"--context-shift"}), HasSubstr("context shifting rewrites cached positions"));
   EXPECT_THAT(error_of({"--keep", "64"}), HasSubstr("--keep 64: not supported: context shifting"));
 }

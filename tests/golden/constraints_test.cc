@@ -165,6 +165,22 @@ TEST_F(Constraints, AnswersEndInsideTheirLimit) {
   expect_same_in_every_way(all, want);
 }
 
+// Where other parameters leave nothing of the nearest end the answer is cut off, and no error.
+TEST_F(Constraints, WhatTheRequestForbidsIsNoEnd) {
+  GenerateRequest letters = requests(3, true)[2];  // (ab|cd){3,12}[0-9]{1,3}
+  letters.sampling.max_tokens = 8;
+  for (char c : std::string("abcd")) letters.sampling.allowed_token_ids.push_back(1 + c);
+  GenerateRequest longer = letters;
+  longer.id = letters.id + 1;
+  longer.sampling.allowed_token_ids.clear();
+  longer.sampling.min_tokens = longer.sampling.max_tokens;
+  Traces traces = EngineRig(machine_, {.budget = 64}).run({letters, longer});
+  for (const GenerateRequest& request : {letters, longer}) {
+    EXPECT_EQ(traces.at({request.id, 0}).finish, FinishReason::kLength) << "request " << request.id;
+    EXPECT_EQ(traces.at({request.id, 0}).tokens.size(), 8u);
+  }
+}
+
 TEST_F(Constraints, NeighboursDoNotNotice) {
   std::vector<GenerateRequest> all = requests(12, true);
   Traces free = EngineRig(machine_, {.budget = 64}).run(requests(12, false));
