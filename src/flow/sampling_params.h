@@ -81,6 +81,7 @@ struct SamplingParams {
   DryParams dry;
   std::vector<SamplerStep> steps;                     // in this order, others not at all; empty: order of /v1
   std::vector<std::vector<TokenId>> bad_words;        // the last token of each is out of reach behind the others
+  uint32_t no_repeat_ngram_size = 0;                  // > 0: no so many tokens in a row occur twice, the prompt's too
   std::shared_ptr<SamplerMemory> memory;              // with mirostat; room for all forks
   std::vector<std::pair<TokenId, float>> logit_bias;  // added before penalties
   std::vector<TokenId> allowed_token_ids;             // empty: all
@@ -88,10 +89,12 @@ struct SamplingParams {
   uint32_t max_tokens = 16;  // output tokens; 0 = prompt only (scoring)
   uint32_t min_tokens = 0;   // EOS and stop ids are masked until reached
   bool ignore_eos = false;
-  std::vector<TokenId> stop_token_ids;  // end with kStopToken, after min_tokens
-  std::vector<TokenId> eos_token_ids;   // the model's end tokens; end with kEos unless ignore_eos
-  int32_t n_logprobs = -1;              // -1: none, 0: only the sampled token, k: also the k most likely
-  int32_t n_prompt_logprobs = -1;       // the same for every prompt token but the first
+  std::vector<TokenId> stop_token_ids;     // end with kStopToken, after min_tokens
+  std::vector<TokenId> eos_token_ids;      // the model's end tokens; end with kEos unless ignore_eos
+  int32_t n_logprobs = -1;                 // -1: none, 0: only the sampled token, k: also the k most likely
+  int32_t n_prompt_logprobs = -1;          // the same for every prompt token but the first
+  std::vector<TokenId> logprob_token_ids;  // with n_logprobs: of output tokens these instead of the most likely
+  bool post_sampling_probs = false;        // n_logprobs: of the distribution that is drawn from, not of the model's
   Pooling pooling = Pooling::kNone;
   std::shared_ptr<const Constraint> constraint;  // what the output must satisfy; null: nothing
 };

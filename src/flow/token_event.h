@@ -18,11 +18,12 @@ enum class FinishReason : uint8_t { kNone, kEos, kStopToken, kLength, kCancelled
 
 struct TokenLogprob {
   TokenId token = kNoToken;
-  float logprob = 0.0f;  // natural log, of the raw distribution (before temperature and filters)
+  float logprob = 0.0f;  // natural log, of the raw distribution unless sampling.post_sampling_probs
   int32_t rank = 0;      // 1 = most likely
 };
 
-// Logprobs of one position: the chosen (or prompt) token first, then the k most likely in order.
+// Logprobs of one position: the chosen (or prompt) token first, then the k most likely in order, or those of
+// sampling.logprob_token_ids in theirs.
 struct PositionLogprobs {
   TokenLogprob chosen;
   std::vector<TokenLogprob> top;

@@ -278,6 +278,36 @@ TEST(Chain, BadWordsAreNeverFinished) {
   EXPECT_EQ(after({1, 8}, 1), 3);
 }
 
+// Also when a sequence begins again behind a preemption, since all is derived from its tokens.
+TEST(Chain, NgramsThatWereThereAreOutOfReach) {
+  size_t n_banned = 0;
+  for (const Json& one : golden().find("ngrams")->as_array()) {
+    SCOPED_TRACE(one.dump());
+    std::vector<TokenId> history;
+    for (const Json& token : one.find("history")->as_array()) history.push_back(static_cast<TokenId>(token.as_int()));
+    SamplingParams p;
+    p.temperature = 0.0f;
+    p.no_repeat_ngram_size = static_cast<uint32_t>(one.find("n")->as_int());
+    std::vector<bool> banned(200);
+    for (const Json& token : one.find("want")->as_array()) banned[static_cast<size_t>(token.as_int())] = true;
+    const auto half = static_cast<uint32_t>(history.size() / 2);  // of the prompt
+    SlotSampler grown;
+    grown.reset(p, 0, half, std::span<const TokenId>(history).first(half));
+    for (size_t i = half; i < history.size(); ++i) grown.append(history[i]);
+    SlotSampler again;
+    again.reset(p, 0, half, history);
+    for (size_t token = 0; token < banned.size(); ++token) {
+      std::vector<float> logits(banned.size(), 0.0f);
+      logits[token] = 1.0f;  // taken unless it is banned
+      const bool taken = next(grown, logits) == static_cast<TokenId>(token);
+      EXPECT_EQ(taken, !banned[token]) << token;
+      EXPECT_EQ(next(again, logits) == static_cast<TokenId>(token), taken) << token;
+      n_banned += banned[token] ? 1U : 0U;
+    }
+  }
+  EXPECT_GT(n_banned, 20u);
+}
+
 TEST(Chain, MinKeepHoldsAgainstEveryCut) {
   SamplingParams p;
   p.min_keep = 5;

@@ -104,6 +104,19 @@ void ban_words(const ProcessorInput& in) {
   }
 }
 
+// Every token that would end a sequence of n tokens that is there already (Hugging Face transformers,
+// NoRepeatNGramLogitsProcessor).
+void ban_repeated_ngrams(const ProcessorInput& in) {
+  const size_t n = in.params.no_repeat_ngram_size;
+  if (in.history.size() < n) return;
+  std::span<const TokenId> begin = in.history.last(n - 1);
+  for (size_t i = 0; i + n <= in.history.size(); ++i) {
+    TokenId last = in.history[i + n - 1];
+    bool repeats = std::equal(begin.begin(), begin.end(), in.history.begin() + static_cast<std::ptrdiff_t>(i));
+    if (repeats && in_vocabulary(last, in.logits)) in.logits[static_cast<size_t>(last)] = kMasked;
+  }
+}
+
 void penalise_repetitions(const ProcessorInput& in) { penalise_repeats(in.params.dry, in.history, in.logits); }
 
 void divide_by_temperature(const ProcessorInput& in) {
@@ -115,6 +128,7 @@ bool samples(const SamplingParams& p) { return p.temperature >= flow::kGreedyBel
 constexpr Processor kProcessors[] = {
     {"allowed_token_ids", [](const SamplingParams& p) { return !p.allowed_token_ids.empty(); }, keep_allowed},
     {"bad_words", [](const SamplingParams& p) { return !p.bad_words.empty(); }, ban_words},
+    {"no_repeat_ngram_size", [](const SamplingParams& p) { return p.no_repeat_ngram_size > 0; }, ban_repeated_ngrams},
     {"min_tokens", [](const SamplingParams& p) { return p.min_tokens > 0; }, hold_back_ends},
     {"logit_bias", [](const SamplingParams& p) { return !p.logit_bias.empty(); }, add_bias},
     {"penalties",

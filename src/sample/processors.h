@@ -1,7 +1,7 @@
 // kProcessors: the ordered list of everything that changes logits before a token is drawn (API order of the /v1 routes:
-// allowed ids, bad words, min tokens, logit bias, penalties, DRY, typical_p, temperature; then min_p, top_k and top_p
-// in sample/candidates.h; or, behind DRY, the steps of sample/chain.h). A processor whose parameters are neutral is not
-// called and changes nothing.
+// allowed ids, bad words, n-grams, min tokens, logit bias, penalties, DRY, typical_p, temperature; then min_p, top_k
+// and top_p in sample/candidates.h; or, behind DRY, the steps of sample/chain.h). A processor whose parameters are
+// neutral is not called and changes nothing.
 #pragma once
 
 #include <cstdint>

@@ -330,5 +330,83 @@ TEST(SampleTest, LogprobsOfTheRawDistribution) {
   EXPECT_NEAR(sampled->logprobs->chosen.logprob, static_cast<double>(logits[token]) - std::log(total), 1e-5);
 }
 
+// Ids of the request's own choice: in their order, with the ranks that counting gives, ties and repetitions included.
+TEST(SampleTest, LogprobsOfListedTokens) {
+  std::vector<float> logits = test_logits();
+  logits[20] = logits[21];
+  double total = 0;
+  for (float x : logits) total += std::exp(static_cast<double>(x));
+  const std::vector<TokenId> listed = {21, 5, 20, 63, 5, 0};
+  flow::PositionLogprobs got = position_logprobs(table(), logits, 13, 4, listed);
+  EXPECT_EQ(got.chosen.token, 13);
+  ASSERT_EQ(got.top.size(), listed.size());
+  for (size_t i = 0; i < listed.size(); ++i) {
+    float logit = logits[static_cast<size_t>(listed[i])];
+    auto above = std::count_if(logits.begin(), logits.end(), [&](float x) { return x > logit; });
+    EXPECT_EQ(got.top[i].token, listed[i]);
+    EXPECT_EQ(got.top[i].rank, static_cast<int>(above) + 1) << listed[i];
+    EXPECT_NEAR(got.top[i].logprob, static_cast<double>(logit) - std::log(total), 1e-5);
+  }
+}
+
+// With post_sampling_probs log probabilities are those of the draw: on the path without cuts, the quick one, the
+// chain's and that of greedy requests.
+TEST(SampleTest, LogprobsOfWhatIsDrawnFrom) {
+  SamplingParams chain{.temperature = 0.7f, .top_k = 9, .top_n_sigma = 1.0f};
+  for (SamplingParams params : {SamplingParams{.temperature = 0.5f}, SamplingParams{.temperature = 0.8f, .top_k = 7},
+                                SamplingParams{.temperature = 1.3f, .top_p = 0.6f, .min_p = 0.02f},
+                                SamplingParams{.temperature = 0.0f}, SamplingParams{.typical_p = 0.5f}, chain}) {
+    const std::vector<float> logits = test_logits();
+    params.post_sampling_probs = true;
+    params.n_logprobs = kVocab;
+    SlotSampler slot;
+    slot.reset(params, 0, 0, {});
+    SampleScratch scratch;
+    std::vector<float> copy = logits;
+    auto sampled = sample(table(), slot, copy, scratch);
+    ASSERT_TRUE(sampled.ok());
+    std::vector<double> want(kVocab);
+    if (params.temperature == 0.0f) {
+      want[static_cast<size_t>(sampled->token)] = 1;
+    } else if (params.top_n_sigma > 0) {  // by what is drawn, below
+      want.clear();
+    } else {
+      want = expected(params, logits);
+    }
+    double sum = 0;
+    for (const flow::TokenLogprob& one : sampled->logprobs->top) {
+      double p = std::exp(static_cast<double>(one.logprob));
+      sum += p;
+      if (want.empty()) continue;
+      EXPECT_NEAR(p, want[static_cast<size_t>(one.token)], 1e-5) << one.token;
+    }
+    EXPECT_NEAR(sum, 1.0, 1e-5);
+    EXPECT_EQ(sampled->logprobs->top.size() < kVocab, params.temperature != 0.5f);  // none without a chance
+    EXPECT_LE(sampled->logprobs->chosen.rank, static_cast<int32_t>(sampled->logprobs->top.size()));
+    // and the same token as without them
+    params.n_logprobs = -1;
+    copy = logits;
+    EXPECT_EQ(sample(table(), slot, copy, scratch)->token, sampled->token);
+  }
+  // of the chain: as often drawn as told
+  std::map<TokenId, int> drawn;
+  std::map<TokenId, double> told;
+  constexpr int kDraws = 2000;
+  chain.post_sampling_probs = true;
+  chain.n_logprobs = kVocab;
+  for (int i = 0; i < kDraws; ++i) {
+    chain.seed = static_cast<uint64_t>(i);
+    SlotSampler slot;
+    slot.reset(chain, 0, 0, {});
+    SampleScratch scratch;
+    std::vector<float> copy = test_logits();
+    auto sampled = sample(table(), slot, copy, scratch);
+    ASSERT_TRUE(sampled.ok());
+    ++drawn[sampled->token];
+    for (const flow::TokenLogprob& one : sampled->logprobs->top) told[one.token] = std::exp(one.logprob);
+  }
+  for (const auto& [token, p] : told) EXPECT_NEAR(drawn[token], p * kDraws, 5 * std::sqrt(p * kDraws) + 1) << token;
+}
+
 }  // namespace
 }  // namespace millrace::sample

@@ -141,6 +141,21 @@ TokenId by_chain(const kernels::KernelTable& kernels, const SlotSampler& slot, s
   return token;
 }
 
+// Leaves in `logits` what the token was drawn from, up to a constant: minus infinity for what was out of reach.
+void keep_reach(const flow::SamplingParams& params, SampleScratch& scratch, TokenId chosen, std::span<float> logits) {
+  const bool greedy = params.temperature < flow::kGreedyBelow;
+  const bool chain = uses_chain(params);
+  if (!greedy && !chain && keeps_everything(params)) return;
+  std::fill(logits.begin(), logits.end(), kMasked);
+  if (greedy) {
+    logits[static_cast<size_t>(chosen)] = 0.0f;
+  } else if (chain) {
+    for (const RankedToken& one : scratch.ranked.all()) logits[static_cast<size_t>(one.token)] = one.logit;
+  } else {
+    for (const Candidate& one : scratch.candidates) logits[static_cast<size_t>(one.token)] = std::log(one.weight);
+  }
+}
+
 }  // namespace
 
 double draw_unit(uint64_t seed, uint32_t fork, uint32_t index, DrawKind kind) {
@@ -157,7 +172,7 @@ void SlotSampler::reset(const flow::SamplingParams& params, uint32_t fork, uint3
   recent_.clear();
   oldest_ = 0;
   history_.clear();
-  keeps_history_ = params.dry.multiplier > 0.0f || !params.bad_words.empty();
+  keeps_history_ = params.dry.multiplier > 0.0f || !params.bad_words.empty() || params.no_repeat_ngram_size > 0;
   if (keeps_history_)
     history_.assign(tokens.begin(),
                     tokens.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(input_len, tokens.size())));
@@ -206,8 +221,9 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
     return sample_few(kernels, slot, logits, scratch.indices, scratch.row);
   }
 
-  std::vector<float> raw;  // kept only when logprobs are wanted: they are of the unprocessed distribution
-  if (params.n_logprobs >= 0) raw.assign(logits.begin(), logits.end());
+  const bool wants_raw = params.n_logprobs >= 0 && !params.post_sampling_probs;
+  std::vector<float> raw;
+  if (wants_raw) raw.assign(logits.begin(), logits.end());
 
   scratch.row.resize(logits.size());
   ProcessorInput input{.kernels = kernels,
@@ -243,8 +259,10 @@ Result<Sampled> sample(const kernels::KernelTable& kernels, const SlotSampler& s
     }
   }
   if (params.n_logprobs >= 0) {
-    out.logprobs =
-        std::make_unique<flow::PositionLogprobs>(position_logprobs(kernels, raw, out.token, params.n_logprobs));
+    if (!wants_raw) keep_reach(params, scratch, out.token, logits);
+    std::span<const float> shown = wants_raw ? std::span<const float>(raw) : logits;
+    out.logprobs = std::make_unique<flow::PositionLogprobs>(
+        position_logprobs(kernels, shown, out.token, params.n_logprobs, params.logprob_token_ids));
   }
   return out;
 }

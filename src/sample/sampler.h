@@ -47,7 +47,7 @@ class SlotSampler {
   SeenTokens seen_;              // kept only when a penalty is active
   std::vector<TokenId> recent_;  // ring of the tokens in the window; oldest_ is overwritten next once it is full
   size_t oldest_ = 0;
-  std::vector<TokenId> history_;  // kept only with DRY or bad words
+  std::vector<TokenId> history_;  // kept only with DRY, bad words or n-grams
   const flow::SamplingParams* params_ = nullptr;
   bool counts_ = false;
   bool keeps_history_ = false;

@@ -1,11 +1,13 @@
 // Every sampler through the engine: what it draws, logprob bits included, is the same alone and in company, in chunks,
-// after preemption, after a lost step and with two steps in flight. Those that remember (mirostat, DRY, bad words) go
-// on where they were.
+// after preemption, after a lost step and with two steps in flight. Those that remember (mirostat, DRY, bad words,
+// n-grams) go on where they were.
 // Thread: one test thread plus the pool.
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/philox.h"
@@ -77,6 +79,12 @@ constexpr Change kSettings[] = {
     [](SamplingParams& p) {
       p.min_keep = 4;
       p.top_p = 0.01f;
+      p.post_sampling_probs = true;
+    },
+    [](SamplingParams& p) {
+      p.logit_bias = {{20, 30.0f}, {21, 30.0f}, {22, 30.0f}};
+      p.no_repeat_ngram_size = 2;
+      p.logprob_token_ids = {22, 20, 499};
     },
 };
 
@@ -154,6 +162,14 @@ TEST(SamplersInTheEngine, ActOnWhatIsDrawn) {
   EXPECT_LE(n_same, 1u);
   for (TokenId token : with.at({12, 0}).tokens) EXPECT_EQ(token % 2, 1) << "bad words";
   EXPECT_NE(with.at({2, 0}).tokens, with.at({2, 1}).tokens);
+  std::vector<TokenId> all = changed.back().prompt;
+  const std::vector<TokenId>& output = with.at({std::size(kSettings), 0}).tokens;
+  all.insert(all.end(), output.begin(), output.end());
+  const size_t n_prompt = all.size() - output.size();
+  std::set<std::pair<TokenId, TokenId>> seen;
+  for (size_t i = 1; i < all.size(); ++i) {
+    EXPECT_TRUE(seen.emplace(all[i - 1], all[i]).second || i < n_prompt) << "n-gram at " << i;
+  }
 }
 
 }  // namespace

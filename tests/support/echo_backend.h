@@ -139,6 +139,9 @@ class EchoBackend final : public flow::Backend {
     if (slot.sampling->n_logprobs >= 0) {
       result.logprobs =
           std::make_unique<flow::PositionLogprobs>(logprobs_of(token, slot.sampling->n_logprobs, slot.fork));
+      const std::vector<TokenId>& listed = slot.sampling->logprob_token_ids;
+      if (!listed.empty()) result.logprobs->top.clear();
+      for (TokenId id : listed) result.logprobs->top.push_back({id, -1.5f, 7});
     }
     return result;
   }

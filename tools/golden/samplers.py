@@ -2,7 +2,8 @@
 
 Each case: logits, parameters, and the distribution that the draw is from. Sources: top-n-sigma arXiv 2411.07641; locally
 typical arXiv 2202.00666; nucleus arXiv 1904.09751; XTC and DRY text-generation-webui pull requests 6335 and 5677; dynamic
-temperature llama.cpp pull request 4972; mirostat arXiv 2007.14966. Order of steps: llama-server's default."""
+temperature llama.cpp pull request 4972; mirostat arXiv 2007.14966; n-grams transformers' NoRepeatNGramLogitsProcessor.
+Order of steps: llama-server's default."""
 import json
 
 import numpy
@@ -183,10 +184,27 @@ def dry_cases():
     return cases
 
 
+def ngram_case(history, n):
+    """By trying every token: which of them would make the last n tokens a sequence that was there before."""
+    seen = {tuple(history[i:i + n]) for i in range(len(history) - n + 1)}
+    begin = history[len(history) - n + 1:] if n > 1 else []
+    banned = [t for t in range(VOCABULARY) if len(history) >= n - 1 and tuple(begin + [t]) in seen]
+    return {"history": history, "n": n, "want": banned}
+
+
+def ngram_cases():
+    random = numpy.random.default_rng(7)
+    cases = [ngram_case([1, 2, 3, 1, 2], 3), ngram_case([5, 5, 5], 2), ngram_case([4, 9], 1), ngram_case([4, 9], 3), ngram_case([3], 5)]
+    for _ in range(20):
+        history = [int(t) for t in random.integers(0, 5, int(random.integers(1, 40)))]
+        cases.append(ngram_case(history, int(random.integers(1, 6))))
+    return cases
+
+
 if __name__ == "__main__":
     logits = {f"{seed}/{scale}": logits_of(seed, scale).tolist()
               for seed, scale in [(1, 1.1), (2, 2.0)] + [(seed + step, 1.3) for seed in (20, 40) for step in range(10)]}
     print(json.dumps({"logits": logits, "cuts": cut_cases(),
                       "mirostat": [mirostat_case(1, 3.0, 0.1, 1.0, 20), mirostat_case(2, 3.0, 0.1, 1.0, 20), mirostat_case(1, 5.0, 0.3, 0.8, 40),
                                    mirostat_case(2, 2.0, 0.2, 1.4, 40)],
-                      "dry": dry_cases()}, separators=(",", ":")))
+                      "dry": dry_cases(), "ngrams": ngram_cases()}, separators=(",", ":")))
