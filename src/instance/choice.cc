@@ -39,6 +39,7 @@ Choice::Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params
     : tokenizer_(&tokenizer),
       detokenizer_(tokenizer, params.output.skip_special_tokens),
       stops_(params.output.stop, params.output.include_stop_str_in_output),
+      lines_({.n_indent = params.output.n_indent, .max_ms = params.output.t_max_predict_ms}),
       params_(&params),
       index_(index) {
   detokenizer_.prime(prompt.last(std::min(prompt.size(), kPrimeTokens)));
@@ -153,14 +154,19 @@ bool Choice::push_token(flow::TokenEvent& event, bool hide_text, std::vector<Cho
   decoded_ += text.size();
   token.end = decoded_;
   pending_.push_back(std::move(token));
-  if (stops_.empty()) {
-    release(std::move(text), false, out);
-    return false;
+  if (!stops_.empty()) {
+    text::StopResult result = stops_.push(text, past_min_tokens());
+    stopped_ = result.stopped;
+    stop_index_ = result.index;
+    text = std::move(result.text);
   }
-  text::StopResult result = stops_.push(text, past_min_tokens());
-  stopped_ = result.stopped;
-  stop_index_ = result.index;
-  release(std::move(result.text), result.stopped, out);
+  if (!lines_.empty() && !stopped_) {
+    if (n_output_ == 1) first_token_ = event.when;
+    lines_.push(text, (event.when - first_token_) / kMillisecond);
+    stopped_ = lines_.ended();
+    if (stopped_ && !lines_.cut()) text += stops_.finish();
+  }
+  release(std::move(text), stopped_, out);
   return stopped_;
 }
 
@@ -177,9 +183,9 @@ void Choice::add_tail(const std::string& tail) {
   }
 }
 
-void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
+// What was held back, when no more tokens come.
+void Choice::release_rest(std::vector<ChoiceDelta>& out) {
   finished_ = true;
-  api::Finish finish;
   if (!stopped_) {
     std::string text = detokenizer_.finish();
     add_tail(text);
@@ -193,9 +199,25 @@ void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out
     release(std::move(text), true, out);
   }
   if (parser_ != nullptr) tell_apart({.choice = index_, .n_output = n_output_}, true, out);
-  if (stopped_) {
+}
+
+void Choice::abort(const api::Timings& timings, std::vector<ChoiceDelta>& out) {
+  if (finished_) return;
+  release_rest(out);
+  ChoiceDelta last;
+  last.choice = index_;
+  last.n_output = n_output_;
+  last.finish = api::Finish{.kind = api::FinishKind::kAbort, .reason = {}};
+  last.timings = timings;
+  out.push_back(std::move(last));
+}
+
+void Choice::finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out) {
+  api::Finish finish;
+  release_rest(out);
+  if (stopped_ && stop_index_ >= 0) {
     finish.reason = params_->output.stop[static_cast<size_t>(stop_index_)];
-  } else if (event.finish == flow::FinishReason::kLength) {
+  } else if (stopped_ || event.finish == flow::FinishReason::kLength) {
     finish.kind = api::FinishKind::kLength;
   } else if (event.finish == flow::FinishReason::kStopToken) {
     finish.reason = event.stop_token;

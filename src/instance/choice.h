@@ -15,6 +15,7 @@
 #include "flow/token_event.h"
 #include "text/answer_parser.h"
 #include "text/detokenizer.h"
+#include "text/line_limits.h"
 #include "text/stop_matcher.h"
 #include "text/tokenizer.h"
 
@@ -46,7 +47,10 @@ class Choice {
   bool push(flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
 
   bool finished() const { return finished_; }
-  bool stopped() const { return stopped_; }  // by a stop string
+  bool stopped() const { return stopped_; }  // by what its text is: a stop string, or a limit of its lines
+  bool stopped_at_limit() const { return stopped_ && stop_index_ < 0; }
+  // Ends an answer whose request was aborted, as far as it came. times: of that.
+  void abort(const api::Timings& timings, std::vector<ChoiceDelta>& out);
   uint32_t n_output() const { return n_output_; }
   uint32_t n_reasoning() const { return n_reasoning_; }  // of them, tokens of reasoning
 
@@ -61,6 +65,7 @@ class Choice {
   bool past_min_tokens() const { return n_output_ > params_->sampling.min_tokens; }
   bool may_show(const PendingToken& token) const;
   bool push_token(flow::TokenEvent& event, bool hide_text, std::vector<ChoiceDelta>& out);
+  void release_rest(std::vector<ChoiceDelta>& out);
   void add_tail(const std::string& tail);
   void finish(const flow::TokenEvent& event, std::vector<ChoiceDelta>& out);
   void release(std::string text, bool all_tokens, std::vector<ChoiceDelta>& out);
@@ -71,12 +76,14 @@ class Choice {
   const text::Tokenizer* tokenizer_;
   text::Detokenizer detokenizer_;
   text::StopMatcher stops_;
+  text::LineLimits lines_;
   const api::CommonParams* params_;  // outlives the choice (in the session's job)
   uint32_t index_;
   uint32_t n_output_ = 0;
   uint64_t decoded_ = 0;   // bytes out of the detokenizer
   uint64_t released_ = 0;  // bytes handed out
-  int stop_index_ = -1;
+  int stop_index_ = -1;    // once stopped: which stop string, or none
+  Tick first_token_ = 0;
   std::unique_ptr<text::AnswerParser> parser_;  // null: all text is content
   uint32_t n_reasoning_ = 0;
   uint32_t n_calls_ = 0;

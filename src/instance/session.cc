@@ -205,8 +205,9 @@ void Session::count_choice(const flow::TokenEvent& event, uint32_t choice) {
   instance_->tenants().charge(job_->tenant, choices_[choice].n_output(), instance_->clock().now());
   if (observer_ == nullptr) return;
   ChoiceStats stats;
-  stats.outcome = choices_[choice].stopped() || event.finish != flow::FinishReason::kLength ? ChoiceOutcome::kStop
-                                                                                            : ChoiceOutcome::kLength;
+  const Choice& ended = choices_[choice];
+  bool length = ended.stopped_at_limit() || (!ended.stopped() && event.finish == flow::FinishReason::kLength);
+  stats.outcome = length ? ChoiceOutcome::kLength : ChoiceOutcome::kStop;
   if (event.finish == flow::FinishReason::kError) stats.outcome = ChoiceOutcome::kError;
   stats.n_prompt = event.n_prompt;
   stats.n_output = choices_[choice].n_output();
@@ -328,6 +329,20 @@ void Session::cancel_requests() {
     instance_->tenants().charge(job_->tenant, stats.n_output, instance_->clock().now());
     if (observer_ != nullptr) observer_->on_choice(stats);
   }
+}
+
+void Session::abort(bool keep_text, std::vector<ChoiceDelta>& out) {
+  if (!keep_text || phase_ != SessionPhase::kRunning || picks_best()) {
+    fail({Error{ErrorCode::kCancelled, "the request was aborted", ""}});
+    return;
+  }
+  cancel_requests();
+  for (uint32_t i = 0; i < n_choices_; ++i) {
+    ChoiceDelta so_far{.choice = i, .n_output = choices_[i].n_output()};
+    if (so_far.n_output > 0) time_deltas(i, std::span(&so_far, 1));
+    choices_[i].abort(so_far.timings, out);
+  }
+  phase_ = SessionPhase::kDone;
 }
 
 void Session::cancel() { fail({Error{ErrorCode::kCancelled, "the request was cancelled", ""}}); }

@@ -77,6 +77,9 @@ class Session {
   void park();
   void resume();
   bool parked() const { return parked_; }
+  // Ends it because its client said so elsewhere: with kCancelled, or, with keep_text, by a last delta of each choice
+  // that is not finished (FinishKind::kAbort).
+  void abort(bool keep_text, std::vector<ChoiceDelta>& out);
   // Tokens not handed out yet stay; choices unfinished are counted as aborted.
   void cancel();
 

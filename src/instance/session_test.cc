@@ -43,6 +43,43 @@ TEST(Session, EchoesAPrompt) {
   EXPECT_EQ(echo.instance->router().n_open(), 0u);
 }
 
+// llama-server's n_indent: the answer ends at a line that is indented by less, of which no more is shown.
+TEST(Session, ALineThatIsIndentedByLessEndsTheAnswer) {
+  EchoInstance echo = make_echo();
+  Job job = completion("if x:\n  a\n b\n");
+  job.params().output.n_indent = 2;
+  job.params().sampling.n_logprobs = 0;
+  auto answer = generate_blocking(*echo.instance, job, {});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  const api::ChoiceOutput& choice = answer->choices[0];
+  EXPECT_EQ(choice.text, "if x:\n  a\n ");
+  EXPECT_EQ(choice.finish.kind, api::FinishKind::kLength);
+  std::string joined;
+  for (const api::PositionText& position : choice.logprobs) joined += position.chosen.text;
+  EXPECT_EQ(joined, choice.text);
+  EXPECT_EQ(answer->usage.completion_tokens, 12u);
+}
+
+// t_max_predict_ms: the clock is that of the tokens; the first new line behind the time is the last, and what a stop
+// string held back is shown.
+TEST(Session, ANewLineBehindTheTimeEndsTheAnswer) {
+  EchoInstance echo = make_echo();
+  echo.switches->step_us = 2000;  // so the sixth token comes 10 ms behind the first, or later
+  Job job = completion("a\nbcd\nefg\n");
+  job.params().output.t_max_predict_ms = 8;
+  job.params().output.stop = {"\nx"};
+  auto answer = generate_blocking(*echo.instance, job, {});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  const std::string& text = answer->choices[0].text;
+  EXPECT_TRUE(text == "a\n" || text == "a\nb" || text == "a\nbcd\n" || text == "a\nbcd\ne") << text;
+  EXPECT_EQ(answer->choices[0].finish.kind, api::FinishKind::kLength);
+  job.params().output.t_max_predict_ms = 1'000'000'000;
+  answer = generate_blocking(*echo.instance, job, {});
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+  EXPECT_EQ(answer->choices[0].text, "a\nbcd\nefg\n");
+  EXPECT_EQ(answer->choices[0].finish.kind, api::FinishKind::kStop);
+}
+
 // Forks 2, 1 and 0 of the echo have log probabilities of -0.25, -0.375 and -0.5 a token.
 TEST(Session, BestOfGivesTheMostLikelyAnswers) {
   EchoInstance echo = make_echo();
