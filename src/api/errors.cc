@@ -77,7 +77,7 @@ constexpr std::array kRows = {
     unavailable(Code::kDeadlineUnreachable),
     unavailable(Code::kKvExhausted),
     ErrorRow{Code::kDeadlineExceeded, 504, "server_error", "Gateway Timeout", "server_error", Retry::kDoNotRetry},
-    ErrorRow{Code::kCancelled, 500, "server_error", "InternalServerError", "server_error", Retry::kRetry},
+    ErrorRow{Code::kCancelled, 409, kInvalidRequest, "Conflict", kInvalidRequest, Retry::kDoNotRetry},
 };
 
 bool of_machine(Code code) {

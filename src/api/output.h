@@ -61,7 +61,8 @@ struct PositionText {
   bool has_logprob = true;  // false: the first prompt token, which has none
 };
 
-enum class FinishKind : uint8_t { kStop, kLength, kCalls };  // kCalls: stopped, with calls of tools
+// kCalls: stopped, with calls of tools; kAbort: only for formats with tells_abort().
+enum class FinishKind : uint8_t { kStop, kLength, kCalls, kAbort };
 // What ended the sequence: nothing to tell (EOS, length), a stop id, or a stop string.
 using StopReason = std::variant<std::monostate, TokenId, std::string>;
 struct Finish {

@@ -61,6 +61,9 @@ class ReplyFormat {
   virtual std::string_view id_prefix() const = 0;
   virtual ErrorStyle error_style() const = 0;
 
+  // An aborted answer is given as far as it came, with FinishKind::kAbort; else it fails with an error.
+  virtual bool tells_abort() const { return false; }
+
   virtual std::string whole(const ReplyParts& parts) = 0;
   // Of what whole() wrote last: the bytes of the JSON when binary data stand behind it, else 0.
   virtual size_t json_bytes() const { return 0; }

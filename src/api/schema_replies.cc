@@ -94,6 +94,7 @@ constexpr ReplyRow kReplies[] = {
     {"Version", "version", R"("version":{"type":"string"})"},
     {"Load", "server_load", R"("server_load":{"type":"integer","minimum":0})"},
     {"Success", "success", R"("success":{"type":"boolean"})"},
+    {"Aborted", "success aborted", R"("success":{"type":"boolean"},"aborted":{"type":"integer","minimum":0})"},
     {"KvEventSources", "sources", R"("sources":{"type":"array"})"},
     {"TokenizerInfo", "tokenizer_class vocab_size model_max_length",
      R"("tokenizer_class":{"type":"string"},"vocab_size":{"type":"integer"},"model_max_length":{"type":"integer"},

@@ -437,7 +437,7 @@ asio::awaitable<void> Connection::handle(HttpRequest request, const Route& route
       co_await serve_slot_action(*this, std::move(request), route);
       co_return;
   }
-  HttpReply reply = answer(*context_, request, route);
+  HttpReply reply = answer(*context_, request, route, who);
   add_load_header(*context_, request, reply.headers);
   send_reply(request, std::move(reply));
 }

@@ -20,6 +20,7 @@
 #include "server/http_message.h"
 #include "server/metrics.h"
 #include "server/occupancy.h"
+#include "server/open_requests.h"
 #include "server/server_options.h"
 #include "server/trace_exporter.h"
 
@@ -39,6 +40,7 @@ class ServerContext {
   HotSlot hot;
   Metrics metrics;
   TraceExporter traces;
+  OpenRequests open_requests;
   SystemClock clock;
   std::atomic<instance::Instance*> instance{nullptr};  // of a server with one model; null while loading
   instance::ModelSet* models = nullptr;                // of one with several; set before the IO threads start

@@ -303,8 +303,8 @@ TEST(Sglang, LogProbabilitiesOfThePromptFromAPlaceOn) {
 TEST(Sglang, WhatItCannotDoIsRefusedByName) {
   TestServer server;
   HttpClient client(server.port());
-  for (const char* member : {R"("image_data":"x.png")", R"("image_data":["x.png"])", R"("token_ids_logprob":[1])",
-                             R"("session_params":{"id":"a"})", R"("return_hidden_states":true)"}) {
+  for (const char* member : {R"("image_data":"x.png")", R"("image_data":["x.png"])", R"("session_params":{"id":"a"})",
+                             R"("return_hidden_states":true)"}) {
     auto reply = client.post("/generate", std::string(R"({"text":"hi",)") + member + "}");
     EXPECT_EQ(reply.status, 422) << member;  // the route's style is TGI's
     EXPECT_THAT(reply.body, HasSubstr("not supported")) << member;
@@ -353,8 +353,8 @@ TEST(Tgi, ChatTokenizeNamesTheBytesOfEachToken) {
 TEST(Dialects, KnownAndNotBuiltIsSaidByName) {
   TestServer server;
   HttpClient client(server.port());
-  for (const char* path : {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/abort_request", "/api/pull",
-                           "/api/push", "/api/create", "/api/copy"}) {
+  for (const char* path :
+       {"/v1/load_lora_adapter", "/v1/unload_lora_adapter", "/api/pull", "/api/push", "/api/create", "/api/copy"}) {
     auto reply = client.post(path, "{}");
     EXPECT_EQ(reply.status, 501) << path;
     EXPECT_THAT(reply.body, HasSubstr(path));

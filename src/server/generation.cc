@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <memory>
@@ -62,6 +63,10 @@ size_t dialect_of(const Route& route, const api::ReplyFormat& format) {
   return 0;
 }
 
+bool is_over(const instance::Session& session) {
+  return session.phase() == instance::SessionPhase::kDone || session.phase() == instance::SessionPhase::kFailed;
+}
+
 // A request on its way: what both kinds of answer need.
 struct Call {
   Connection& connection;
@@ -74,6 +79,8 @@ struct Call {
   api::ReplyHead head;
   Headers headers;
   size_t dialect = 0;  // place in the labels of kUnknownFields
+  OpenRequest open;
+  std::vector<std::unique_ptr<OpenRequests::Place>> places;  // of `open`: by its id, and by that of the reply
 
   Call(Connection& on, const HttpRequest& from, instance::Instance& with, GenerationRequest asked)
       : connection(on),
@@ -94,6 +101,10 @@ struct Call {
   Call& operator=(const Call&) = delete;
 
   const api::CommonParams& params() const { return session.job().params(); }
+  // What POST /abort_request asked for.
+  void abort_when_told(std::vector<instance::ChoiceDelta>& deltas) {
+    if (open.aborted.load() && !is_over(session)) session.abort(format->tells_abort(), deltas);
+  }
 };
 
 void fill_head(Call& call) {
@@ -119,6 +130,17 @@ void fill_head(Call& call) {
   add_load_header(context, call.request, call.headers);
 }
 
+// The id stands in the reply's id behind a prefix, if there is one.
+void make_abortable(Call& call, const Principal& who) {
+  OpenRequests& all = call.connection.context().open_requests;
+  call.open.notifier = &call.connection.io();
+  call.open.key = call.session.key();
+  call.open.tenant = who.tenant;
+  std::string bare = call.head.id.substr(call.format->id_prefix().size());
+  if (bare != call.head.id) call.places.push_back(std::make_unique<OpenRequests::Place>(all, bare, call.open));
+  call.places.push_back(std::make_unique<OpenRequests::Place>(all, call.head.id, call.open));
+}
+
 void reply_error(Call& call, const api::ApiError& error) {
   ServerContext& context = call.connection.context();
   call.metrics.count_refusal(error.error.code);
@@ -134,10 +156,6 @@ void reply_error(Call& call, const api::ApiError& error) {
 void count_disconnect(Call& call) {
   bool running = call.session.usage().completion_tokens > 0;
   call.metrics.add(MetricId::kDisconnects, 1, running ? 1u : 0u);
-}
-
-bool is_over(const instance::Session& session) {
-  return session.phase() == instance::SessionPhase::kDone || session.phase() == instance::SessionPhase::kFailed;
 }
 
 // Values of the vectors in the reply, which cost a microsecond for some ten of them.
@@ -185,6 +203,7 @@ asio::awaitable<void> answer_whole(Call& call) {
   std::vector<api::ChoiceOutput> choices;
   while (true) {
     call.session.pump(deltas);
+    call.abort_when_told(deltas);
     instance::collect(call.session, deltas, choices);
     if (is_over(call.session)) break;
     if (connection.gone()) {
@@ -231,6 +250,7 @@ class Stream {
   std::string take_head();
   void check_clocks(TimePoint now);
   void set_parked(bool parked);
+  milliseconds keep_alive() const;  // 0: none
   bool over() const { return ended_ && writer_.n_bytes() == 0 && call_.connection.unsent() == 0; }
   size_t ring_bytes() const { return writer_.n_bytes() + call_.connection.unsent(); }
   TimePoint next_deadline() const;
@@ -271,9 +291,10 @@ void Stream::pump() {
   bool full = ring_bytes() >= ring_limit || (tokens >= credits && call_.connection.unsent() > 0);
   bool half_empty = ring_bytes() <= ring_limit / 2 && tokens <= credits / 2;
   if (full) set_parked(true);
-  if (parked_ && half_empty) set_parked(false);
+  if (parked_ && (half_empty || call_.open.aborted.load())) set_parked(false);
   if (parked_ || ended_) return;
   call_.session.pump(deltas_);
+  call_.abort_when_told(deltas_);
   writer_.write(deltas_);
   deltas_.clear();
   if (call_.session.phase() == instance::SessionPhase::kDone) {
@@ -331,9 +352,14 @@ void Stream::check_clocks(TimePoint now) {
     call_.connection.close_after_this();
     give_up_ = now + kSlowReaderGrace;
   }
-  auto keep_alive = milliseconds(options_.sse_keep_alive_ms);
-  bool silent = head_sent_ && !ended_ && ring_bytes() == 0 && options_.sse_keep_alive_ms > 0;
-  if (silent && now >= last_bytes_ + keep_alive) writer_.keep_alive();
+  bool silent = head_sent_ && !ended_ && ring_bytes() == 0 && keep_alive() > milliseconds(0);
+  if (silent && now >= last_bytes_ + keep_alive()) writer_.keep_alive();
+}
+
+// The request's own, or the server's.
+milliseconds Stream::keep_alive() const {
+  const std::optional<int64_t>& wanted = call_.params().stream.keep_alive_s;
+  return wanted ? std::chrono::seconds(std::max<int64_t>(*wanted, 0)) : milliseconds(options_.sse_keep_alive_ms);
 }
 
 TimePoint Stream::next_deadline() const {
@@ -341,8 +367,8 @@ TimePoint Stream::next_deadline() const {
   if (!head_sent_) deadline = std::min(deadline, head_deadline_);
   if (parked_)
     deadline = std::min(deadline, parked_since_ + std::chrono::seconds(options_.limits[LimitId::kParkSeconds]));
-  if (head_sent_ && !ended_ && options_.sse_keep_alive_ms > 0 && ring_bytes() == 0) {
-    deadline = std::min(deadline, last_bytes_ + milliseconds(options_.sse_keep_alive_ms));
+  if (head_sent_ && !ended_ && keep_alive() > milliseconds(0) && ring_bytes() == 0) {
+    deadline = std::min(deadline, last_bytes_ + keep_alive());
   }
   return deadline;
 }
@@ -419,6 +445,7 @@ asio::awaitable<void> serve_generation(Connection& connection, HttpRequest reque
   Call call(connection, request, instance, std::move(asked).value());
   call.dialect = dialect_of(route, *call.format);
   fill_head(call);
+  make_abortable(call, who);
   call.session.start();
   if (stream) {
     Stream run(call);

@@ -8,6 +8,7 @@
 #include "api/output.h"
 #include "base/json.h"
 #include "base/macros.h"
+#include "server/abort_route.h"
 #include "server/health.h"
 #include "server/info_routes.h"
 #include "server/llama_routes.h"
@@ -205,7 +206,7 @@ void add_load_header(ServerContext& context, const HttpRequest& request, Headers
   }
 }
 
-HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route) {
+HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route, const Principal& who) {
   switch (route.id) {
     case RouteId::kModels:
       return reply_of(context, all_models(context));
@@ -246,6 +247,8 @@ HttpReply answer(ServerContext& context, const HttpRequest& request, const Route
       return change_model(context, request, route);
     case RouteId::kStoredResponse:
       return context.error_reply({stored_response(request, route, context.options.root_path)}, route.errors);
+    case RouteId::kAbortRequest:
+      return abort_requests(context, request, route, who);
     case RouteId::kNotBuilt:
       return context.error_reply(
           {Error{ErrorCode::kNotSupported, std::string(route.path) + " is not supported by this server", ""}},

@@ -11,7 +11,7 @@
 namespace millrace::server {
 
 // The whole reply of a route that is not in generation.h or tokens.h.
-HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route);
+HttpReply answer(ServerContext& context, const HttpRequest& request, const Route& route, const Principal& who);
 
 // Refusals that need no body: 411, 413, 415.
 std::optional<HttpReply> check_body_headers(ServerContext& context, const HttpRequest& request, const Route& route);

@@ -84,6 +84,7 @@ constexpr Operation kOperations[] = {
     {RouteId::kChatTokenize, "TGI: messages as a prompt and its tokens", "ChatTokens", "ConversationRequest"},
     {RouteId::kTgiRoot, "TGI: generate, the answer in a list", "Any", "TgiRequest", kEvents},
     {RouteId::kHealthGenerate, "SGLang: generates a token", "Completion"},
+    {RouteId::kAbortRequest, "SGLang: aborts generations by their ids", "Aborted", "AbortRequest"},
     {RouteId::kInvocations, "SageMaker: chat, completion, embeddings or TGI's generate, by the body", "Any",
      "AnyRequest", kEvents},
     {RouteId::kNotBuilt, "Not supported: 501", "Any", "AnyRequest"},

@@ -120,13 +120,13 @@ constexpr Route kRoutes[] = {
     generation("/generate_stream", RouteId::kTgiStream, kTgi),
     posted("/chat_tokenize", RouteId::kChatTokenize, RouteKind::kText, kTgi),
     generation("/encode", RouteId::kSglangEncode),
+    small("/abort_request", RouteId::kAbortRequest, std::nullopt),
     {.path = "/health_generate", .id = RouteId::kHealthGenerate, .kind = RouteKind::kGeneration},
     // SageMaker
     generation("/invocations", RouteId::kInvocations),
     // known and not built: clients hear so by name
     admin(small("/v1/load_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
     admin(small("/v1/unload_lora_adapter", RouteId::kNotBuilt, std::nullopt)),
-    small("/abort_request", RouteId::kNotBuilt, std::nullopt),
     admin(small("/api/pull", RouteId::kNotBuilt, kOllama)),
     admin(small("/api/push", RouteId::kNotBuilt, kOllama)),
     admin(small("/api/create", RouteId::kNotBuilt, kOllama)),

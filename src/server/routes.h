@@ -76,6 +76,7 @@ enum class RouteId : uint8_t {
   kTgiInfo,
   kSglangEncode,
   kHealthGenerate,
+  kAbortRequest,
   kSglangModelInfo,
   kSglangServerInfo,
   // KServe
