@@ -48,13 +48,15 @@ struct ParseContext {
   const CompatProfile* profile = &compat_profiles()[0];
   bool strict_fields = false;                // an unknown field is 400 unknown_field
   bool trust_request_chat_template = false;  // else `chat_template` is 400 chat_template_disabled
+  std::string session_id = {};               // of a header; the body's wins
 };
 
 struct StreamParams {
   bool stream = false;
   bool include_usage = false;
   bool continuous_usage_stats = false;
-  int64_t interval = 1;  // tokens of a piece; the first and the last one wait for none
+  int64_t interval = 1;                 // tokens of a piece; the first and the last one wait for none
+  std::optional<int64_t> keep_alive_s;  // silence before a comment; <= 0: none; absent: the server's
 };
 
 enum class TruncationSide : uint8_t { kLeft, kRight };  // kLeft keeps the last tokens
@@ -82,6 +84,8 @@ struct OutputParams {
   bool verbose = false;                      // whole replies carry __verbose
   int32_t id_slot = -1;                      // the name of the conversation for /slots, where it has no session_id
   std::vector<std::string> response_fields;  // of native replies, "a/b"; empty: all
+  uint32_t n_indent = 0;                     // > 0: a line behind the first that is indented by less ends the answer
+  int64_t t_max_predict_ms = 0;              // > 0: so long after the first token the next new line ends the answer
 };
 
 // The object `millrace`: our own extensions.

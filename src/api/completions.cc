@@ -7,6 +7,7 @@
 
 #include "api/bad_value.h"
 #include "api/fields.h"
+#include "api/infill.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -42,6 +43,24 @@ Result<PromptInput> read_one(const Json& prompt, const std::string& path, const 
   if (!prompt.is_string()) return bad(path, kWanted);
   if (prompt.as_string().empty()) return empty(path);
   return PromptInput(prompt.as_string());
+}
+
+// With `suffix`, texts become prompts that ask for what stands before it.
+Result<void> add_suffix(const Json& body, const ParseContext& context, std::vector<PromptInput>& prompts) {
+  const Json* suffix = body.get("suffix");
+  if (suffix == nullptr || suffix->as_string().empty()) return {};
+  for (PromptInput& prompt : prompts) {
+    const auto* text = std::get_if<std::string>(&prompt);
+    if (text == nullptr) return bad("suffix", "needs a prompt that is text, not token ids");
+    Result<std::vector<TokenId>> ids =
+        infill_prompt(context.model.tokenizer, {.before = *text, .after = suffix->as_string()});
+    if (!ids.ok() && ids.error().code == ErrorCode::kNotSupported) {
+      return Error{ErrorCode::kUnsupportedParameter,
+                   "suffix: not supported by this model, which has no fill-in-the-middle tokens", "suffix"};
+    }
+    prompt = TRY(std::move(ids));
+  }
+  return {};
 }
 
 Result<std::vector<PromptInput>> read_prompts(const Json& prompt, const ParseContext& context) {
@@ -157,6 +176,7 @@ Result<CompletionRequest> parse_completion(const Json& body, const ParseContext&
   const Json* prompt = body.get("prompt");
   if (prompt == nullptr) return Error{ErrorCode::kMissingField, "prompt is required", "prompt"};
   request.prompts = TRY(read_prompts(*prompt, context));
+  TRY(add_suffix(body, context, request.prompts));
   request.common.clamp_max_tokens = context.profile->clamp;
   TRY(check_choices(request, context));
   request.common.model = TRY(resolve_model(body, context));

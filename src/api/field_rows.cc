@@ -175,6 +175,7 @@ constexpr Field kRows[] = {
     {.name = "stream_options", .type = Type::kObject, .set = [](T& t, J) { t.stream_options_set = true; }},
     {.name = "stream_interval", .type = Type::kInt, .low = 1, .default_text = "1",
      .set = [](T& t, J v) { t.common.stream.interval = v.as_int(); }},
+    whole("sse_ping_interval", "", -1, 86400, [](T& t, J v) { t.common.stream.keep_alive_s = v.as_int(); }),
     counted("top_logprobs", "", 0, LimitId::kTopLogprobs, set_chat_top, kChat),
     flag("logprobs", "", "false", set_chat_logprobs, kChat),
     counted("n_probs", "", 0, LimitId::kTopLogprobs,
@@ -184,6 +185,13 @@ constexpr Field kRows[] = {
             [](T& t, J v) { t.common.sampling.n_logprobs = as_int32(v); }, kText),
     counted("prompt_logprobs", "", 0, LimitId::kTopLogprobs,
             [](T& t, J v) { t.common.sampling.n_prompt_logprobs = as_int32(v); }),
+    {.name = "logprob_token_ids", .aliases = "token_ids_logprob", .type = Type::kTokenIds, .high = 1024,
+     .set = [](T& t, J v) {
+       t.common.sampling.logprob_token_ids = id_list(v);
+       t.logprob_token_ids_name = t.sent_name;
+     }},
+    flag("post_sampling_probs", "", "false",
+         [](T& t, J v) { t.common.sampling.post_sampling_probs = v.as_bool(); }),
     flag("return_tokens_as_token_ids", "", "false",
          [](T& t, J v) { t.common.output.return_tokens_as_token_ids = v.as_bool(); }),
     flag("return_token_ids", "return_tokens", "false",
@@ -246,6 +254,8 @@ constexpr Field kRows[] = {
      .set = [](T& t, J v) {
        for (TokenId id : id_list(v)) t.common.sampling.bad_words.push_back({id});
      }},
+    whole("no_repeat_ngram_size", "", 0, kMax32,
+          [](T& t, J v) { t.common.sampling.no_repeat_ngram_size = static_cast<uint32_t>(v.as_int()); }),
     {.name = "samplers"},  // read by api/samplers.h
     {.name = "logit_bias", .routes = kOpenAi, .type = Type::kLogitBias, .low_number = -100, .high_number = 100,
      .limit = LimitId::kLogitBias},
@@ -329,7 +339,6 @@ constexpr Field kRows[] = {
     refused("function_call", R"("none")", "", kText | kRouteNative),
     // known fields whose other values are not supported
     refused("stop_regex", R"(""|[])"),
-    refused("logprob_token_ids", "[]", "token_ids_logprob"),
     refused("kv_transfer_params", "{}"),
     refused("ec_transfer_params", "{}"),
     refused("cache_hit_threshold", "0"),
@@ -346,10 +355,10 @@ constexpr Field kRows[] = {
     refused("lora_path", R"("")"),
     flag("timings_per_token", "", "false", [](T& t, J v) { t.common.output.timings_per_token = v.as_bool(); }),
     flag("return_progress", "", "false", [](T& t, J v) { t.common.output.return_progress = v.as_bool(); }),
-    refused("response_fields", "[]", "", kOpenAi | kRouteNativeChat),
+    on(kOpenAi | kRouteNativeChat, without_effect("response_fields", Type::kArray)),  // of llama-server's own replies
     {.name = "response_fields", .routes = kRouteNative, .type = Type::kArray, .high = 64, .set = set_response_fields},
-    refused("t_max_predict_ms", "0|-1"),
-    refused("t_max_prompt_ms", "0|-1"),
+    whole("t_max_predict_ms", "", -1, kMax32, [](T& t, J v) { t.common.output.t_max_predict_ms = v.as_int(); }),
+    whole("n_indent", "", 0, 4096, [](T& t, J v) { t.common.output.n_indent = static_cast<uint32_t>(v.as_int()); }),
     flag("verbose", "", "false", [](T& t, J v) { t.common.output.verbose = v.as_bool(); }),
     refused("return_routed_experts", "false"),
     refused("watermarking", "false", "watermark"),
@@ -361,11 +370,9 @@ constexpr Field kRows[] = {
     refused("pruning_ratio", "0"),
     {.name = "millrace", .type = Type::kObject},
     refused("prompt_ignore_length", "0"),
-    refused("no_repeat_ngram_size", "0"),
     refused("repetition_ngram_size", "0"),
     refused("adaptive_target", "-1"),
     refused("top_p_decay", "1"),
-    refused("post_sampling_probs", "false"),
     flag("use_beam_search", "", "false", [](T& t, J v) { t.common.beam.wanted = v.as_bool(); }),
     whole("beam_width", "num_beams", 0, flow::kMaxBeams,
           [](T& t, J v) { t.common.beam.width = static_cast<uint32_t>(v.as_int()); }),
@@ -380,16 +387,16 @@ constexpr Field kRows[] = {
     refused("background", "false"),
     refused("input_embeds", ""),
     refused("prompt_embeds", "", "", kText | kRouteNative),
-    refused("suffix", R"("")", "", kText | kRouteNative),
+    {.name = "suffix", .routes = kText, .type = Type::kString, .high = 1 << 22},  // read by parse_completion()
+    refused("suffix", R"("")", "", kRouteNative),
     shifting("n_keep", -1, "0|-1"),
     shifting("n_discard", 0, "0"),
     // accepted without effect
     without_effect("adaptive_decay", Type::kNumber),
     without_effect("backend_sampling"),
     without_effect("n_cache_reuse", Type::kInt),
-    without_effect("n_indent", Type::kInt),
-    without_effect("sse_ping_interval", Type::kNumber),
     on(kText | kRouteNative, without_effect("reasoning_format")),
+    without_effect("t_max_prompt_ms", Type::kInt),  // llama-server reads it and does nothing, too
     without_effect("store"),
     without_effect("metadata"),
     without_effect("service_tier"),

@@ -94,7 +94,7 @@ Error too_many(const Field& field, size_t size, int64_t limit, std::string_view 
 
 Result<void> check_token_ids(const Field& field, const Json& value, const ParseContext& context) {
   if (!value.is_array()) return bad_value(field, context.limits);
-  int64_t limit = field.limit == LimitId::kCount ? context.model.n_vocab : context.limits[field.limit];
+  int64_t limit = token_ids_high(field, context.limits, context.model.n_vocab);
   if (static_cast<int64_t>(value.size()) > limit) return too_many(field, value.size(), limit, "entries");
   size_t i = 0;
   for (const Json& id : value.as_array()) {
@@ -237,7 +237,7 @@ Result<void> check_beams(FieldTarget& target) {
       {!sampling.logit_bias.empty(), "logit_bias"},       {!sampling.allowed_token_ids.empty(), "allowed_token_ids"},
       {!common.bad_words.empty(), "bad_words"},           {!sampling.bad_words.empty(), "bad_token_ids"},
       {sampling.dry.multiplier > 0.0f, "dry_multiplier"}, {penalties, "penalties"},
-      {sampling.min_tokens > 0, common.min_tokens_name},
+      {sampling.min_tokens > 0, common.min_tokens_name},  {sampling.no_repeat_ngram_size > 0, "no_repeat_ngram_size"},
   };
   for (const auto& [sent, name] : changes) {
     if (sent) {
@@ -263,12 +263,20 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
   if (common.sampling.n_prompt_logprobs >= 0 && common.stream.stream) {
     return conflict("prompt_logprobs", "prompt_logprobs: not allowed with stream = true");
   }
+  if (!common.sampling.logprob_token_ids.empty() && common.sampling.n_logprobs < 0) {
+    std::string_view name = target.logprob_token_ids_name;
+    return conflict(name, fmt::format("{}: only allowed with log probabilities of the output asked for", name));
+  }
   TRY(check_beams(target));
   if (target.best_of > common.n && common.beam.width <= 1) {
     if (common.stream.stream) {
       return conflict("best_of", fmt::format("best_of: {} with n = {} is not allowed with stream = true: which answers "
                                              "are best is known at their end",
                                              target.best_of, common.n));
+    }
+    if (common.sampling.post_sampling_probs) {
+      return conflict("post_sampling_probs",
+                      "post_sampling_probs: not allowed with best_of, which compares the model's own probabilities");
     }
     common.best_of = static_cast<uint32_t>(target.best_of);
   }
@@ -321,6 +329,10 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
 
 int64_t field_high(const Field& field, const Limits& limits) {
   return field.limit == LimitId::kCount ? field.high : limits[field.limit];
+}
+
+int64_t token_ids_high(const Field& field, const Limits& limits, int64_t n_vocab) {
+  return field.limit == LimitId::kCount ? std::min(field.high, n_vocab) : limits[field.limit];
 }
 
 std::string range_text(const Field& field, const Limits& limits) {
@@ -380,6 +392,7 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
   if (!body.is_object()) return Error{ErrorCode::kInvalidValue, "the body must be a JSON object", ""};
   apply_defaults(context.dialect != nullptr ? *context.dialect : context.profile->defaults, target.common);
   apply_defaults(context.defaults, target.common);
+  target.common.caller.session_id = context.session_id;
   auto rows = request_fields();
   std::vector<NameRow> names = sorted_names(route);
   struct Chosen {

@@ -60,6 +60,7 @@ struct FieldTarget {
   PoolingOptions* pooling = nullptr;  // with kRoutePooling
   std::string_view sent_name = {};    // while a setter runs: what the client called the field
   // what only the checks across fields need
+  std::string_view logprob_token_ids_name = {};  // the name sent
   bool chat_logprobs = false;
   bool top_logprobs_set = false;
   int64_t best_of = 0;
@@ -91,6 +92,8 @@ std::span<const Field> request_fields();
 
 // Largest value or count of a field under these limits.
 int64_t field_high(const Field& field, const Limits& limits);
+// Most ids of a kTokenIds field: as many as there are tokens unless the row says less.
+int64_t token_ids_high(const Field& field, const Limits& limits, int64_t n_vocab);
 // "n must be an integer in 1..128": what a bad value of this field is answered with.
 std::string range_text(const Field& field, const Limits& limits);
 // The field's own checks (type and range), before set().

@@ -88,10 +88,9 @@ void add_lists(const Field& field, std::vector<Case>& cases) {
       cases.push_back({json("[1000]"), false, ErrorCode::kTokenOutOfRange});
       cases.push_back({json("[-1]"), false, ErrorCode::kTokenOutOfRange});
       for (const char* bad : {"[1.5]", "[\"1\"]", "[[1]]", "7", "{}"}) cases.push_back({json(bad), false});
-      if (field.limit != LimitId::kCount) {
-        cases.push_back({Json(JsonArray(high, Json(1))), true});
-        cases.push_back({Json(JsonArray(high + 1, Json(1))), false});
-      }
+      high = static_cast<size_t>(token_ids_high(field, kLimits, kContext.model.n_vocab));
+      cases.push_back({Json(JsonArray(high, Json(1))), true});
+      cases.push_back({Json(JsonArray(high + 1, Json(1))), false});
       break;
     }
     case FieldType::kTextLogitBias: {
@@ -357,6 +356,11 @@ TEST(FieldsTest, ValuesArriveWhereTheyBelong) {
   EXPECT_EQ(common_of(R"("logprobs":true)").sampling.n_logprobs, 0);
   EXPECT_EQ(common_of(R"("logprobs":false)").sampling.n_logprobs, -1);
   EXPECT_EQ(common_of(R"("n_predict":-1)").max_tokens, -1);
+  EXPECT_THAT(common_of(R"("logprobs":true,"logprob_token_ids":[9,4])").sampling.logprob_token_ids, ElementsAre(9, 4));
+  EXPECT_EQ(common_of(R"("no_repeat_ngram_size":3)").sampling.no_repeat_ngram_size, 3u);
+  EXPECT_TRUE(common_of(R"("post_sampling_probs":true)").sampling.post_sampling_probs);
+  EXPECT_EQ(common_of(R"("t_max_predict_ms":50,"n_indent":4)").output.t_max_predict_ms, 50);
+  EXPECT_EQ(common_of(R"("t_max_predict_ms":50,"n_indent":4)").output.n_indent, 4u);
   EXPECT_EQ(common_of("").max_tokens, std::nullopt);
 }
 
@@ -423,12 +427,19 @@ TEST(FieldsTest, ChecksAcrossFields) {
   EXPECT_EQ(chat_error(R"("beam_width":2,"n":3)"), "invalid_value|beam_width");
   EXPECT_EQ(chat_error(R"("beam_width":2,"stream":true)"), "invalid_value|stream");
   EXPECT_EQ(chat_error(R"("num_beams":2,"logprobs":true)"), "unsupported_parameter|logprobs");
-  for (std::string ignored : {R"("logit_bias":{"5":1})", R"("allowed_token_ids":[5])", R"("bad_words":["x"])",
-                              R"("bad_token_ids":[5])", R"("dry_multiplier":1)", R"("min_tokens":2)"}) {
+  for (std::string ignored :
+       {R"("logit_bias":{"5":1})", R"("allowed_token_ids":[5])", R"("bad_words":["x"])", R"("bad_token_ids":[5])",
+        R"("dry_multiplier":1)", R"("min_tokens":2)", R"("no_repeat_ngram_size":3)"}) {
     std::string name = ignored.substr(1, ignored.find(':') - 2);
     EXPECT_EQ(chat_error(R"("use_beam_search":true,"n":2,)" + ignored), "unsupported_parameter|" + name);
   }
   EXPECT_EQ(chat_error(R"("beam_width":2,"presence_penalty":1)"), "unsupported_parameter|penalties");
+  EXPECT_EQ(chat_error(R"("logprob_token_ids":[5])"), "invalid_value|logprob_token_ids");
+  EXPECT_EQ(chat_error(R"("token_ids_logprob":[5],"logprobs":false)"), "invalid_value|token_ids_logprob");
+  EXPECT_EQ(chat_error(R"("logprob_token_ids":[5],"logprobs":true)"), "accepted");
+  EXPECT_EQ(chat_error(R"("logprob_token_ids":[])"), "accepted");
+  EXPECT_EQ(chat_error(R"("post_sampling_probs":true,"best_of":2)"), "invalid_value|post_sampling_probs");
+  EXPECT_EQ(chat_error(R"("post_sampling_probs":true,"logprobs":true)"), "accepted");
   EXPECT_EQ(chat_error(R"("allowed_token_ids":[])"), "no_token_allowed|allowed_token_ids");
   EXPECT_EQ(chat_error(R"("chat_template":"x")"), "chat_template_disabled|chat_template");
   EXPECT_EQ(chat_error(R"("model":"gpt")"), "model_not_found|model");

@@ -3,14 +3,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "api/infill.h"
 #include "api/llama_format.h"
 #include "api/samplers.h"
 #include "base/macros.h"
-#include "text/tokenizer.h"
 
 namespace millrace::api {
 namespace {
@@ -50,32 +50,8 @@ DialectRequest finished(CompletionRequest request, const ParseContext& context, 
   return {.body = std::move(request), .format = std::move(format)};
 }
 
-// Spellings of the fill-in-the-middle tokens: Qwen2.5-Coder, StarCoder and Granite, CodeLlama, DeepSeek-Coder,
-// CodeGemma.
-constexpr std::array<std::string_view, 5> kPrefixTokens = {"<|fim_prefix|>", "<fim_prefix>", "<PRE>", "<|fim_begin|>",
-                                                           "<fim-prefix>"};
-constexpr std::array<std::string_view, 5> kSuffixTokens = {"<|fim_suffix|>", "<fim_suffix>", "<SUF>", "<|fim_hole|>",
-                                                           "<fim-suffix>"};
-constexpr std::array<std::string_view, 5> kMiddleTokens = {"<|fim_middle|>", "<fim_middle>", "<MID>", "<|fim_end|>",
-                                                           "<fim-middle>"};
-constexpr std::array<std::string_view, 3> kRepoTokens = {"<|repo_name|>", "<reponame>", "<repo_name>"};
-constexpr std::array<std::string_view, 2> kFileTokens = {"<|file_sep|>", "<file_sep>"};
-
-std::optional<TokenId> find_any(const text::Tokenizer& tokenizer, std::span<const std::string_view> names) {
-  for (std::string_view name : names) {
-    std::optional<TokenId> id = tokenizer.find(name);
-    if (id) return id;
-  }
-  return std::nullopt;
-}
-
-struct ExtraFile {
-  std::string name;
-  std::string text;
-};
-
-Result<std::vector<ExtraFile>> read_extra(const Json* extra) {
-  std::vector<ExtraFile> files;
+Result<std::vector<InfillFile>> read_extra(const Json* extra) {
+  std::vector<InfillFile> files;
   if (extra == nullptr) return files;
   for (const Json& item : extra->as_array()) {
     std::string path = fmt::format("input_extra[{}]", files.size());
@@ -94,46 +70,6 @@ Result<std::string> required_text(const Json& body, std::string_view name) {
     return Error{ErrorCode::kMissingField, fmt::format("{} is required", name), std::string(name)};
   }
   return value->as_string();
-}
-
-// Ids around texts in which special tokens stay text.
-class PromptBuilder {
- public:
-  PromptBuilder(const text::Tokenizer& tokenizer, std::vector<TokenId>& out) : tokenizer_(tokenizer), out_(out) {}
-  void add(TokenId id) { out_.push_back(id); }
-  Result<void> add(std::string_view text) {
-    std::vector<TokenId> ids = TRY(tokenizer_.encode(text, {.add_special = false, .parse_special = false}));
-    out_.insert(out_.end(), ids.begin(), ids.end());
-    return {};
-  }
-
- private:
-  const text::Tokenizer& tokenizer_;
-  std::vector<TokenId>& out_;
-};
-
-// Repository context: Hui et al., "Qwen2.5-Coder" (arXiv 2409.12186), section 3.2; llama.cpp format_prompt_infill().
-Result<void> add_files(PromptBuilder& prompt, const text::Tokenizer& tokenizer, const std::vector<ExtraFile>& files) {
-  std::optional<TokenId> repo = find_any(tokenizer, kRepoTokens);
-  std::optional<TokenId> separator = find_any(tokenizer, kFileTokens);
-  if (repo) {
-    prompt.add(*repo);
-    TRY(prompt.add("myproject\n"));
-  }
-  for (const ExtraFile& file : files) {
-    if (separator) {
-      prompt.add(*separator);
-      TRY(prompt.add(file.name + "\n"));
-    } else {
-      TRY(prompt.add("\n\n--- snippet ---\n\n"));
-    }
-    TRY(prompt.add(file.text));
-  }
-  if (separator) {
-    prompt.add(*separator);
-    TRY(prompt.add("filename\n"));
-  }
-  return {};
 }
 
 }  // namespace
@@ -158,26 +94,12 @@ Result<DialectRequest> parse_llama_infill(const Json& body, const ParseContext& 
   CompletionRequest request = TRY(read_common(body, context));
   std::string prefix = TRY(required_text(body, "input_prefix"));
   std::string suffix = TRY(required_text(body, "input_suffix"));
-  std::vector<ExtraFile> files = TRY(read_extra(body.get("input_extra")));
+  std::vector<InfillFile> files = TRY(read_extra(body.get("input_extra")));
   const Json* prompt = body.get("prompt");
   if (prompt != nullptr && !prompt->is_string()) return bad("prompt", "must be a string");
-  const text::Tokenizer* tokenizer = context.model.tokenizer;
-  std::optional<TokenId> before = tokenizer == nullptr ? std::nullopt : find_any(*tokenizer, kPrefixTokens);
-  std::optional<TokenId> after = tokenizer == nullptr ? std::nullopt : find_any(*tokenizer, kSuffixTokens);
-  std::optional<TokenId> middle = tokenizer == nullptr ? std::nullopt : find_any(*tokenizer, kMiddleTokens);
-  if (!before || !after || !middle) {
-    return Error{ErrorCode::kNotSupported, "infill is not supported by this model: it has no fill-in-the-middle tokens",
-                 ""};
-  }
-  std::vector<TokenId> ids;
-  PromptBuilder built(*tokenizer, ids);
-  TRY(add_files(built, *tokenizer, files));
-  built.add(*before);
-  TRY(built.add(prefix));
-  if (prompt != nullptr) TRY(built.add(prompt->as_string()));
-  built.add(*after);
-  TRY(built.add(suffix));
-  built.add(*middle);
+  InfillTexts texts{.before = prefix, .after = suffix};
+  if (prompt != nullptr) texts.begun = prompt->as_string();
+  std::vector<TokenId> ids = TRY(infill_prompt(context.model.tokenizer, texts, files));
   request.prompts.emplace_back(std::move(ids));
   return finished(std::move(request), context, options, false);
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -23,25 +24,31 @@ void append_bytes(std::string& out, std::string_view bytes) {
   out += ']';
 }
 
-void append_probability(std::string& out, const TokenText& token) {
+// post: probabilities instead of their logarithms.
+void append_probability(std::string& out, const TokenText& token, bool post) {
   fmt::format_to(std::back_inserter(out), R"({{"id":{},"token":)", token.id);
   append_json_string(out, token.text);
   out += R"(,"bytes":)";
   append_bytes(out, token.bytes);
-  out += R"(,"logprob":)";
-  append_logprob(out, token.logprob);
+  if (post) {
+    out += R"(,"prob":)";
+    append_json_double(out, std::exp(static_cast<double>(token.logprob)));
+  } else {
+    out += R"(,"logprob":)";
+    append_logprob(out, token.logprob);
+  }
 }
 
 // completion_probabilities.
-void append_probabilities(std::string& out, std::span<const PositionText> positions) {
+void append_probabilities(std::string& out, std::span<const PositionText> positions, bool post) {
   out += '[';
   for (const PositionText& position : positions) {
     if (&position != positions.data()) out += ',';
-    append_probability(out, position.chosen);
-    out += R"(,"top_logprobs":[)";
+    append_probability(out, position.chosen, post);
+    out += post ? R"(,"top_probs":[)" : R"(,"top_logprobs":[)";
     for (const TokenText& token : position.top) {
       if (&token != position.top.data()) out += ',';
-      append_probability(out, token);
+      append_probability(out, token, post);
       out += '}';
     }
     out += "]}";
@@ -146,7 +153,7 @@ class LlamaFormat final : public ReplyFormat {
     }
     if (!piece.logprobs.empty()) {
       out += R"(,"completion_probabilities":)";
-      append_probabilities(out, piece.logprobs);
+      append_probabilities(out, piece.logprobs, view.params.sampling.post_sampling_probs);
     }
     out += '}';
     out += kEventEnd;
@@ -253,7 +260,7 @@ Json llama_settings(const CommonParams& params, const LlamaFacts& facts) {
                       {"samplers", samplers(s)},
                       {"speculative.types", "none"},
                       {"timings_per_token", params.output.timings_per_token},
-                      {"post_sampling_probs", false},
+                      {"post_sampling_probs", s.post_sampling_probs},
                       {"backend_sampling", false},
                       {"lora", Json::array()}});
 }
@@ -285,7 +292,7 @@ std::string llama_answer(const CommonParams& params, const LlamaFacts& facts, co
   append_timings_object(out, choice.timings);
   if (!streamed && params.sampling.n_logprobs > 0) {
     out += R"(,"completion_probabilities":)";
-    append_probabilities(out, choice.logprobs);
+    append_probabilities(out, choice.logprobs, params.sampling.post_sampling_probs);
   }
   out += '}';
   return params.output.response_fields.empty() ? out : chosen_fields(out, params.output.response_fields);

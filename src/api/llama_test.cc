@@ -114,6 +114,17 @@ TEST(LlamaTest, WholeReply) {
             R"("logprob":-0.5}]}])");
 }
 
+// llama-server's names for probabilities of what was drawn from.
+TEST(LlamaTest, PostSamplingProbabilities) {
+  ChoiceOutput choice = answer();
+  choice.logprobs[0].chosen.logprob = choice.logprobs[0].top[0].logprob = 0.0f;
+  Json reply = json(whole(R"({"prompt":"x","n_probs":1,"post_sampling_probs":true})", {choice}));
+  EXPECT_EQ(reply.get("completion_probabilities")->dump(),
+            R"([{"id":5,"token":"a","bytes":[97],"prob":1.0,"top_probs":[{"id":5,"token":"a","bytes":[97],)"
+            R"("prob":1.0}]}])");
+  EXPECT_TRUE(reply.get("generation_settings")->get("post_sampling_probs")->as_bool());
+}
+
 TEST(LlamaTest, WholeReplyOfManyAndOfChosenFields) {
   ChoiceOutput second = answer();
   second.index = 1;

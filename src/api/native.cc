@@ -41,10 +41,13 @@ Json without(const Json& fields, std::initializer_list<std::string_view> names) 
   return out;
 }
 
-Result<CompletionRequest> read(const Json& fields, const ParseContext& context, const SamplingDefaults& defaults) {
+// n_logprobs: what the dialect asks for beside the fields.
+Result<CompletionRequest> read(const Json& fields, const ParseContext& context, const SamplingDefaults& defaults,
+                               int32_t n_logprobs = -1) {
   ParseContext own = context;
   own.dialect = &defaults;
   CompletionRequest request;
+  request.common.sampling.n_logprobs = n_logprobs;
   TRY(read_native_fields(fields, own, request));
   return request;
 }
@@ -83,6 +86,17 @@ Result<void> add_tgi_grammar(const Json& parameters, Json& fields) {
   return {};
 }
 
+// How many of the likeliest tokens a member asks for; absent: none.
+Result<int32_t> top_count(const Json& body, std::string_view name, const ParseContext& context) {
+  const Json* value = body.get(name);
+  if (value == nullptr) return 0;
+  const int64_t most = context.limits[LimitId::kTopLogprobs];
+  if (!value->is_int() || value->as_int() < 0 || value->as_int() > most) {
+    return bad(std::string(name), fmt::format("must be an integer in 0..{}", most));
+  }
+  return static_cast<int32_t>(value->as_int());
+}
+
 struct TgiForm {
   bool stream = false;
   bool list = false;  // of a whole answer
@@ -98,7 +112,7 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   options.prefill = TRY(flag_of(parameters, "decoder_input_details"));
   if (options.prefill && form.stream) return bad("decoder_input_details", "cannot be streamed");
   options.details = options.details || options.prefill;
-  const Json* top = parameters.get("top_n_tokens");
+  options.n_top = TRY(top_count(parameters, "top_n_tokens", context));
   Json fields = without(parameters, {"details", "return_full_text", "do_sample", "decoder_input_details",
                                      "top_n_tokens", "return_tokens", "grammar"});
   fields.set("stream", form.stream);
@@ -108,8 +122,7 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   // Greedy unless it asks for samples, by do_sample or by a temperature.
   if (sample && parameters.get("temperature") == nullptr) request.common.sampling.temperature = 1.0f;
   request.common.output.return_prompt_text = true;
-  int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
-  if (form.stream || options.details) request.common.sampling.n_logprobs = n_top;
+  if (form.stream || options.details) request.common.sampling.n_logprobs = options.n_top;
   if (options.prefill) request.common.sampling.n_prompt_logprobs = 0;
   request.prompts.emplace_back(std::move(text));
   return DialectRequest{.body = std::move(request), .format = make_tgi_format(options)};
@@ -161,8 +174,8 @@ Result<int64_t> logprob_start(const Json& body) {
 
 // Members of SGLang's body that would change the answer, and are not built.
 Result<void> refuse_sglang_members(const Json& body) {
-  for (std::string_view name : {"image_data", "audio_data", "video_data", "token_ids_logprob", "session_params",
-                                "return_hidden_states", "custom_logit_processor"}) {
+  for (std::string_view name :
+       {"image_data", "audio_data", "video_data", "session_params", "return_hidden_states", "custom_logit_processor"}) {
     const Json* value = body.get(name);
     if (value == nullptr || *value == Json(false) || *value == Json("")) continue;
     bool empty = (value->is_array() || value->is_object()) && value->size() == 0;
@@ -205,14 +218,18 @@ Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& contex
     if (const Json* value = body.get(name); value != nullptr && !value->is_array()) fields.set(name, *value);
   }
   bool logprobs = TRY(flag_of(body, "return_logprob"));
-  CompletionRequest request = TRY(read(fields, context, kSglangDefaults));
+  const int32_t n_top = TRY(top_count(body, "top_logprobs_num", context));
+  const int64_t start = TRY(logprob_start(body));
+  const Json* ids = body.get("token_ids_logprob");
+  if (logprobs && ids != nullptr) {
+    fields.set("token_ids_logprob", *ids);
+    if (n_top > 0) return bad("token_ids_logprob", "and top_logprobs_num exclude each other");
+    if (start >= 0) return bad("token_ids_logprob", "is of output tokens only: not with logprob_start_len");
+  }
+  CompletionRequest request = TRY(read(fields, context, kSglangDefaults, logprobs ? n_top : -1));
   bool list = false;
   request.prompts = TRY(read_native_prompts(prompt, context, list));
   TRY(check_choices(request, context));
-  const Json* top = body.get("top_logprobs_num");
-  int32_t n_top = top != nullptr && top->is_int() ? static_cast<int32_t>(std::clamp<int64_t>(top->as_int(), 0, 20)) : 0;
-  if (logprobs) request.common.sampling.n_logprobs = n_top;
-  const int64_t start = TRY(logprob_start(body));
   if (logprobs && start >= 0) {
     if (request.common.stream.stream) return bad("logprob_start_len", "of 0 and more cannot be streamed");
     request.common.sampling.n_prompt_logprobs = n_top;

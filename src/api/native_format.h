@@ -2,6 +2,7 @@
 // extension and infer. Thread: one at a time per request.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@ namespace millrace::api {
 
 struct TgiOptions {
   bool details = false;
+  int32_t n_top = 0;       // top_n_tokens: with so many of the likeliest
   bool prefill = false;    // decoder_input_details: the tokens of the prompt among them
   bool full_text = false;  // return_full_text: the prompt before the answer
   bool list = false;       // the whole answer is a list of one

@@ -137,6 +137,7 @@ constexpr BodyRow kBodies[] = {
      .own = R"("text":{"anyOf":[{"type":["string","null"]},{"type":"array","items":{"type":"string"}}]},
        "input_ids":{"type":["array","null"]},"return_logprob":{"type":["boolean","null"]},
        "logprob_start_len":{"type":["integer","null"],"minimum":-1},
+       "token_ids_logprob":{"anyOf":[{"$ref":"#/components/schemas/TokenIds"},{"type":"null"}]},
        "input_embeds":{"type":"null"})"},
     {.name = "KserveGenerateRequest",
      .fields = kRouteNative,
@@ -214,6 +215,12 @@ constexpr NamedJson kParts[] = {
     {"Inputs", R"({"anyOf":[{"$ref":"#/components/schemas/InputText"},{"$ref":"#/components/schemas/TokenIds"},
       {"type":"array","minItems":1,"items":{"anyOf":[{"$ref":"#/components/schemas/InputText"},
       {"$ref":"#/components/schemas/TokenIds"}]}}]})"},
+    {"AbortRequest", R"({"type":"object","properties":{"abort_all":{"type":["boolean","null"]},
+      "rid":{"anyOf":[{"$ref":"#/components/schemas/RequestId"},{"type":"array","maxItems":1024,
+      "items":{"$ref":"#/components/schemas/RequestId"}},{"type":"null"}]}},"anyOf":[
+      {"required":["rid"],"properties":{"rid":{"type":["string","array"]}}},
+      {"required":["abort_all"],"properties":{"abort_all":{"const":true}}}]})"},
+    {"RequestId", R"({"type":"string","pattern":"^[!-~]{1,128}$"})"},
     {"AnyRequest", R"({"type":"object"})"},
 };
 

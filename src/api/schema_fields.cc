@@ -156,7 +156,7 @@ Json typed(const Field& field, const SchemaFacts& facts) {
     case FieldType::kStop:
       return stop_schema(field, limits);
     case FieldType::kTokenIds: {
-      int64_t most = field.limit == LimitId::kCount ? facts.n_vocab : limits[field.limit];
+      int64_t most = token_ids_high(field, limits, facts.n_vocab);
       Json out = nullable("array");
       out.set("items", token_schema(facts.n_vocab));
       if (most > 0) out.set("maxItems", most);

@@ -59,6 +59,8 @@ void append_positions(std::string& out, std::string_view name, std::span<const P
 void append_finish(std::string& out, const Finish* finish, uint64_t n_output) {
   if (finish == nullptr) {
     out += "null";
+  } else if (finish->kind == FinishKind::kAbort) {
+    out += R"({"type":"abort","message":"aborted by /abort_request"})";
   } else if (finish->kind == FinishKind::kLength) {
     fmt::format_to(std::back_inserter(out), R"({{"type":"length","length":{}}})", n_output);
   } else if (const auto* word = std::get_if<std::string>(&finish->reason)) {
@@ -89,6 +91,7 @@ class SglangFormat final : public ReplyFormat {
 
   std::string_view id_prefix() const override { return ""; }
   ErrorStyle error_style() const override { return ErrorStyle::kOpenAi; }
+  bool tells_abort() const override { return true; }
 
   std::string whole(const ReplyParts& parts) override {
     std::string out;
@@ -138,7 +141,8 @@ class SglangFormat final : public ReplyFormat {
                    R"("e2e_latency":{})",
                    told.prompt.token_ids.size(), told.state.ids.size(), told.timings.cache_n,
                    (told.timings.prompt_ms + told.timings.predicted_ms) / kMsPerSecond);
-    const bool top = told.params.sampling.n_logprobs > 0;
+    const bool listed = !told.params.sampling.logprob_token_ids.empty();
+    const bool top = told.params.sampling.n_logprobs > 0 || listed;
     if (told.params.sampling.n_prompt_logprobs >= 0) {
       auto from = static_cast<size_t>(std::min<int64_t>(logprob_start_, std::ssize(told.prompt.logprobs)));
       std::span<const PositionText> asked = std::span(told.prompt.logprobs).subspan(from);
@@ -147,7 +151,8 @@ class SglangFormat final : public ReplyFormat {
     }
     if (!told.state.logprobs.empty()) {
       append_positions(out, "output_token_logprobs", told.state.logprobs, false);
-      if (top) append_positions(out, "output_top_logprobs", told.state.logprobs, true);
+      const std::string_view name = listed ? "output_token_ids_logprobs" : "output_top_logprobs";
+      if (top) append_positions(out, name, told.state.logprobs, true);
     }
     out += '}';
     out += told.more;

@@ -23,6 +23,15 @@ void append_token(std::string& out, const TokenText& token) {
   out += R"(,"special":false})";
 }
 
+void append_tokens(std::string& out, std::span<const TokenText> tokens) {
+  out += '[';
+  for (const TokenText& token : tokens) {
+    if (&token != tokens.data()) out += ',';
+    append_token(out, token);
+  }
+  out += ']';
+}
+
 void append_prefill(std::string& out, std::span<const PositionText> positions) {
   for (const PositionText& position : positions) {
     if (&position != positions.data()) out += ',';
@@ -66,7 +75,9 @@ class TgiFormat final : public ReplyFormat {
         if (&position != choice.logprobs.data()) out += ',';
         append_token(out, position.chosen);
       }
-      out += "]}";
+      out += ']';
+      if (options_.n_top > 0) append_top(out, choice.logprobs);
+      out += '}';
     }
     out += options_.list ? "}]" : "}";
     return out;
@@ -81,6 +92,10 @@ class TgiFormat final : public ReplyFormat {
       flush(out, "null,\"details\":null");
       held_ = R"({"token":)";
       append_token(held_, position.chosen);
+      if (options_.n_top > 0) {
+        held_ += R"(,"top_tokens":)";
+        append_tokens(held_, position.top);
+      }
     }
     if (piece.finish == nullptr) return;
     std::string end;
@@ -97,6 +112,15 @@ class TgiFormat final : public ReplyFormat {
   void fail(std::string& out, const ApiError& error) override { out += error_event(error, ErrorStyle::kTgi); }
 
  private:
+  static void append_top(std::string& out, std::span<const PositionText> positions) {
+    out += R"(,"top_tokens":[)";
+    for (const PositionText& position : positions) {
+      if (&position != positions.data()) out += ',';
+      append_tokens(out, position.top);
+    }
+    out += ']';
+  }
+
   // Sends the held token with what is known now.
   void flush(std::string& out, std::string_view rest) {
     if (held_.empty()) return;

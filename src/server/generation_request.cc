@@ -141,6 +141,8 @@ Result<GenerationRequest> read_now(const ServerContext& context, const instance:
   Json body = TRY(route.id == RouteId::kKserveInfer ? parse_tensors(context, request, std::move(bytes))
                                                     : api::parse_body(bytes, context.options.limits));
   api::ParseContext parse = parse_context(context, instance);
+  const std::string* session = request.header("x-session-id");
+  if (session != nullptr && is_visible_id(*session)) parse.session_id = *session;
   if (std::string_view model = model_of_path(request.path, context.options.root_path); !model.empty()) {
     body.set("model", model);
   }

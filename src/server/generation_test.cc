@@ -251,6 +251,30 @@ TEST(Generation, StatusLineWaitsForTheFirstEventOrItsDelay) {
   EXPECT_EQ(streamed_text(client.read_reply().body), "abc");
 }
 
+TEST(Generation, ARequestMayAskForKeepAlives) {
+  ServerOptions options;
+  options.sse_header_delay_ms = 20;
+  options.sse_keep_alive_ms = 0;  // the server sends none of its own
+  TestServer server(options);
+  server.backend().hold();
+  HttpClient client(server.port());
+  client.send(HttpClient::post_bytes("/v1/completions", R"({"prompt":"abc","stream":true,"sse_ping_interval":1})"));
+  EXPECT_TRUE(eventually([&] {
+    client.receive(50);
+    return client.buffer().find(": keep-alive\n\n") != std::string::npos;
+  }));
+  server.backend().release();
+  EXPECT_EQ(streamed_text(client.read_reply().body), "abc");
+}
+
+TEST(Generation, AHeaderMayNameTheSession) {
+  TestServer server;
+  HttpClient client(server.port());
+  const char* lease = R"({"prompt":"abc","millrace":{"session_ttl_s":60}})";
+  EXPECT_EQ(client.post("/v1/completions", lease).status, 400) << "a lease needs a session";
+  EXPECT_EQ(client.post("/v1/completions", lease, "X-Session-ID: mine\r\n").status, 200);
+}
+
 TEST(Generation, DisconnectCancelsInEveryState) {
   TestServer server;
   const char* long_request = R"({"prompt":"abc","max_tokens":2000,"ignore_eos":true,"stream":%})";

@@ -163,5 +163,49 @@ TEST(Cors, LocalOrigins) {
     EXPECT_FALSE(is_local_origin(bad)) << bad;
 }
 
+// Fields of llama-server's own routes that may come to others.
+TEST(OpenAi, LlamaServersFieldsAreAccepted) {
+  TestServer server;
+  HttpClient client(server.port());
+  for (const char* field :
+       {R"("response_fields":["choices"])", R"("t_max_prompt_ms":1)", R"("t_max_predict_ms":100000)", R"("n_indent":0)",
+        R"("post_sampling_probs":true,"logprobs":1)"}) {
+    Json reply = client.post("/v1/completions", std::string(R"({"prompt":"hi",)") + field + "}").json();
+    ASSERT_NE(reply.find("choices"), nullptr) << field;
+    EXPECT_EQ(reply.find("choices")->as_array()[0].find("text")->as_string(), "hi") << field;
+    EXPECT_NE(reply.find("usage"), nullptr) << field;
+  }
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"hi","response_fields":"choices"})").status, 400);
+}
+
+// `suffix` of /v1/completions is /infill without its files.
+TEST(OpenAi, ASuffixAsksForWhatStandsBeforeIt) {
+  testing::EchoOptions echo;
+  echo.vocabulary = testing::byte_tokenizer_spec();
+  for (const char* name : {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"}) {
+    text::AddedToken added;
+    added.content = name;
+    added.id = static_cast<TokenId>(echo.vocabulary->tokens.size());
+    added.special = true;
+    echo.vocabulary->tokens.emplace_back(name);
+    echo.vocabulary->types.push_back(text::TokenType::kControl);
+    echo.vocabulary->added.push_back(std::move(added));
+  }
+  TestServer server({}, echo);
+  HttpClient client(server.port());
+  Json reply = client.post("/v1/completions", R"({"prompt":["a","b"],"suffix":"yz","return_token_ids":true})").json();
+  ASSERT_EQ(reply.find("choices")->size(), 2u);
+  const Json& choice = reply.find("choices")->as_array()[1];
+  EXPECT_EQ(choice.find("prompt_token_ids")->dump(), "[259,98,260,121,122,261]");
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":[97],"suffix":"yz"})").status, 400);
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"a","suffix":7})").status, 400);
+  TestServer plain;
+  HttpClient other(plain.port());
+  auto refused = other.post("/v1/completions", R"({"prompt":"a","suffix":"yz"})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.json().find("error")->find("param")->as_string(), "suffix");
+  EXPECT_EQ(other.post("/v1/completions", R"({"prompt":"a","suffix":""})").status, 200);
+}
+
 }  // namespace
 }  // namespace millrace::server

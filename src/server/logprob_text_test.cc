@@ -1,5 +1,5 @@
 // Logprobs over HTTP where a character spans several tokens: joined tokens are the text, offsets stay inside it. With a
-// vocabulary of single bytes and with SmolLM2's.
+// vocabulary of single bytes and with SmolLM2's. Also those of tokens that the request lists.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -178,6 +178,59 @@ TEST_P(LogprobText, APromptOfOneTokenIsEchoedWithItsToken) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, LogprobText, ::testing::Values("bytes", "smollm2"));
+
+TEST(Sglang, LogProbabilitiesOfListedTokens) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto ask = [&](const std::string& more) {
+    return client.post("/generate", R"({"text":"hey","sampling_params":{"max_new_tokens":1})" + more + "}");
+  };
+  Json info = *ask(R"(,"return_logprob":true,"token_ids_logprob":[122,97])").json().get("meta_info");
+  EXPECT_EQ(info.get("output_token_ids_logprobs")->dump(), R"([[[-1.5,122,"z"],[-1.5,97,"a"]]])");
+  EXPECT_EQ(info.get("output_token_logprobs")->dump(), R"([[-0.5,104,"h"]])");
+  EXPECT_EQ(info.find("output_top_logprobs"), nullptr);
+  EXPECT_EQ(ask(R"(,"token_ids_logprob":[122])").status, 200) << "without return_logprob it says nothing";
+  for (const char* bad :
+       {R"("token_ids_logprob":[999])", R"("token_ids_logprob":"z")", R"("token_ids_logprob":[[1]])",
+        R"("token_ids_logprob":[1],"top_logprobs_num":1)", R"("token_ids_logprob":[1],"logprob_start_len":0)"}) {
+    EXPECT_EQ(ask(std::string(R"(,"return_logprob":true,)") + bad).status, 422) << bad;
+  }
+}
+
+TEST(OpenAi, LogProbabilitiesOfListedTokens) {
+  TestServer server;
+  HttpClient client(server.port());
+  Json text =
+      client.post("/v1/completions", R"({"prompt":"hi","max_tokens":1,"logprobs":1,"logprob_token_ids":[122]})").json();
+  EXPECT_EQ(text.find("choices")->as_array()[0].find("logprobs")->find("top_logprobs")->dump(),
+            R"([{"z":-1.5,"h":-0.5}])");
+  Json chat = client
+                  .post("/v1/chat/completions",
+                        R"({"messages":[{"role":"user","content":"hi"}],"max_tokens":2,"logprobs":true,)"
+                        R"("logprob_token_ids":[122,121]})")
+                  .json();
+  const Json& last = chat.find("choices")->as_array()[0].find("logprobs")->find("content")->as_array().back();
+  EXPECT_EQ(last.find("top_logprobs")->size(), 2u);
+  EXPECT_EQ(last.find("top_logprobs")->as_array()[1].find("token")->as_string(), "y");
+}
+
+TEST(Tgi, TheLikeliestTokensBesideEach) {
+  TestServer server;
+  HttpClient client(server.port());
+  auto ask = [&](const char* path, const std::string& parameters) {
+    return client.post(path, R"({"inputs":"hi","parameters":{"max_new_tokens":2,)" + parameters + "}}");
+  };
+  Json details = *ask("/generate", R"("details":true,"top_n_tokens":3)").json().find("details");
+  ASSERT_EQ(details.find("top_tokens")->size(), 2u);
+  EXPECT_EQ(details.find("top_tokens")->as_array()[1].size(), 3u);
+  EXPECT_EQ(details.find("top_tokens")->as_array()[1].as_array()[0].find("text")->as_string(), "i");
+  EXPECT_EQ(ask("/generate", R"("details":true)").json().find("details")->find("top_tokens"), nullptr);
+  std::string body = ask("/generate_stream", R"("top_n_tokens":3)").body;
+  EXPECT_EQ(testing::stream_events(body).front().find("top_tokens")->size(), 3u);
+  for (const char* bad : {"21", "-1", "1.5", "\"2\""}) {
+    EXPECT_EQ(ask("/generate", std::string(R"("top_n_tokens":)") + bad).status, 422) << bad;
+  }
+}
 
 }  // namespace
 }  // namespace millrace::server
