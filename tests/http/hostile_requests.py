@@ -2,10 +2,11 @@
 
 Every case of hostile_framing.py, hostile_bodies.py and hostile_mixed.py goes to the server over a socket of its own, beside four greedy
 streams that run all the time. Each must be answered as a good server answers it, never 500, with a JSON error that says
-what was wrong; the streams must give the bytes they give alone. How many took longer than five seconds is printed; only
+what was wrong, and nothing of the machine; the streams must give the bytes they give alone. How many took longer than five seconds is printed; only
 --in-time judges it. --list prints every answer; --anybody only counts them, for servers whose errors look different."""
 import collections
 import json
+import re
 import select
 import socket
 import sys
@@ -26,6 +27,7 @@ QUIET_S, CLOSING_S = 0.02, 0.3  # nothing more is expected when nothing came for
 N_STREAMS = 4
 LIST, ANYBODY, JUDGE_TIME = "--list" in sys.argv, "--anybody" in sys.argv, "--in-time" in sys.argv
 URL = urllib.parse.urlsplit(sys.argv[-1])
+LEAKS = re.compile(rb"0x[0-9a-f]{6,}|/(?:home|root|usr|tmp|var|opt|etc|proc|dev)/[^ \"]*")  # addresses and paths, unless the request named them
 
 
 def connect():
@@ -122,6 +124,9 @@ def complaint(case, wanted, got, replies, final):
         error = json.loads(first[2])
         if "error" not in error:
             return f"no error in {first[2][:200]!r}"
+        told = [found for found in LEAKS.findall(first[2]) if found not in case.sent]
+        if told:
+            return f"tells of the machine: {told[0]!r}"
     return ""
 
 

@@ -24,6 +24,7 @@ SAMPLERS = [
     {"xtc_probability": 0.5}, {"dynatemp_range": 0.4}, {"top_n_sigma": 1.0}, {"typical_p": 0.6}, {"min_keep": 3, "top_p": 0.1},
     {"samplers": ["min_p", "temperature"], "temperature": 1.5}, {"samplers": "kt"}, {"repeat_penalty": 1.3, "repeat_last_n": 8},
     {"bad_words": [" the", ","], "temperature": 0.5}, {"bad_token_ids": [28], "temperature": 0},
+    {"no_repeat_ngram_size": 2, "temperature": 0}, {"no_repeat_ngram_size": 3, "temperature": 1.2},
 ]
 
 
@@ -111,6 +112,26 @@ def check_bad_words_never_appear():
         assert not re.search(r"\b(the|and|a)\b", text), text
     reply = wide.post("/v1/completions", {"prompt": "Once upon a time", "max_tokens": 64, "temperature": 0, "bad_words": ["time"]})
     assert " time" not in reply["choices"][0]["text"]
+
+
+def check_ngrams_never_come_twice():
+    prompt = wide.post("/tokenize", {"content": "one two three one two three"})["tokens"]
+    for temperature in (0, 1.0):
+        reply = wide.post("/completion", {"prompt": prompt, "n_predict": 128, "temperature": temperature, "no_repeat_ngram_size": 2, "return_tokens": True,
+                                          "ignore_eos": True, "seed": 1})
+        tokens = prompt + reply["tokens"]
+        pairs = list(zip(tokens, tokens[1:]))
+        again = [pair for at, pair in enumerate(pairs) if at >= len(prompt) - 1 and pair in pairs[:at]]
+        assert len(reply["tokens"]) == 128 and not again, again
+
+
+def check_probabilities_of_what_is_drawn_from():
+    body = {"prompt": "The capital of", "n_predict": 4, "temperature": 0.8, "top_k": 3, "top_p": 1.0, "min_p": 0, "n_probs": 10, "seed": 1}
+    for token in wide.post("/completion", {**body, "post_sampling_probs": True})["completion_probabilities"]:
+        told = [one["prob"] for one in token["top_probs"]]
+        assert len(told) == 3 and abs(sum(told) - 1) < 1e-5 and token["prob"] in told, token
+    listed = wide.post("/completion", {**body, "logprob_token_ids": [7, 3]})["completion_probabilities"]
+    assert [[one["id"] for one in token["top_logprobs"]] for token in listed] == [[7, 3]] * 4, listed
 
 
 def check_settings_are_told():
