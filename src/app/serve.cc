@@ -73,6 +73,7 @@ struct ServeFlags {
   std::string record_events;
   std::string kv_events;
   std::string root_path;
+  std::string sandbox = "auto";
   std::string error_style;
   int64_t sse_header_delay_ms = 1000;
   int64_t sse_keep_alive_s;
@@ -133,6 +134,10 @@ void declare(FlagSet& set, ServeFlags& f) {
           "least tokens of an event of a stream, but for the first and the last", {1, 1024});
   set.add("--sse-keep-alive-interval,--sse-ping-interval", &f.sse_keep_alive_s,
           "seconds of silence before a comment line; 0 = off", {0, 86400});
+  set.add(
+      "--sandbox", &f.sandbox,
+      "auto | on | off: once the models are loaded no program can be started, and no socket opened but for traces and "
+      "KV events; on: not served without");
   set.add("--io-threads", &f.io_threads, "threads for sockets", {1, 64});
   set.add("--metrics-auth", &f.metrics_auth, "/metrics and /load need a key");
   set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
@@ -205,6 +210,14 @@ Result<LogFormat> log_format_of(const ServeFlags& f) {
   if (f.log_format == "json") return LogFormat::kJson;
   return Error{ErrorCode::kUsage,
                fmt::format("--log-format = {}: must be text or json", quote_for_message(f.log_format)), "--log-format"};
+}
+
+Result<Sandbox> sandbox_of(const ServeFlags& f) {
+  if (f.sandbox == "auto") return Sandbox::kAuto;
+  if (f.sandbox == "on") return Sandbox::kOn;
+  if (f.sandbox == "off") return Sandbox::kOff;
+  return Error{ErrorCode::kUsage, fmt::format("--sandbox = {}: must be auto, on or off", quote_for_message(f.sandbox)),
+               "--sandbox"};
 }
 
 Result<server::ServerOptions> server_options(const ServeFlags& f) {
@@ -304,11 +317,23 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, b
     return Error{ErrorCode::kUsage, "--kv-events-config and --record-events are for a server with one model", ""};
   }
   plan.log_format = TRY(log_format_of(f));
+  plan.sandbox = TRY(sandbox_of(f));
   return std::optional<ServePlan>(std::move(plan));
 }
 
 Result<void> check_serve_flags(std::span<const std::string> args) {
   TRY(plan_serve(args));
+  return {};
+}
+
+// Models were fetched before this, and of those that load later the files are there. What sends traces and KV events
+// connects again when it must.
+Result<void> close_sandbox(const ServePlan& plan) {
+  if (plan.sandbox == Sandbox::kOff) return {};
+  SandboxRules rules{.sockets = !plan.server.traces.endpoint.empty() || plan.server.kv_events.enabled};
+  Result<void> entered = enter_sandbox(rules);
+  if (entered.ok() || plan.sandbox == Sandbox::kOn) return entered;
+  LOG(LogLevel::kWarning, "{}", entered.error().message);
   return {};
 }
 
@@ -320,8 +345,9 @@ Result<int> serve_command(std::span<const std::string> args) {
     std::optional<ServePlan> next = TRY(plan_serve(args));
     return std::move(next->server);
   };
+  auto on_loaded = [&plan] { return close_sandbox(*plan); };
   if (plan->several)
-    return server::run_server(plan->server, several_models(*plan->several, plan->model), options_again);
+    return server::run_server(plan->server, several_models(*plan->several, plan->model), options_again, on_loaded);
   std::unique_ptr<server::KvPublisher> publisher;
   if (plan->server.kv_events.enabled) {
     publisher = TRY(server::KvPublisher::open(plan->server.kv_events));
@@ -339,7 +365,7 @@ Result<int> serve_command(std::span<const std::string> args) {
     }
     return loaded;
   };
-  return server::run_server(plan->server, load, options_again);
+  return server::run_server(plan->server, load, options_again, on_loaded);
 }
 
 }  // namespace millrace::app

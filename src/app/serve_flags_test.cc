@@ -41,6 +41,7 @@ constexpr Row kTaken[] = {
     {"-a", "a"},
     {"--alias", "a"},
     {"--host", "127.0.0.1"},
+    {"--sandbox", "on"},
     {"--port", "8001"},
     {"--seed", "7"},
     {"-s", "7"},

@@ -8,6 +8,7 @@
 #include "app/models_flags.h"
 #include "base/log_event.h"
 #include "base/result.h"
+#include "base/sandbox.h"
 #include "instance/instance.h"
 #include "server/server_options.h"
 
@@ -16,6 +17,7 @@ namespace millrace::app {
 struct ServePlan {
   server::ServerOptions server;
   instance::InstanceOptions model;
+  Sandbox sandbox = Sandbox::kAuto;
   LogFormat log_format = LogFormat::kText;
   std::optional<ModelsPlan> several;  // models that share `model`; none: one model
 };

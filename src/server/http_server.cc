@@ -69,6 +69,7 @@ struct HttpServer::State {
   std::optional<asio::signal_set> hang_up;
   FileWatch watch;
   OptionsProvider reload;  // empty: options stay as they are
+  LoadedHook on_loaded;    // empty: nothing is to be done
   std::atomic<int> n_signals{0};
   std::atomic<int> n_hang_ups{0};
   size_t next_io = 0;
@@ -76,6 +77,8 @@ struct HttpServer::State {
   bool abandoned = false;  // a hung engine thread may still look at all of this
 
   asio::awaitable<void> accept_loop();
+  asio::awaitable<void> accept_one();
+  void spawn_connection(Socket socket, std::string address);
   void start_connection(Socket socket, std::string address);
   void wait_for_signal();
   void wait_for_hang_up();
@@ -95,9 +98,10 @@ struct HttpServer::State {
 namespace {
 
 asio::awaitable<void> run_connection(ServerContext& context, IoThread& io, Socket socket, std::string address) {
-  {
+  try {
     Connection connection(context, io, std::move(socket), address);
     co_await connection.run();
+  } catch (const std::bad_alloc&) {  // there is no connection yet to say so on
   }
   context.leave_address(address);
   context.n_connections.fetch_sub(1);
@@ -130,6 +134,16 @@ void HttpServer::State::start_connection(Socket socket, std::string address) {
   }
   context.n_connections.fetch_add(1);
   context.metrics.add(MetricId::kConnectionsOpen, 1);
+  try {
+    spawn_connection(std::move(socket), address);
+  } catch (const std::bad_alloc&) {
+    context.leave_address(address);
+    context.n_connections.fetch_sub(1);
+    context.metrics.add(MetricId::kConnectionsOpen, -1);
+  }
+}
+
+void HttpServer::State::spawn_connection(Socket socket, std::string address) {
   IoThread& thread = *io[next_io++ % io.size()];
   if (&thread.context() == &io.front()->context()) {
     asio::co_spawn(thread.context(), run_connection(context, thread, std::move(socket), std::move(address)),
@@ -144,21 +158,26 @@ void HttpServer::State::start_connection(Socket socket, std::string address) {
 }
 
 asio::awaitable<void> HttpServer::State::accept_loop() {
-  Listener::Acceptor& acceptor = listener->acceptor();
-  while (acceptor.is_open()) {
-    auto [error, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
-    if (error == asio::error::operation_aborted) co_return;
-    if (error) {
-      // Out of descriptors: what is open goes on, and closes some.
-      asio::steady_timer pause(io.front()->context(), milliseconds(50));
-      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
-      continue;
+  while (listener->acceptor().is_open()) {
+    try {
+      co_await accept_one();
+    } catch (const std::bad_alloc&) {  // that client is turned away
     }
-    boost::system::error_code gone;
-    auto peer = socket.remote_endpoint(gone);
-    if (gone) continue;
-    start_connection(std::move(socket), peer_address(peer));
   }
+}
+
+asio::awaitable<void> HttpServer::State::accept_one() {
+  auto [error, socket] = co_await listener->acceptor().async_accept(asio::as_tuple(asio::use_awaitable));
+  if (error == asio::error::operation_aborted) co_return;  // it is closed
+  if (error) {
+    // Out of descriptors: what is open goes on, and closes some.
+    asio::steady_timer pause(io.front()->context(), milliseconds(50));
+    co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+    co_return;
+  }
+  boost::system::error_code gone;
+  auto peer = socket.remote_endpoint(gone);
+  if (!gone) start_connection(std::move(socket), peer_address(peer));
 }
 
 void HttpServer::State::wait_for_signal() {
@@ -195,7 +214,14 @@ void HttpServer::State::start_threads() {
   asio::co_spawn(io.front()->context(), accept_loop(), asio::detached);
   for (auto& one : io) {
     guards.emplace_back(one->context().get_executor());
-    threads.emplace_back([&loop = one->context()] { loop.run(); });
+    threads.emplace_back([&loop = one->context()] {
+      while (!loop.stopped()) {
+        try {
+          loop.run();
+        } catch (const std::bad_alloc&) {  // of one handler; the others go on
+        }
+      }
+    });
   }
 }
 
@@ -328,11 +354,14 @@ int HttpServer::State::serve_until_done() {
   engine::EngineStats last;
   while (n_signals.load() == 0) {
     std::this_thread::sleep_for(kTick);
-    reload_if_asked();
-    if (any_dead()) return kExitDead;
-    if (context.options.status_line_s == 0 || steady_clock::now() < next_status) continue;
-    next_status += status_every;
-    log_status(last);
+    try {
+      reload_if_asked();
+      if (any_dead()) return kExitDead;
+      if (context.options.status_line_s == 0 || steady_clock::now() < next_status) continue;
+      next_status += status_every;
+      log_status(last);
+    } catch (const std::bad_alloc&) {  // the next look has memory, or the one after it
+    }
   }
   context.lifecycle.store(Lifecycle::kDraining);
   LOG(LogLevel::kInfo, "draining: running requests may take {} s", context.options.limits[LimitId::kDrainSeconds]);
@@ -385,6 +414,8 @@ ServerContext& HttpServer::context() { return state_->context; }
 
 void HttpServer::set_reload(OptionsProvider reload) { state_->reload = std::move(reload); }
 
+void HttpServer::set_on_loaded(LoadedHook hook) { state_->on_loaded = std::move(hook); }
+
 void HttpServer::hang_up() { state_->n_hang_ups.fetch_add(1); }
 
 void HttpServer::shut_down() { state_->n_signals.fetch_add(1); }
@@ -408,6 +439,7 @@ void HttpServer::serve_several(SeveralModels several) {
 Result<int> HttpServer::run(const InstanceProvider& provider) {
   state_->start_threads();
   Result<void> loaded = state_->models != nullptr ? state_->load_several() : state_->load(provider);
+  if (loaded.ok() && state_->on_loaded) loaded = state_->on_loaded();
   Result<int> exit_code = 0;
   if (loaded.ok()) {
     LOG(LogLevel::kInfo, "ready: {}", url());
@@ -445,18 +477,21 @@ Result<int> HttpServer::run_with_signals(const InstanceProvider& provider) {
   return run(provider);
 }
 
-Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload) {
+Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload, LoadedHook on_loaded) {
   Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
   if (!server.ok()) return server.take_error();
   (*server)->set_reload(std::move(reload));
+  (*server)->set_on_loaded(std::move(on_loaded));
   (*server)->serve_several(std::move(models));
   return (*server)->run_with_signals({});
 }
 
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload) {
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload,
+                       LoadedHook on_loaded) {
   Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
   if (!server.ok()) return server.take_error();
   (*server)->set_reload(std::move(reload));
+  (*server)->set_on_loaded(std::move(on_loaded));
   return (*server)->run_with_signals(provider);
 }
 

@@ -31,6 +31,8 @@ struct SeveralModels {
 };
 
 using OptionsProvider = std::function<Result<ServerOptions>()>;
+// Called once, when the models of the start are there and before anything is served; its error ends the server.
+using LoadedHook = std::function<Result<void>()>;
 
 class HttpServer {
  public:
@@ -52,6 +54,8 @@ class HttpServer {
   void serve_several(SeveralModels models);
   // Reads the options again; called on the thread of run() after SIGHUP or a change of a watched file. Before run().
   void set_reload(OptionsProvider reload);
+  // Before run().
+  void set_on_loaded(LoadedHook hook);
   // As SIGHUP would.
   void hang_up();
   // As a first, or second, SIGTERM would.
@@ -64,7 +68,9 @@ class HttpServer {
 };
 
 // bind() and run() with signals handled; logs one line with the URL once the model is ready.
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload = {});
-Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload = {});
+Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload = {},
+                       LoadedHook on_loaded = {});
+Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload = {},
+                       LoadedHook on_loaded = {});
 
 }  // namespace millrace::server

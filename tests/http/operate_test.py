@@ -192,6 +192,14 @@ def check_a_stopped_process_goes_on():
     assert server.poll() is None and call("/health/live")[0] == 200
 
 
+def check_the_sandbox_is_closed():
+    """Mode 2: a filter, in every thread. What it forbids: src/base/sandbox_test.cc."""
+    threads = list(pathlib.Path(f"/proc/{server.pid}/task").iterdir())
+    assert len(threads) > 3
+    for thread in threads:
+        assert "\nSeccomp:\t2\n" in (thread / "status").read_text(), thread
+
+
 if __name__ == "__main__":
     make_certificate()
     KEYS.write_text("first-key\n")
