@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -25,6 +27,7 @@
 #include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "instance/session.h"
 
 namespace millrace::app {
@@ -90,6 +93,12 @@ class Output {
     if (error_) return *error_;
     return {};
   }
+  // Success is told after the answers are on the disk.
+  void sync() {
+    std::lock_guard lock(mutex_);
+    if (!error_ && ::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS)  // those: not a file, a pipe for instance
+      error_ = Error{ErrorCode::kIo, fmt::format("{}: fsync: {}", path_, std::strerror(errno)), path_};
+  }
 
  private:
   void write(const std::string& line) {
@@ -113,6 +122,8 @@ class Input {
  public:
   Input(const std::string& path, std::set<std::string> answered) : file_(path), answered_(std::move(answered)) {}
   bool opened() const { return file_.is_open(); }
+  // A disk that fails ends the rows as the end of the file does.
+  bool unreadable() const { return file_.bad(); }
 
   struct Line {
     uint64_t turn = 0;
@@ -126,7 +137,8 @@ class Input {
       if (!text.empty() && text.back() == '\r') text.pop_back();
       if (text.empty()) continue;
       Line line{.turn = turn_, .row = {}, .error = std::nullopt};
-      Result<void> read = parse_batch_row(text, limits, line.row);
+      Result<void> read = or_out_of_memory("reading a row", ErrorCode::kMemoryPressure,
+                                           [&] { return parse_batch_row(text, limits, line.row); });
       if (!read.ok()) line.error = read.error();
       const std::string& id = line.row.custom_id;
       bool first = id.empty() || seen_.insert(id).second;
@@ -276,7 +288,10 @@ Result<int> batch_command(std::span<const std::string> args) {
   }
   for (std::thread& worker : workers) worker.join();
   report(totals, static_cast<double>(loaded->clock().now() - begin) / static_cast<double>(kSecond));
+  output.sync();
   TRY(output.state());
+  if (input.unreadable())
+    return Error{ErrorCode::kIo, fmt::format("{} cannot be read to its end", quote_for_message(f.input)), "-i"};
   return interrupt.seen() ? 1 : 0;
 }
 

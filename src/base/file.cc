@@ -78,7 +78,10 @@ Result<std::string> read_file(const std::string& path, uint64_t max_bytes) {
   while (done < out.size()) {
     ssize_t n = ::read(file.fd, out.data() + done, out.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return Error{ErrorCode::kIo, fmt::format("{}: file changed during load", path), path};
+    if (n <= 0) {
+      const char* what = n < 0 ? std::strerror(errno) : "file changed during load";
+      return Error{ErrorCode::kIo, fmt::format("{}: {}", path, what), path};
+    }
     done += static_cast<size_t>(n);
   }
   return out;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <bit>
 #include <cerrno>
@@ -10,6 +11,7 @@
 
 #include "base/byte_reader.h"
 #include "base/checksum.h"
+#include "base/file.h"
 #include "base/macros.h"
 #include "engine/engine.h"
 #include "engine/options_json.h"
@@ -113,26 +115,30 @@ Result<std::unique_ptr<EventLog>> EventLog::create(const std::string& path, uint
 EventLog::~EventLog() {
   (void)FAULT_POINT("events.end.before");
   char end = static_cast<char>(EventRecord::kEnd);
-  if (!cut_) std::fwrite(&end, 1, 1, file_);
+  if (!cut_)
+    (void)write_all(::fileno(file_), as_bytes({&end, 1}), "");  // without it the log reads as one of a killed process
   std::fclose(file_);
 }
 
 void EventLog::write(std::string_view bytes) {
   if (cut_) return;
+  int fd = ::fileno(file_);  // not through its buffer, of which a failed write would leave some part
   bool fits = n_bytes_ + bytes.size() + kEndBytes <= max_bytes_;
-  // flushed at once: a post-mortem needs the last step
-  bool written = fits && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size() && std::fflush(file_) == 0;
-  if (written) {
+  // at once: a post-mortem needs the last step
+  Result<void> written = fits ? write_all(fd, as_bytes(bytes), "event log") : Result<void>();
+  if (fits && written.ok()) {
     (void)FAULT_POINT("events.write.after");
     n_bytes_ += bytes.size();
     return;
   }
-  char mark = static_cast<char>(EventRecord::kCut);
-  std::fwrite(&mark, 1, 1, file_);
-  std::fflush(file_);
   cut_ = true;
+  char mark = static_cast<char>(EventRecord::kCut);
+  // a part of a record is taken back: with the mark behind it, it could read as a whole one
+  auto whole = static_cast<off_t>(n_bytes_);
+  if (::ftruncate(fd, whole) == 0 && ::lseek(fd, whole, SEEK_SET) == whole)
+    (void)write_all(fd, as_bytes({&mark, 1}), "event log");
   LOG(LogLevel::kWarning, "the event log ends after {} bytes: {}", n_bytes_,
-      fits ? "it cannot be written any further" : "its limit is reached");
+      fits ? written.error().message : "its limit is reached");
 }
 
 void EventLog::begin(const EngineOptions& options) {

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/byte_reader.h"
 #include "base/checksum.h"
 #include "base/file.h"
 #include "base/macros.h"
@@ -152,9 +153,9 @@ Result<uint64_t> write_session(const std::string& path, const runtime::RecordLay
 }
 
 Result<SessionFile> read_session(const std::string& path, const runtime::RecordLayout& layout, uint64_t max_bytes) {
-  MappedFile file = TRY(MappedFile::open(path));
-  std::span<const uint8_t> bytes = file.bytes();
-  if (bytes.size() > max_bytes) return bad_file(path, fmt::format("{} bytes: at most {}", bytes.size(), max_bytes));
+  // not mapped: a disk that fails, or somebody who cuts the file, would end the server
+  std::string text = TRY(read_file(path, max_bytes));
+  std::span<const uint8_t> bytes = as_bytes(text);
   Head head = TRY(read_head(bytes, path));
   SessionFile out{.session = std::move(head.session), .n_bytes = bytes.size()};
   if (head.n_blocks > out.session.tokens.size() / layout.block_tokens) {

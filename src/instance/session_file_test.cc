@@ -73,7 +73,7 @@ TEST_F(SessionFileTest, ForeignAndMissingFilesSayWhy) {
   EXPECT_THAT(foreign.error().message, HasSubstr("of another model or layout"));
   Result<SessionFile> large = read_session(path(), layout_of(1), 100);
   ASSERT_FALSE(large.ok());
-  EXPECT_THAT(large.error().message, HasSubstr("at most 100"));
+  EXPECT_THAT(large.error().message, HasSubstr("exceed limit 100"));
   Result<SessionFile> missing = read_session(dir_.path() + "/none", layout_of(1), 100);
   ASSERT_FALSE(missing.ok());
   EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);

@@ -11,8 +11,10 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <new>
 #include <string_view>
 #include <tuple>
+#include <utility>
 
 #include "base/file.h"
 #include "base/macros.h"
@@ -29,6 +31,12 @@ Error refused(const std::string& path, std::string_view what) {
   return {ErrorCode::kResource, fmt::format("KV cache folder {}: {}", quote_for_message(path, 256), what),
           "--kv-disk-path"};
 }
+
+// Removed at the end; when it was renamed nothing of its name is there.
+struct Aside {
+  std::string path;
+  ~Aside() { ::unlink(path.c_str()); }
+};
 
 Error failed(const std::string& path, const char* what) {
   return {ErrorCode::kIo, fmt::format("{}: {}: {}", path, what, std::strerror(errno)), path};
@@ -79,7 +87,7 @@ Result<std::unique_ptr<DiskFolder>> DiskFolder::open(const std::string& path, ui
   TRY(check_folder(path));
   int fd = TRY(lock_folder(path));
   std::unique_ptr<DiskFolder> folder(new DiskFolder(path, max_bytes, fd));
-  folder->scan();
+  TRY(folder->scan());
   return folder;
 }
 
@@ -89,16 +97,18 @@ std::string DiskFolder::file(const Entry& entry) const {
   return path_ + "/" + record_file_name(entry.name, entry.kv_groups);
 }
 
-// Files of other names than ours are left alone.
-void DiskFolder::scan() {
+// Files of other names than ours are left alone. A folder that cannot be listed in full is not used: what it holds
+// would not count.
+Result<void> DiskFolder::scan() {
   struct Found {
     int64_t used_ns = 0;
     Entry entry;
   };
   std::vector<Found> found;
   DIR* dir = ::opendir(path_.c_str());
-  if (dir == nullptr) return;
-  for (const dirent* row = ::readdir(dir); row != nullptr; row = ::readdir(dir)) {
+  if (dir == nullptr) return refused(path_, std::strerror(errno));
+  errno = 0;  // readdir() says by it alone that it failed
+  for (const dirent* row = ::readdir(dir); row != nullptr; errno = 0, row = ::readdir(dir)) {
     std::string_view name = row->d_name;
     std::string at = path_ + "/" + std::string(name);
     if (name.starts_with(kAside)) {
@@ -112,7 +122,9 @@ void DiskFolder::scan() {
     int64_t used = int64_t{info.st_mtim.tv_sec} * kSecond + info.st_mtim.tv_nsec;
     found.push_back({used, {parsed->name, parsed->kv_groups, static_cast<uint64_t>(info.st_size)}});
   }
+  int unread = errno;
   ::closedir(dir);
+  if (unread != 0) return refused(path_, std::strerror(unread));
   std::ranges::sort(found, [](const Found& a, const Found& b) {
     return std::tie(a.used_ns, a.entry.name) < std::tie(b.used_ns, b.entry.name);
   });
@@ -121,12 +133,18 @@ void DiskFolder::scan() {
     remove_at(entries_.begin());
     (void)FAULT_POINT("spill.trim.some");
   }
+  return {};
 }
 
 void DiskFolder::insert(const Entry& entry) {
   if (auto known = by_name_.find(entry.name); known != by_name_.end()) remove_at(known->second);
   entries_.push_back(entry);
-  by_name_[entry.name] = std::prev(entries_.end());
+  try {
+    by_name_[entry.name] = std::prev(entries_.end());
+  } catch (const std::bad_alloc&) {
+    entries_.pop_back();
+    throw;
+  }
   bytes_ += entry.bytes;
 }
 
@@ -146,44 +164,41 @@ Result<void> DiskFolder::write(const flow::TierName& name, uint32_t kv_groups, s
     remove_at(entries_.begin());
     (void)FAULT_POINT("spill.evict.some");
   }
-  std::string aside = fmt::format("{}/{}{}-{}", path_, kAside, ::getpid(), n_aside_++);
-  int fd = ::open(aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return failed(path_, "open");
-  (void)FAULT_POINT("spill.open.after");
-  Result<void> written = write_all(fd, bytes, path_);
-  bool closed = ::close(fd) == 0;
   Entry entry{.name = name, .kv_groups = kv_groups, .bytes = bytes.size()};
-  bool usable = written.ok() && closed && !FAULT_POINT("kv_disk.rename");
-  if (auto known = by_name_.find(name); usable && known != by_name_.end()) remove_at(known->second);
+  const std::string target = file(entry);
+  Aside aside{fmt::format("{}/{}{}-{}", path_, kAside, ::getpid(), n_aside_++)};
+  Descriptor out(::open(aside.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (out.fd < 0) return failed(path_, "open");
+  (void)FAULT_POINT("spill.open.after");
+  TRY(write_all(out.fd, bytes, path_));
+  if (::close(std::exchange(out.fd, -1)) != 0) return failed(path_, "close");
+  if (auto known = by_name_.find(name); known != by_name_.end()) remove_at(known->second);
   (void)FAULT_POINT("spill.rename.before");
-  if (usable && ::rename(aside.c_str(), file(entry).c_str()) == 0) {
-    (void)FAULT_POINT("spill.rename.after");
-    insert(entry);
-    return {};
-  }
-  Error error = written.ok() ? failed(path_, "rename") : written.take_error();
-  ::unlink(aside.c_str());
-  return error;
+  if (FAULT_POINT("kv_disk.rename") || ::rename(aside.path.c_str(), target.c_str()) != 0)
+    return failed(path_, "rename");
+  (void)FAULT_POINT("spill.rename.after");
+  insert(entry);
+  return {};
 }
 
 Result<std::vector<uint8_t>> DiskFolder::read(const flow::TierName& name) {
   auto known = by_name_.find(name);
   if (known == by_name_.end()) return Error{ErrorCode::kNotFound, "no such entry", ""};
   std::string path = file(*known->second);
-  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (fd < 0) return failed(path, "open");
+  Descriptor in(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (in.fd < 0) return failed(path, "open");
   struct stat info {};
-  bool sane = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < kMaxRecordBytes;
+  bool sane =
+      ::fstat(in.fd, &info) == 0 && S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) < kMaxRecordBytes;
   std::vector<uint8_t> bytes(sane ? static_cast<size_t>(info.st_size) : 0);
   size_t done = 0;
   while (done < bytes.size()) {
-    ssize_t n = ::read(fd, bytes.data() + done, bytes.size() - done);
+    ssize_t n = ::read(in.fd, bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     done += static_cast<size_t>(n);
   }
-  ::futimens(fd, nullptr);  // used now; that it may fail harms nothing
-  ::close(fd);
+  ::futimens(in.fd, nullptr);  // used now; that it may fail harms nothing
   if (!sane || done < bytes.size()) return Error{ErrorCode::kIo, fmt::format("{}: short read", path), path};
   (void)FAULT_POINT("spill.read.after");
   entries_.splice(entries_.end(), entries_, known->second);

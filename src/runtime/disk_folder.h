@@ -51,7 +51,7 @@ class DiskFolder {
 
   DiskFolder(std::string path, uint64_t max_bytes, int lock_fd)
       : path_(std::move(path)), max_bytes_(max_bytes), lock_fd_(lock_fd) {}
-  void scan();
+  Result<void> scan();
   void insert(const Entry& entry);
   void remove_at(Place place);
   std::string file(const Entry& entry) const;

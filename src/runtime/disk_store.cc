@@ -2,12 +2,42 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
 #include <cstring>
+#include <new>
+#include <thread>
 #include <utility>
 
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 
 namespace millrace::runtime {
+namespace {
+
+// For what must not be lost: the thread of the disk can wait until memory is there.
+template <class Work>
+void until_there_is_memory(Work&& work) {
+  while (true) {
+    try {
+      work();
+      return;
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+}
+
+// What cannot be read for lack of memory is a miss.
+template <class Work>
+bool or_miss(Work&& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+}  // namespace
 
 Result<std::unique_ptr<DiskStore>> DiskStore::open(const DiskOptions& options, BlockBytes block_bytes) {
   std::unique_ptr<DiskFolder> folder = TRY(DiskFolder::open(options.folder, options.max_bytes));
@@ -53,6 +83,18 @@ bool DiskStore::save(const flow::TierBlock& block, const std::vector<flow::Block
     if (full || clock_.now() < shared_.paused_until) return false;
     shared_.save_bytes += bytes;
   }
+  try {
+    copy_down(block, ids);
+  } catch (const std::bad_alloc&) {
+    std::lock_guard lock(mutex_);
+    shared_.save_bytes -= std::min(shared_.save_bytes, bytes);
+    return false;
+  }
+  changed_.notify_all();
+  return true;
+}
+
+void DiskStore::copy_down(const flow::TierBlock& block, const std::vector<flow::BlockId>& ids) {
   Save save{.name = block.name, .kv_groups = block.kv_groups, .record = begin_record(options_.layout, block)};
   uint8_t* to = save.record.data() + record_data_offset(options_.layout);
   for (size_t g = 0; g < ids.size(); ++g) {
@@ -65,8 +107,6 @@ bool DiskStore::save(const flow::TierBlock& block, const std::vector<flow::Block
     std::lock_guard lock(mutex_);
     shared_.saves.push_back(std::move(save));
   }
-  changed_.notify_all();
-  return true;
 }
 
 uint64_t DiskStore::load_bytes(const std::vector<flow::TierBlock>& blocks) const {
@@ -76,16 +116,35 @@ uint64_t DiskStore::load_bytes(const std::vector<flow::TierBlock>& blocks) const
 }
 
 uint64_t DiskStore::load(std::vector<flow::TierBlock> blocks) {
+  try {
+    return begin_load(std::move(blocks));
+  } catch (const std::bad_alloc&) {
+    return 0;
+  }
+}
+
+uint64_t DiskStore::begin_load(std::vector<flow::TierBlock> blocks) {
   auto load = std::make_unique<Load>();
+  load->records.reserve(blocks.size());
+  load->kv_groups.reserve(blocks.size());
   load->bytes = load_bytes(blocks);
   load->blocks = std::move(blocks);
   uint64_t id = 0;
   {
     std::lock_guard lock(mutex_);
     if (shared_.load_bytes > 0 && shared_.load_bytes + load->bytes > options_.staging_bytes) return 0;
-    shared_.load_bytes += load->bytes;
-    id = load->id = shared_.next_load++;
-    shared_.to_load.push_back(std::move(load));
+    id = load->id = shared_.next_load;
+    uint64_t bytes = load->bytes;
+    shared_.staged.emplace(id,
+                           nullptr);  // its place: the thread of the disk then allocates nothing that it must not lose
+    try {
+      shared_.to_load.push_back(std::move(load));
+    } catch (const std::bad_alloc&) {
+      shared_.staged.erase(id);
+      throw;
+    }
+    ++shared_.next_load;
+    shared_.load_bytes += bytes;
   }
   changed_.notify_all();
   return id;
@@ -108,6 +167,7 @@ void DiskStore::place(uint64_t load, uint32_t index, uint32_t kv_group, flow::Bl
     std::lock_guard lock(mutex_);
     staged = shared_.staged.at(load).get();
   }
+  CHECK(staged != nullptr, "load {} is not staged", load);
   CHECK(index < staged->records.size(), "block {} of load {}, {} are staged", index, load, staged->records.size());
   uint32_t groups = staged->kv_groups[index];
   CHECK((groups >> kv_group & 1) != 0, "KvGroup {} of block {} of load {} is not staged", kv_group, index, load);
@@ -120,7 +180,7 @@ void DiskStore::place(uint64_t load, uint32_t index, uint32_t kv_group, flow::Bl
 void DiskStore::end_load(uint64_t load) {
   std::lock_guard lock(mutex_);
   auto found = shared_.staged.find(load);
-  CHECK(found != shared_.staged.end(), "load {} is not staged", load);
+  CHECK(found != shared_.staged.end() && found->second != nullptr, "load {} is not staged", load);
   shared_.load_bytes -= found->second->bytes;
   shared_.staged.erase(found);
 }
@@ -158,7 +218,7 @@ void DiskStore::work() {
       shared_.save_bytes = 0;
       shared_.saves.clear();
       lock.unlock();
-      folder_->clear();
+      until_there_is_memory([&] { folder_->clear(); });
       lock.lock();
       shared_.clearing = false;
     } else if (!shared_.to_load.empty() && !shared_.stopping) {  // somebody waits for loads
@@ -186,15 +246,20 @@ void DiskStore::do_save(Save save) {
   std::vector<flow::TierName> removed;
   (void)FAULT_POINT("spill.save.before");
   seal_record(save.record);
-  Result<void> written = folder_->write(save.name, save.kv_groups, save.record, removed);
+  Result<void> written = or_out_of_memory("writing an entry", ErrorCode::kIo, [&] {
+    return folder_->write(save.name, save.kv_groups, save.record, removed);
+  });
   (void)FAULT_POINT("spill.save.after");
   std::vector<flow::TierEvent> events;
+  until_there_is_memory([&] { events.reserve(removed.size() + 1); });
   for (const flow::TierName& name : removed) events.push_back({.kind = flow::TierEventKind::kRemoved, .name = name});
   flow::TierEventKind outcome = written.ok() ? flow::TierEventKind::kStored : flow::TierEventKind::kRemoved;
   events.push_back({.kind = outcome, .name = save.name, .kv_groups = save.kv_groups});
   if (!written.ok()) {
-    LOG(LogLevel::kWarning, "KV cache on disk: {}; nothing is written for {} s", written.error().message,
-        kPauseAfterFailure / kSecond);
+    until_there_is_memory([&] {
+      LOG(LogLevel::kWarning, "KV cache on disk: {}; nothing is written for {} s", written.error().message,
+          kPauseAfterFailure / kSecond);
+    });
   }
   {
     std::lock_guard lock(mutex_);
@@ -219,8 +284,8 @@ Result<std::vector<uint8_t>> DiskStore::waiting_record(const flow::TierName& nam
 bool DiskStore::read_block(Load& load, const flow::TierBlock& block) {
   Result<std::vector<uint8_t>> record = waiting_record(block.name);
   if (!record.ok()) record = folder_->read(block.name);
-  if (!record.ok()) return false;
-  Result<uint32_t> groups = check_record(*record, options_.layout, block);
+  if (!record.ok() && record.error().code == ErrorCode::kNotFound) return false;  // made room for others
+  Result<uint32_t> groups = record.ok() ? check_record(*record, options_.layout, block) : record.error();
   if (!groups.ok()) {
     LOG(LogLevel::kWarning, "KV cache on disk: an entry is not used: {}", groups.error().message);
     std::lock_guard lock(mutex_);
@@ -236,9 +301,11 @@ void DiskStore::do_load(LoadPtr load) {
   Tick begin = clock_.now();
   std::vector<flow::TierEvent> events;
   uint64_t bytes = 0;
+  until_there_is_memory([&] { events.reserve(2); });
   for (const flow::TierBlock& block : load->blocks) {
-    if (!read_block(*load, block)) {
-      folder_->remove(block.name);
+    bool read = or_miss([&] { return read_block(*load, block); });
+    if (!read) {
+      until_there_is_memory([&] { folder_->remove(block.name); });
       (void)FAULT_POINT("spill.reject.after");
       events.push_back({.kind = flow::TierEventKind::kRemoved, .name = block.name});
       break;
@@ -258,7 +325,7 @@ void DiskStore::do_load(LoadPtr load) {
       double rate = static_cast<double>(clock_.now() - begin) / static_cast<double>(bytes);
       shared_.ns_per_byte += (rate - shared_.ns_per_byte) / 4;
     }
-    shared_.staged.emplace(load->id, std::move(load));
+    shared_.staged.at(load->id) = std::move(load);
   }
   report(std::move(events));
 }
@@ -266,11 +333,11 @@ void DiskStore::do_load(LoadPtr load) {
 void DiskStore::report(std::vector<flow::TierEvent> events) {
   std::lock_guard wake_lock(wake_mutex_);
   std::function<void()> wake;
-  {
+  until_there_is_memory([&] {
     std::lock_guard lock(mutex_);
-    shared_.events.insert(shared_.events.end(), events.begin(), events.end());
     wake = shared_.wake;
-  }
+    shared_.events.insert(shared_.events.end(), events.begin(), events.end());
+  });
   if (wake) wake();
 }
 

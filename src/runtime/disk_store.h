@@ -91,7 +91,7 @@ class DiskStore final : public flow::TierStore {
   struct Shared {
     std::deque<Save> saves;
     std::deque<LoadPtr> to_load;
-    std::map<uint64_t, LoadPtr> staged;
+    std::map<uint64_t, LoadPtr> staged;  // empty until it is
     std::vector<flow::TierEvent> events;
     std::function<void()> wake;
     DiskTotals totals;
@@ -106,6 +106,8 @@ class DiskStore final : public flow::TierStore {
   };
 
   DiskStore(DiskOptions options, BlockBytes block_bytes, std::unique_ptr<DiskFolder> folder);
+  void copy_down(const flow::TierBlock& block, const std::vector<flow::BlockId>& ids);
+  uint64_t begin_load(std::vector<flow::TierBlock> blocks);
   void work();
   void do_save(Save save);
   void do_load(LoadPtr load);

@@ -215,6 +215,8 @@ Result<void> ModelStore::copy(const std::string& path, const std::string& name) 
     error.clear();
     fs::copy_file(path, target + ".part", fs::copy_options::overwrite_existing, error);
     if (!error) fs::rename(target + ".part", target, error);
+    std::error_code ignored;
+    if (error) fs::remove(target + ".part", ignored);
   }
   if (error) return cannot_write(error);
   return {};
