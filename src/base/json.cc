@@ -385,8 +385,10 @@ Result<Json> parse_json(std::string_view text, const JsonLimits& limits) {
     if (size_t nul = text.find('\0'); nul != std::string_view::npos) {
       return Error{ErrorCode::kInvalidJson, fmt::format("not valid JSON at byte {}: NUL after the value", nul), ""};
     }
-  } catch (const std::exception&) {  // out of memory inside the reader: an error of this text, not of the process
-    return Error{ErrorCode::kInvalidJson, "not valid JSON: out of memory", ""};
+  } catch (const std::bad_alloc&) {  // not the text's fault
+    throw;
+  } catch (const std::exception&) {
+    return Error{ErrorCode::kInvalidJson, "not valid JSON", ""};
   }
   return builder.take();
 }

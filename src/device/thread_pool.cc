@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <new>
 #include <system_error>
 
 #include "base/macros.h"
@@ -54,16 +55,21 @@ ThreadPool::ThreadPool(int n_threads, bool pin) {
     auto index = static_cast<size_t>(thread);
     return pin && static_cast<size_t>(n_threads) <= topology.cores.size() ? topology.cores[index] : -1;
   };
+  workers_.reserve(static_cast<size_t>(n_threads));
+  barrier_ = std::make_unique<Barrier>(n_threads, spin_us_);  // what may throw comes before the first thread
   for (int thread = 1; thread < n_threads; ++thread) {
     try {
       workers_.emplace_back(&ThreadPool::worker, this, thread, cpu_of(thread));
     } catch (const std::system_error& error) {
       LOG(LogLevel::kWarning, "compute threads: {} of {}: {}", thread, n_threads, error.what());
       break;
+    } catch (const std::bad_alloc&) {
+      LOG(LogLevel::kWarning, "compute threads: {} of {}: out of memory", thread, n_threads);
+      break;
     }
   }
   n_threads_ = 1 + static_cast<int>(workers_.size());
-  barrier_ = std::make_unique<Barrier>(n_threads_, spin_us_);
+  if (n_threads_ != n_threads) barrier_ = std::make_unique<Barrier>(n_threads_, spin_us_);
   if (cpu_of(0) >= 0) pin_current_thread(cpu_of(0));
 }
 

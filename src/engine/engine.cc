@@ -3,9 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "engine/engine_state.h"
 #include "engine/event_log.h"
 
@@ -113,9 +116,11 @@ Result<void> check_window(const flow::GenerateRequest& request, const flow::KvGe
 }  // namespace
 
 Result<void> Engine::submit(flow::GenerateRequest request) {
-  std::vector<flow::GenerateRequest> one;
-  one.push_back(std::move(request));
-  return submit(std::move(one));
+  return or_out_of_memory("taking a request", ErrorCode::kMemoryPressure, [&] {
+    std::vector<flow::GenerateRequest> one;
+    one.push_back(std::move(request));
+    return submit(std::move(one));
+  });
 }
 
 Result<void> Engine::submit(std::vector<flow::GenerateRequest> prompts) {
@@ -127,7 +132,8 @@ Result<void> Engine::submit(std::vector<flow::GenerateRequest> prompts) {
     }
     if (request.arrival == 0) request.arrival = state_->clock.now();
   }
-  return state_->inbox.push_requests(std::move(prompts));
+  return or_out_of_memory("taking a request", ErrorCode::kMemoryPressure,
+                          [&] { return state_->inbox.push_requests(std::move(prompts)); });
 }
 
 Result<void> Engine::State::check(const flow::GenerateRequest& request) const {
@@ -166,7 +172,16 @@ void Engine::park(flow::RequestId id) { state_->inbox.push({.kind = MessageKind:
 void Engine::resume(flow::RequestId id) { state_->inbox.push({.kind = MessageKind::kResume, .id = id}); }
 void Engine::reset_prefix_cache() { state_->inbox.push({.kind = MessageKind::kResetPrefixCache}); }
 void Engine::begin_drain() { state_->inbox.push({.kind = MessageKind::kBeginDrain}); }
-void Engine::stop() { state_->inbox.push({.kind = MessageKind::kStop}); }
+void Engine::stop() {
+  while (true) {  // destructors call it: it waits for memory
+    try {
+      state_->inbox.push({.kind = MessageKind::kStop});
+      return;
+    } catch (const std::bad_alloc&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+}
 void Engine::wake() { state_->inbox.wake(); }
 bool Engine::drained() const { return state_->published.drained.load(std::memory_order_acquire); }
 bool Engine::stopped() const { return state_->published.stopped.load(std::memory_order_acquire); }

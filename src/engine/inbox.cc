@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -38,6 +39,9 @@ Result<void> Inbox::push_requests(std::vector<flow::GenerateRequest>&& prompts) 
                    ""};
     }
     if (prompts.empty()) return {};
+    // before anything is counted: it may throw
+    size_t n_after = messages_.size() + prompts.size();
+    if (n_after > messages_.capacity()) messages_.reserve(std::max(n_after, 2 * messages_.capacity()));
     ++counts_.n_places;
     counts_.n_accepted += prompts.size();
     counts_.n_tokens += tokens;

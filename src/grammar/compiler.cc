@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "base/task_pool.h"
 #include "grammar/compile_budget.h"
 #include "grammar/forced_text.h"
@@ -60,7 +61,12 @@ class Cache {
     if (by_key_.contains(key)) return;
     n_bytes += 2 * key.size() + sizeof(Entry);
     entries_.push_front({std::move(key), result, n_bytes});
-    by_key_.emplace(entries_.front().key, entries_.begin());
+    try {
+      by_key_.emplace(entries_.front().key, entries_.begin());
+    } catch (const std::bad_alloc&) {
+      entries_.pop_front();
+      throw;
+    }
     n_bytes_ += n_bytes;
     while (entries_.size() > 1 && (n_bytes_ > kCacheBytes || entries_.size() > kCacheEntries)) {
       n_bytes_ -= entries_.back().n_bytes;
@@ -93,7 +99,8 @@ struct Compiler::State {
   const std::shared_ptr<const TokenTable>& token_table() {
     std::call_once(made, [&] {
       xgrammar::SetMaxRecursionDepth(kCoreDepth);
-      tokens = std::make_shared<const TokenTable>(std::move(vocabulary));
+      tokens = std::make_shared<const TokenTable>(vocabulary);  // a copy: the next one needs it when this fails
+      vocabulary = {};
     });
     return tokens;
   }
@@ -144,6 +151,7 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
         result = costly("takes too much memory to compile");
         break;
       case Spent::kNothing:
+        if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) throw;  // says nothing about the constraint
         LOG(LogLevel::kWarning, "a constraint was refused by the core: {}", quote_for_message(error.what(), 300));
     }
   }
@@ -202,7 +210,8 @@ Compiler::Compiler(Vocabulary vocabulary, const Limits& limits, size_t n_threads
 Compiler::~Compiler() { state_->pool.reset(); }
 
 Result<CompiledConstraint> Compiler::compile(const flow::ConstraintSpec& spec) {
-  return state_->look_up_or_compile(spec);
+  return or_out_of_memory("compiling a constraint", ErrorCode::kMemoryPressure,
+                          [&] { return state_->look_up_or_compile(spec); });
 }
 
 Result<void> Compiler::post(flow::ConstraintSpec spec, Done done) {
@@ -217,8 +226,10 @@ Result<void> Compiler::post(flow::ConstraintSpec spec, Done done) {
       return {};
     }
   }
-  bool posted = state.pool->try_post(
-      [&state, spec = std::move(spec), done = std::move(done)] { done(state.look_up_or_compile(spec)); });
+  bool posted = state.pool->try_post([&state, spec = std::move(spec), done = std::move(done)] {
+    done(or_out_of_memory("compiling a constraint", ErrorCode::kMemoryPressure,
+                          [&] { return state.look_up_or_compile(spec); }));
+  });
   if (posted) return {};
   return Error{ErrorCode::kConstraintQueueFull,
                fmt::format("{} constraints wait to be compiled", state.limits[LimitId::kCompileQueue]), ""};

@@ -105,7 +105,12 @@ Result<std::unique_ptr<Instance>> Instance::make(InstanceParts parts) {
   instance->alive_at_.store(instance->clock_.now());
   instance->engine_thread_ = std::thread([self = instance.get()] {
     if (self->parts_.on_engine_thread) self->parts_.on_engine_thread();
-    self->engine_->run();
+    try {
+      self->engine_->run();
+    } catch (const std::bad_alloc&) {  // its books may be half changed: it cannot go on
+      LOG(LogLevel::kError, "out of memory in the engine: the server ends");
+      self->state_.store(InstanceState::kDead, std::memory_order_release);
+    }
   });
   instance->watchdog_thread_ = std::thread([self = instance.get()] { self->watch(); });
   return instance;

@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "base/sha256.h"
 #include "cache/geometry.h"
 #include "device/cpu_topology.h"
@@ -409,7 +410,7 @@ Result<MemoryNeed> Instance::memory_need(const InstanceOptions& options, const P
   return need;
 }
 
-Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) {
+Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options, const ProgressFn& progress) try {
   kernels::KvDType dtype = TRY(kv_dtype_of(options.kv_cache_dtype));
   if (!options.slot_save_path.empty() && !is_directory(options.slot_save_path)) {
     return Error{ErrorCode::kResource, fmt::format("{}: no such folder", options.slot_save_path), "--slot-save-path"};
@@ -488,6 +489,8 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   if (!report(progress, "warm-up", 1.0)) return given_up();
   if (options.warm_up) TRY(instance->warm_up());
   return instance;
+} catch (const std::bad_alloc&) {
+  return out_of_memory("loading the model", ErrorCode::kResource);
 }
 
 }  // namespace millrace::instance

@@ -1,5 +1,6 @@
 #include "instance/router.h"
 
+#include <new>
 #include <utility>
 
 #include "instance/text_side.h"
@@ -44,6 +45,7 @@ SessionKey Router::open(Notifier& notifier) {
   } else {
     if (slots_.size() > kSlotMask) return 0;
     slot_idx = static_cast<uint32_t>(slots_.size());
+    if (free_.capacity() <= slots_.size()) free_.reserve(2 * slots_.size() + 1);  // close() must not allocate
     slots_.push_back(std::make_unique<Slot>());
   }
   Slot& slot = *slots_[slot_idx];
@@ -84,7 +86,14 @@ void Router::post_prepared(SessionKey key, std::unique_ptr<Prepared> prepared) {
     slot->mail.prepared = std::move(prepared);
     notifier = std::exchange(slot->notified, true) ? nullptr : slot->notifier;
   }
-  if (notifier != nullptr) notifier->notify({&key, 1});
+  if (notifier == nullptr) return;
+  try {
+    notifier->notify({&key, 1});
+  } catch (const std::bad_alloc&) {
+    std::lock_guard lock(mutex_);
+    if (Slot* slot = find(key); slot != nullptr) slot->notified = false;
+    throw;
+  }
 }
 
 void Router::deliver(std::span<flow::TokenEvent> events) {

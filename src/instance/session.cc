@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "instance/blocking_notifier.h"
 #include "instance/instance.h"
 #include "instance/token_text.h"
@@ -76,7 +77,11 @@ Session::Session(Instance& instance, Notifier& notifier, Job job, SessionObserve
 }
 
 Session::~Session() {
-  cancel();
+  try {
+    cancel();
+  } catch (const std::bad_alloc&) {  // what still runs ends by itself
+    LOG(LogLevel::kWarning, "out of memory: a request that nobody waits for goes on");
+  }
   instance_->router().close(key_);
 }
 
@@ -99,7 +104,13 @@ void Session::start() {
     return;
   }
   Result<void> posted = instance_->post_text_work(job_bytes(*job_), [instance = instance_, key = key_, job = job_] {
-    post_prepared(*instance, key, instance->text().prepare(*job, key));
+    try {
+      post_prepared(*instance, key, instance->text().prepare(*job, key));
+    } catch (const std::bad_alloc&) {
+      Prepared failed;
+      failed.error = api::ApiError{out_of_memory("preparing the prompt")};
+      instance->router().post_prepared(key, std::make_unique<Prepared>(std::move(failed)));
+    }
   });
   if (posted.ok()) return;
   if (observer_ != nullptr) observer_->on_text_queue_full();
@@ -382,9 +393,19 @@ void collect(const Session& session, std::vector<ChoiceDelta>& deltas, std::vect
   deltas.clear();
 }
 
-Result<Answer> generate_blocking(Instance& instance, Job job, const std::function<bool(const ChoiceDelta&)>& on_delta) {
+namespace {
+
+// Forgets the session at the end, however that comes.
+struct Waiting {
+  Instance::BlockingNotifier& notifier;
+  SessionKey key;
+  ~Waiting() { notifier.forget(key); }
+};
+
+Result<Answer> generate_and_wait(Instance& instance, Job job, const std::function<bool(const ChoiceDelta&)>& on_delta) {
   Instance::BlockingNotifier& notifier = instance.blocking_notifier();
   Session session(instance, notifier, std::move(job));
+  Waiting waiting{notifier, session.key()};
   Answer answer;
   std::vector<ChoiceDelta> deltas;
   session.start();
@@ -401,13 +422,19 @@ Result<Answer> generate_blocking(Instance& instance, Job job, const std::functio
     if (told_to_stop) break;
     collect(session, deltas, answer.choices);
   }
-  notifier.forget(session.key());
   if (told_to_stop) return Error{ErrorCode::kCancelled, "the request was cancelled", ""};
   if (session.phase() == SessionPhase::kFailed) return session.error().error;
   answer.prompts = session.prompts();
   answer.usage = session.usage();
   answer.timings = session.timings();
   return answer;
+}
+
+}  // namespace
+
+Result<Answer> generate_blocking(Instance& instance, Job job, const std::function<bool(const ChoiceDelta&)>& on_delta) {
+  return or_out_of_memory("generating", ErrorCode::kMemoryPressure,
+                          [&] { return generate_and_wait(instance, std::move(job), on_delta); });
 }
 
 }  // namespace millrace::instance

@@ -9,6 +9,7 @@
 
 #include "api/to_generate.h"
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "instance/instance.h"
 #include "instance/sampler_words.h"
 
@@ -257,7 +258,7 @@ Result<void> TextSide::add_sampler_words(const api::CommonParams& params, flow::
   return {};
 }
 
-Prepared TextSide::prepare(const Job& job, SessionKey key) {
+Prepared TextSide::prepare(const Job& job, SessionKey key) try {
   Prepared out;
   const api::CommonParams& params = job.params();
   const auto* chat = std::get_if<api::ChatRequest>(&job.body);
@@ -328,6 +329,10 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) {
     out.prompts.push_back(std::move(prepared).value());
   }
   return out;
+} catch (const std::bad_alloc&) {
+  Prepared failed;
+  failed.error = api::ApiError{out_of_memory("preparing the prompt")};
+  return failed;
 }
 
 Result<std::vector<TokenId>> TextSide::tokenize(const api::TokenizeRequest& request) const {

@@ -11,10 +11,12 @@
 #include <utility>
 
 #include "base/macros.h"
+#include "base/out_of_memory.h"
 #include "server/cors.h"
 #include "server/generation.h"
 #include "server/handlers.h"
 #include "server/head_check.h"
+#include "server/request_counts.h"
 #include "server/slot_actions.h"
 #include "server/text_routes.h"
 #include "server/tokens.h"
@@ -33,57 +35,12 @@ constexpr int kUnsentHighWater = 32 * 1024;
 constexpr auto kLinger = std::chrono::seconds(2);
 constexpr size_t kMinBodyRate = 1024;  // bytes per second, averaged after 10 s
 constexpr auto kBodyRateGrace = std::chrono::seconds(10);
-constexpr int64_t kLargeBody = 256 * 1024;  // smaller bodies are always received
 
 size_t count_heads(std::string_view bytes) {
   size_t n = 0;
   for (size_t at = bytes.find("\r\n\r\n"); at != std::string_view::npos; at = bytes.find("\r\n\r\n", at + 4)) ++n;
   return n;
 }
-
-// Given back when the answer has ended.
-struct KeyPlace {
-  KeyPlace(ServerContext& in, uint32_t of) : context(in), tenant(of) {}
-  ~KeyPlace() { context.leave_key(tenant); }
-  KeyPlace(const KeyPlace&) = delete;
-  KeyPlace& operator=(const KeyPlace&) = delete;
-  ServerContext& context;
-  uint32_t tenant;
-};
-
-// Counts the request once its answer has ended.
-struct CountedRequest {
-  CountedRequest(ServerContext& in, const HttpSample& of) : context(in), sample(of) {}
-  ~CountedRequest() { context.metrics.http.add(sample); }
-  CountedRequest(const CountedRequest&) = delete;
-  CountedRequest& operator=(const CountedRequest&) = delete;
-  ServerContext& context;
-  const HttpSample& sample;
-};
-
-struct CallCount {
-  explicit CallCount(ServerContext& in) : context(in) { context.n_calls.fetch_add(1); }
-  ~CallCount() { context.n_calls.fetch_sub(1); }
-  CallCount(const CallCount&) = delete;
-  CallCount& operator=(const CallCount&) = delete;
-  ServerContext& context;
-};
-
-// The part of one body in all that are being received.
-struct BodyBytes {
-  explicit BodyBytes(ServerContext& in) : context(in) {}
-  ~BodyBytes() { context.body_bytes.fetch_sub(n_bytes); }
-  BodyBytes(const BodyBytes&) = delete;
-  BodyBytes& operator=(const BodyBytes&) = delete;
-  // False when all bodies together are too large and this is one of those to blame.
-  bool add(size_t n) {
-    n_bytes += static_cast<int64_t>(n);
-    int64_t all = context.body_bytes.fetch_add(static_cast<int64_t>(n)) + static_cast<int64_t>(n);
-    return n_bytes < kLargeBody || all <= context.options.limits[LimitId::kQueuedBytes];
-  }
-  ServerContext& context;
-  int64_t n_bytes = 0;
-};
 
 }  // namespace
 
@@ -116,7 +73,11 @@ void Connection::listen() {
     if (error) {
       gone_ = true;
     } else {
-      on_readable();
+      try {
+        on_readable();
+      } catch (const std::bad_alloc&) {
+        gone_ = true;
+      }
     }
     event_.set();
   });
@@ -475,10 +436,35 @@ asio::awaitable<void> Connection::finish() {
   while (reading_ || writing_) co_await event_.wait_until(TimePoint::max());
 }
 
+// Where memory runs out the request ends, and with it its connection: with a 503 when nothing of an answer has left.
 asio::awaitable<void> Connection::run() {
   bool more = true;
-  while (more) more = co_await serve_one();
-  co_await finish();
+  while (more) {
+    bool failed = false;
+    try {
+      more = co_await serve_one();
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    if (!failed) continue;
+    more = handling_ = keep_ = false;
+    try {
+      LOG(LogLevel::kWarning, "out of memory: a request was given up");
+      if (sample_.status == 0 && !gone_) refuse_bytes(out_of_memory("handling the request"));
+      end_record();
+    } catch (const std::bad_alloc&) {
+      gone_ = true;
+    }
+  }
+  bool finished = false;
+  while (!finished) {  // what is on its way names this connection: it must have ended
+    try {
+      co_await finish();
+      finished = true;
+    } catch (const std::bad_alloc&) {
+      gone_ = true;
+    }
+  }
 }
 
 }  // namespace millrace::server

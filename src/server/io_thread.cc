@@ -1,6 +1,7 @@
 #include "server/io_thread.h"
 
 #include <boost/asio/post.hpp>
+#include <new>
 #include <utility>
 
 #include "server/connection.h"
@@ -13,7 +14,13 @@ void IoThread::notify(std::span<const instance::SessionKey> keys) {
     pending_.insert(pending_.end(), keys.begin(), keys.end());
     if (std::exchange(posted_, true)) return;
   }
-  boost::asio::post(context_, [this] { deliver(); });
+  try {
+    boost::asio::post(context_, [this] { deliver(); });
+  } catch (const std::bad_alloc&) {
+    std::lock_guard lock(mutex_);
+    posted_ = false;  // the next one brings these keys, too
+    throw;
+  }
 }
 
 void IoThread::remove_waiter(instance::SessionKey key, const Event& event) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/out_of_memory.h"
 #include "instance/instance.h"
 #include "server/connection.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 struct Errand {
   std::atomic<bool> abandoned{false};  // set by the IO thread
+  bool failed = false;                 // worker, before `done`
   bool done = false;                   // IO thread
 };
 
@@ -24,7 +26,11 @@ boost::asio::awaitable<Result<void>> run_on_text_worker(Connection& connection, 
   // The connection is alive when the last lambda runs: this coroutine, which it owns, waits for it.
   Result<void> posted =
       instance.post_text_work(n_bytes, [errand, &loop = connection.io().context(), event = &connection.event(), work] {
-        if (!errand->abandoned.load()) work();
+        try {
+          if (!errand->abandoned.load()) work();
+        } catch (const std::bad_alloc&) {
+          errand->failed = true;
+        }
         boost::asio::post(loop, [errand, event] {
           errand->done = true;
           event->set();
@@ -38,6 +44,7 @@ boost::asio::awaitable<Result<void>> run_on_text_worker(Connection& connection, 
     co_await connection.event().wait_until(TimePoint::max());
   }
   if (errand->abandoned.load()) co_return Error{ErrorCode::kCancelled, "the client left", ""};
+  if (errand->failed) co_return out_of_memory("handling the request");
   co_return Result<void>();
 }
 

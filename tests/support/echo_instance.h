@@ -71,6 +71,7 @@ struct EchoOptions {
   std::vector<std::string> served_names = {"echo", "echo-alias"};
   uint64_t weight_bytes = 1000;
   std::shared_ptr<void> holds;  // let go when the instance has gone
+  std::function<void()> on_engine_thread = {};
   Limits limits;
 };
 
@@ -129,7 +130,7 @@ inline EchoInstance make_echo(EchoOptions options = {}) {
       .engine = {},
       .holds = options.holds,
       .backend = std::move(backend),
-      .on_engine_thread = {},
+      .on_engine_thread = options.on_engine_thread,
       .heartbeat = {},
   };
   parts.tenants = options.tenants;
