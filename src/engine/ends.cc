@@ -167,6 +167,7 @@ void Engine::State::publish_stats() {
   stats.n_accounting_errors = cache.n_faults();
   stats.draft_tokens = totals.n_drafted;
   stats.draft_tokens_accepted = totals.n_accepted;
+  stats.constraints_completed = totals.n_completed;
   auto finished = [&](flow::FinishReason reason) { return totals.n_finished[static_cast<size_t>(reason)]; };
   stats.n_finished_eos = finished(flow::FinishReason::kEos);
   stats.n_finished_stop_token = finished(flow::FinishReason::kStopToken);

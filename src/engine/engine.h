@@ -104,6 +104,7 @@ struct EngineStats {
   uint64_t n_accounting_errors = 0;    // found in the books of KV blocks
   uint64_t draft_tokens = 0;           // proposals that went through a step
   uint64_t draft_tokens_accepted = 0;  // of those, what was sampled
+  uint64_t constraints_completed = 0;  // constrained answers that ended for the sake of their limit of tokens
   uint64_t n_finished_eos = 0;         // finished forks by reason
   uint64_t n_finished_stop_token = 0;
   uint64_t n_finished_length = 0;

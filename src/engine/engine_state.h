@@ -62,8 +62,9 @@ struct Totals {
   uint64_t n_steps = 0;
   uint64_t n_rows = 0;
   uint64_t n_failed_steps = 0;
-  uint64_t n_drafted = 0;   // rows of proposals computed
-  uint64_t n_accepted = 0;  // of them right
+  uint64_t n_drafted = 0;    // rows of proposals computed
+  uint64_t n_accepted = 0;   // of them right
+  uint64_t n_completed = 0;  // constrained answers that ended for the sake of their limit
   uint64_t n_requests_ended = 0;
   uint64_t n_finished[6] = {};  // by FinishReason
 };

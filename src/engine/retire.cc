@@ -70,6 +70,7 @@ void Engine::State::retire_share(sched::PlanRecord& record, size_t index, flow::
       result.logprobs = std::move(next.logprobs);
       accept_token(request, seq, result, now);
     }
+    totals.n_completed += result.completed ? 1 : 0;
     bool goes_on = seq.state == sched::SeqState::kLive && share.epoch == seq.epoch;
     seq.progress.n_proposed = goes_on ? result.n_proposed : 0;
   } else if (seq.request->sampling.max_tokens == 0 && share.ctx + share.q_len == seq.n_prompt()) {

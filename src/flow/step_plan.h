@@ -95,6 +95,7 @@ struct ShareResult {
   std::vector<float> pooled;          // on the share that ends the prompt of a pooling request; else empty
   std::vector<FurtherToken> further;  // behind `token`: as many as proposals were right, at most n_draft
   uint16_t n_proposed = 0;            // tokens that the slot's next share may have as its draft
+  bool completed = false;             // its constraint has ended, and the limit of tokens had a say in where
 };
 
 struct StepOutput {

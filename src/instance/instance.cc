@@ -38,6 +38,7 @@ void subtract(engine::EngineStats& stats, const engine::EngineStats& base) {
   stats.n_accounting_errors -= base.n_accounting_errors;
   stats.draft_tokens -= base.draft_tokens;
   stats.draft_tokens_accepted -= base.draft_tokens_accepted;
+  stats.constraints_completed -= base.constraints_completed;
   stats.n_finished_eos -= base.n_finished_eos;
   stats.n_finished_stop_token -= base.n_finished_stop_token;
   stats.n_finished_length -= base.n_finished_length;

@@ -41,6 +41,7 @@ class SlotMask {
   std::span<const uint32_t> fill_now();
   // After wait() and accept(): proposals for what follows; how many.
   size_t draft(std::span<TokenId> out) { return matcher_.matcher().draft(out); }
+  bool hurried() const { return matcher_.hurried(); }
   bool ended() const { return matcher_.matcher().ended(); }
   // After wait(): TokenMatcher::failure().
   std::string failure() const { return matcher_.matcher().failure(); }

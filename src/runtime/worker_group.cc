@@ -207,6 +207,7 @@ bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<cons
 // Behind the last token that was sampled: what must come next, as the tokenizer would write it.
 void WorkerGroup::propose(Slot& slot, flow::ShareResult& result) const {
   slot.draft.clear();
+  result.completed = slot.mask != nullptr && slot.mask->ended() && slot.mask->hurried();
   if (max_draft_ == 0 || slot.mask == nullptr || slot.mask->ended()) return;
   slot.draft.resize(slot.draft_length.rows(plan_->shares.size(), max_draft_));
   if (!slot.draft.empty()) slot.draft.resize(slot.mask->draft(slot.draft));

@@ -145,6 +145,8 @@ constexpr MetricRow kMetrics[] = {
     {Id::kGrammarDraftTokens, "millrace:grammar_draft_tokens_total", kCounter,
      "Tokens that constraints proposed, computed in one step."},
     {Id::kGrammarJumpTokens, "millrace:grammar_jump_tokens_total", kCounter, "Of those, the ones that were sampled."},
+    {Id::kConstraintCompleted, "millrace:constraint_completed_total", kCounter,
+     "Constrained answers that ended for the sake of their limit of tokens."},
     {Id::kGrammarCompile, "millrace:grammar_compile_seconds", kHistogram,
      "Time of compiling a constraint, or of refusing it.", Buckets::kDurations},
     {Id::kGrammarMask, "millrace:grammar_mask_seconds", kHistogram,

@@ -82,6 +82,7 @@ enum class MetricId : uint8_t {
   kKvSwapLoads,
   kGrammarDraftTokens,
   kGrammarJumpTokens,
+  kConstraintCompleted,
   kGrammarCompile,
   kGrammarMask,
   kHungSteps,

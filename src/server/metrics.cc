@@ -265,6 +265,7 @@ void Metrics::take_engine_numbers(instance::Instance& instance) {
   raise_to(MetricId::kKvSwapLoads, number(stats.swap_loads));
   raise_to(MetricId::kGrammarDraftTokens, number(stats.draft_tokens));
   raise_to(MetricId::kGrammarJumpTokens, number(stats.draft_tokens_accepted));
+  raise_to(MetricId::kConstraintCompleted, number(stats.constraints_completed));
   take(MetricId::kGrammarCompile, instance.constraints().compile_times());
   take(MetricId::kGrammarMask, instance.constraints().mask_times());
   set(MetricId::kRequestCost, value(MetricId::kGrammarCompile) + value(MetricId::kGrammarMask), 2);

@@ -147,7 +147,11 @@ TEST_F(Constraints, AnswersEndInsideTheirLimit) {
     if (all[i].sampling.temperature > 0) all[i].n = 2;
   }
   Traces want = run_each_alone(machine_, all);
-  Traces cut = EngineRig(machine_, {.budget = 256, .cuts = true}).run(all);
+  EngineRig cutting(machine_, {.budget = 256, .cuts = true});
+  Traces cut = cutting.run(all);
+  EXPECT_EQ(cutting.stats().constraints_completed, 0u);
+  EngineRig completing(machine_, {.budget = 256});
+  completing.run(all);
   size_t n_cut = 0;
   for (const GenerateRequest& request : all) {
     if (request.sampling.constraint == nullptr) continue;
@@ -162,6 +166,7 @@ TEST_F(Constraints, AnswersEndInsideTheirLimit) {
     }
   }
   EXPECT_GE(n_cut, 4u);  // without it most are cut off
+  EXPECT_GE(completing.stats().constraints_completed, n_cut);
   expect_same_in_every_way(all, want);
 }
 
