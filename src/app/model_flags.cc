@@ -11,6 +11,8 @@
 #include "app/policy_flags.h"
 #include "base/file.h"
 #include "base/macros.h"
+#include "kernels/cpu/detect.h"
+#include "kernels/pick.h"
 #include "store/model_store.h"
 #include "weights/quantization.h"
 
@@ -225,6 +227,7 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f, bool nee
                  "--block-size"};
   }
   out.quantization = TRY(quantization_of(f.quantization));
+  (void)TRY(kernels::pick_kernels(kernels::detect_cpu(), f.isa));  // before a model is fetched
   out.isa = f.isa;
   out.n_threads = static_cast<uint32_t>(f.threads);
   out.prefix_cache = f.prefix_caching;
