@@ -79,7 +79,7 @@ struct HttpServer::State {
   asio::awaitable<void> accept_loop();
   asio::awaitable<void> accept_one();
   void spawn_connection(Socket socket, std::string address);
-  void start_connection(Socket socket, std::string address);
+  void start_connection(Socket socket, const std::string& address);
   void wait_for_signal();
   void wait_for_hang_up();
   void reload_if_asked();
@@ -120,7 +120,7 @@ void refuse_socket(ServerContext& context, Socket socket, const Error& error) {
 
 }  // namespace
 
-void HttpServer::State::start_connection(Socket socket, std::string address) {
+void HttpServer::State::start_connection(Socket socket, const std::string& address) {
   const Limits& limits = context.options.limits;
   if (context.n_connections.load() >= max_connections) {
     refuse_socket(context, std::move(socket), {ErrorCode::kQueueFull, "too many connections", ""});
