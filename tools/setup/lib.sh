@@ -24,8 +24,10 @@ need_packages() {
   apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
 }
 
-# Paths relative to this checkout: another clone finds what this one compiled.
-export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+# Paths relative to this checkout: another clone finds what this one compiled. Headers are hashed after the compiler
+# read them, and newer ones are noticed: hashed before, an object is kept under a header that changed meanwhile (a
+# branch switched during a build) and breaks every later clone. The namespace leaves such entries behind.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 CCACHE_NAMESPACE=millrace-depend
 
 # build PRESET TARGET...: configures and builds in build/PRESET.
 build() {
