@@ -31,12 +31,11 @@ class SlotMask {
   // After wait(): the token that was sampled. False when the constraint does not take it.
   bool accept(TokenId token);
   bool has_limit() const { return matcher_.has_limit(); }
-  // After accept(): TimedMatcher::in_time(). When it is false, narrowed() is what may be sampled instead.
+  // After accept(): TimedMatcher::in_time(). When it is false, bits() is what may be sampled instead.
   bool in_time() { return matcher_.in_time(bits_); }
-  std::span<const uint32_t> narrowed() const { return bits_; }
-  // Before accept(): TimedMatcher::widen(); then widened() is what may be sampled instead.
+  // Before accept(): TimedMatcher::widen(). When it is true, bits() is what may be sampled instead.
   bool widen() { return matcher_.widen(bits_); }
-  std::span<const uint32_t> widened() const { return bits_; }
+  std::span<const uint32_t> bits() const { return bits_; }
   // After accept(): the mask of the token behind it, at once.
   std::span<const uint32_t> fill_now();
   // After wait() and accept(): proposals for what follows; how many.

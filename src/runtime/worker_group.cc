@@ -182,15 +182,15 @@ bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<cons
   bool limited = slot.mask != nullptr && slot.mask->has_limit();
   if (limited) unchanged_[thread].assign(logits.begin(), logits.end());
   auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
+  auto resample = [&] {
+    return sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread], slot.mask->bits());
+  };
   // other parameters of the request may leave nothing of the nearest end: then the answer is cut off
   bool cut = !sampled.ok() && limited && slot.mask->widen();
-  if (cut) {
-    sampled = sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread], slot.mask->widened());
-  }
+  if (cut) sampled = resample();
   accept(sampled);
   if (sampled.ok() && limited && !cut && !slot.mask->in_time()) {
-    auto nearer =
-        sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread], slot.mask->narrowed());
+    auto nearer = resample();
     if (nearer.ok()) sampled = std::move(nearer);
     accept(sampled);
   }
