@@ -159,15 +159,16 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
     if (low <= high) parts.push_back(numbers_.whole_range(low, high));
   };
   int n = n_fraction_for(bounds);
-  auto scale = static_cast<int64_t>(std::pow(10.0, n));
-  WholeBounds scaled = whole_bounds(bounds, std::pow(10.0, n));
+  double scale = std::pow(10.0, n);
+  WholeBounds scaled = whole_bounds(bounds, scale);
   if (!fraction || scaled.empty()) {
     add_whole(whole.low, whole.high);
   } else {
+    auto per_whole = static_cast<int64_t>(scale);
     parts.push_back(numbers_.number_range(scaled.low, scaled.high, n));
     // too large for digits behind the point
-    add_whole(whole.low, std::min(whole.high, floor_of(scaled.low - 1, scale)));
-    add_whole(std::max(whole.low, floor_of(scaled.high, scale) + 1), whole.high);
+    add_whole(whole.low, std::min(whole.high, floor_of(scaled.low - 1, per_whole)));
+    add_whole(std::max(whole.low, floor_of(scaled.high, per_whole) + 1), whole.high);
   }
   if (parts.empty()) return rules_.set({});
   return rules_.choice(std::move(parts));
