@@ -199,7 +199,7 @@ class Matcher final : public flow::TokenMatcher {
   LengthBounds bounds_behind(std::string_view text) {
     LengthBounds all;
     if (!core_.AcceptString(std::string(text))) return all;
-    if (core_.AcceptString(std::string(1, kMarkerByte))) {
+    if (core_.AcceptString(std::string(1, static_cast<char>(kMarkerByte)))) {
       join_bounds(0, 0, all);
       core_.Rollback(1);
     }
@@ -207,17 +207,17 @@ class Matcher final : public flow::TokenMatcher {
     return all;
   }
 
-  // Every marker that the core takes from here on: three digits of 4 bits.
+  // Every marker that the core takes from here on.
   void join_bounds(size_t index, int n_digits, LengthBounds& all) {
-    if (n_digits == 3) {
+    if (n_digits == kMarkerDigits) {
       if (index >= lengths_.size()) return;
       all.min = std::max(all.min, lengths_[index].min);
       all.max = std::min(all.max, lengths_[index].max);
       return;
     }
-    for (size_t digit = 0; digit < 16; ++digit) {
-      if (!core_.AcceptString(std::string(1, static_cast<char>(0x10 + digit)))) continue;
-      join_bounds(index * 16 + digit, n_digits + 1, all);
+    for (size_t digit = 0; digit < kMarkerBase; ++digit) {
+      if (!core_.AcceptString(std::string(1, static_cast<char>(kMarkerDigit + digit)))) continue;
+      join_bounds(index * kMarkerBase + digit, n_digits + 1, all);
       core_.Rollback(1);
     }
   }

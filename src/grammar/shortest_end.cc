@@ -12,8 +12,6 @@
 namespace millrace::grammar {
 namespace {
 
-constexpr int kLastMarkerByte = 0x1F;
-constexpr int kFirstMarkerDigit = 0x10;
 constexpr size_t kStepsOfEdge = 3;  // of work
 constexpr size_t kWaitingPerPlace = 8;
 constexpr int kRounds = 32;         // over the rules that wait at one row for one another
@@ -22,8 +20,6 @@ constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
 uint32_t sum(uint32_t a, uint32_t b) { return std::min(a + b, kNoEnd); }
 
 uint32_t product(uint64_t a, uint64_t b) { return static_cast<uint32_t>(std::min<uint64_t>(a * b, kNoEnd)); }
-
-bool starts_character(int byte) { return (byte & 0xC0) != 0x80; }
 
 // Letters before digits, and what is plain before the rest, for what a string is filled up with is read by somebody.
 int rank_of(int byte) {
@@ -73,8 +69,7 @@ EndCosts::EndCosts(const xgrammar::CompiledGrammar& grammar, std::span<const Len
                    const std::bitset<256>& bytes)
     : grammar_(grammar) {
   for (int byte = 0; byte < 256; ++byte) {
-    bool marker = byte == kMarkerByte || (byte >= kFirstMarkerDigit && byte <= kLastMarkerByte);
-    if (!bytes[static_cast<size_t>(byte)] || (marker && !lengths.empty())) continue;
+    if (!bytes[static_cast<size_t>(byte)] || (in_marker(byte) && !lengths.empty())) continue;
     usable_.set(static_cast<size_t>(byte));
     ranked_[n_ranked_++] = static_cast<uint8_t>(byte);
   }
@@ -157,7 +152,7 @@ void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
   }
 }
 
-// Behind the opening quote of a bounded string the grammar takes a marker, besides: three digits of 4 bits.
+// Behind the opening quote of a bounded string the grammar takes a marker, besides.
 std::unordered_map<int32_t, uint32_t> EndCosts::find_needs(std::span<const LengthBounds> lengths) const {
   std::unordered_map<int32_t, uint32_t> out;
   if (std::ranges::none_of(lengths, [](const LengthBounds& bounds) { return bounds.min > 0; })) return out;
@@ -169,14 +164,14 @@ std::unordered_map<int32_t, uint32_t> EndCosts::find_needs(std::span<const Lengt
       bool marks = edge.kind == EdgeKind::kBytes && edge.first == kMarkerByte && edge.last == kMarkerByte;
       if (marks) open.emplace_back(edge.target, 0);
     }
-    for (int digit = 0; digit < 3 && !open.empty(); ++digit) {
+    for (int digit = 0; digit < kMarkerDigits && !open.empty(); ++digit) {
       std::vector<std::pair<int32_t, size_t>> next;
       for (const auto& [at, number] : open) {
         CoreView::edges_of(grammar_, at, edges);
         for (const CoreEdge& edge : edges) {
-          if (edge.kind != EdgeKind::kBytes || edge.first < kFirstMarkerDigit || edge.last > kLastMarkerByte) continue;
+          if (edge.kind != EdgeKind::kBytes || !is_marker_digit(edge.first) || !is_marker_digit(edge.last)) continue;
           for (int byte = edge.first; byte <= edge.last; ++byte) {
-            next.emplace_back(edge.target, number * 16 + static_cast<size_t>(byte - kFirstMarkerDigit));
+            next.emplace_back(edge.target, number * kMarkerBase + static_cast<size_t>(byte - kMarkerDigit));
           }
         }
       }

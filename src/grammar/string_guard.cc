@@ -7,8 +7,6 @@ namespace {
 
 constexpr size_t kMaxCounted = 255;  // characters of one token
 
-bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
-
 struct Prefix {
   size_t n_characters = 0;  // before the first quote that closes
   size_t close = std::string_view::npos;
@@ -39,8 +37,10 @@ void clear(std::span<uint32_t> mask, const std::vector<uint32_t>& bits) {
 }  // namespace
 
 std::string length_marker(size_t index) {
-  std::string out(1, kMarkerByte);
-  for (int shift : {8, 4, 0}) out += static_cast<char>(0x10 + (index >> shift & 15));
+  std::string out(1 + kMarkerDigits, static_cast<char>(kMarkerByte));
+  for (size_t at = kMarkerDigits; at > 0; --at, index /= kMarkerBase) {
+    out[at] = static_cast<char>(kMarkerDigit + index % kMarkerBase);
+  }
   return out;
 }
 
@@ -58,7 +58,7 @@ TokenLengths::TokenLengths(std::span<const std::string> tokens)
   for (size_t i = 0; i < tokens.size(); ++i) {
     const std::string& token = tokens[i];
     const Prefix& prefix = prefixes[i];
-    bool marked = std::ranges::any_of(token, [](char c) { return c == kMarkerByte || (c >= 0x10 && c <= 0x1F); });
+    bool marked = std::ranges::any_of(token, [](char c) { return in_marker(c); });
     if (marked) set_bit(markers_, i);
     for (size_t r = 0; r < prefix.n_characters; ++r) set_bit(longer_[r], i);
     if (prefix.close != std::string_view::npos) {

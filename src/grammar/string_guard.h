@@ -26,9 +26,19 @@ struct LengthBounds {
 };
 
 constexpr size_t kMaxLengthBounds = 4096;  // different ones in one grammar
-constexpr char kMarkerByte = 0x0E;         // the first of a marker
+// A marker is its first byte and kMarkerDigits digits of 4 bits, the highest first.
+constexpr int kMarkerByte = 0x0E;
+constexpr int kMarkerDigit = 0x10;  // the byte of digit 0
+constexpr int kLastMarkerDigit = 0x1F;
+constexpr size_t kMarkerBase = 16;
+constexpr int kMarkerDigits = 3;
+constexpr bool is_marker_digit(int byte) { return byte >= kMarkerDigit && byte <= kLastMarkerDigit; }
+constexpr bool in_marker(int byte) { return byte == kMarkerByte || is_marker_digit(byte); }
 // The marker of bounds number `index`.
 std::string length_marker(size_t index);
+
+// Of UTF-8.
+constexpr bool starts_character(int byte) { return (byte & 0xC0) != 0x80; }
 
 // What a vocabulary's tokens do to a string that is open where they begin.
 class TokenLengths {
