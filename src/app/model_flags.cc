@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "api/fields.h"
+#include "app/one_of.h"
 #include "app/policy_flags.h"
 #include "base/file.h"
 #include "base/macros.h"
@@ -24,14 +25,6 @@ constexpr int64_t kMaxLen = int64_t{1} << 24;  // tokens
 constexpr int64_t kMaxSeqs = 4096;
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kMaxTargetMs = 600'000;
-
-Result<std::string> one_of(std::string_view flag, const std::string& value,
-                           std::initializer_list<std::string_view> known) {
-  if (std::find(known.begin(), known.end(), value) != known.end()) return value;
-  return Error{ErrorCode::kUsage,
-               fmt::format("{} = {}: must be one of {}", flag, quote_for_message(value), fmt::join(known, ", ")),
-               std::string(flag)};
-}
 
 struct DefaultRow {
   std::string_view name;  // of generation_config.json
@@ -97,13 +90,6 @@ Result<std::string> template_text(const std::string& value) {
   bool inline_text = value.find("{{") != std::string::npos || value.find("{%") != std::string::npos;
   if (inline_text) return value;
   return read_file(value, kMaxTemplateBytes);
-}
-
-Result<flow::Pooling> pooling_of(const std::string& name) {
-  TRY(one_of("--pooling", name, {"last", "mean", "cls", "none"}));
-  if (name == "last") return flow::Pooling::kLast;
-  if (name == "mean") return flow::Pooling::kMean;
-  return name == "cls" ? flow::Pooling::kFirst : flow::Pooling::kTokens;
 }
 
 // llama-server's names of KV types.
@@ -197,19 +183,26 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f, bool nee
   out.max_model_len = static_cast<uint32_t>(f.max_model_len);
   out.max_num_seqs = static_cast<uint32_t>(f.max_num_seqs);
   out.constraint_draft_tokens = static_cast<uint32_t>(f.constraint_draft_tokens);
-  std::string ending = TRY(one_of("--constraint-ending", f.constraint_ending, {"complete", "cut"}));
-  out.constraints_complete = ending == "complete";
+  out.constraints_complete =
+      TRY(one_of<bool>("--constraint-ending", f.constraint_ending, {{"complete", true}, {"cut", false}}));
   out.max_num_batched_tokens = static_cast<uint32_t>(f.max_num_batched_tokens);
   out.kv_cache_bytes =
       f.kv_cache_memory_bytes > 0 ? static_cast<uint64_t>(f.kv_cache_memory_bytes) : kv_bytes_of_environment();
   out.memory_limit_bytes = static_cast<uint64_t>(f.memory_limit);
-  out.kv_cache_dtype = TRY(one_of("--kv-cache-dtype", kv_alias(f.kv_cache_dtype), {"auto", "bf16", "int8"}));
-  if (!f.pooling.empty()) out.pooling = TRY(pooling_of(f.pooling));
+  out.kv_cache_dtype = TRY(one_of<std::string>("--kv-cache-dtype", kv_alias(f.kv_cache_dtype),
+                                               {{"auto", "auto"}, {"bf16", "bf16"}, {"int8", "int8"}}));
+  if (!f.pooling.empty()) {
+    out.pooling = TRY(one_of<flow::Pooling>("--pooling", f.pooling,
+                                            {{"last", flow::Pooling::kLast},
+                                             {"mean", flow::Pooling::kMean},
+                                             {"cls", flow::Pooling::kFirst},
+                                             {"none", flow::Pooling::kTokens}}));
+  }
   out.kv_disk_path = f.kv_disk_path;
   out.slot_save_path = f.slot_save_path;
   out.async_scheduling = f.async_scheduling;
   out.kv_disk_bytes = static_cast<uint64_t>(f.kv_disk_size);
-  out.kv_disk_all = TRY(one_of("--kv-disk-write", f.kv_disk_write, {"selective", "all"})) == "all";
+  out.kv_disk_all = TRY(one_of<bool>("--kv-disk-write", f.kv_disk_write, {{"selective", false}, {"all", true}}));
   if (!out.kv_disk_path.empty() && !f.prefix_caching) {
     return Error{ErrorCode::kUsage, "--kv-disk-path needs --enable-prefix-caching", "--kv-disk-path"};
   }
@@ -237,7 +230,8 @@ Result<instance::InstanceOptions> instance_options(const ModelFlags& f, bool nee
   for (const std::string& tenant : f.tenants) out.tenants.push_back(TRY(instance::parse_tenant_rule(tenant)));
   out.itl_target_ms = static_cast<uint32_t>(f.itl_target_ms);
   out.ttft_target_ms = static_cast<uint32_t>(f.ttft_target_ms);
-  out.use_generation_config = TRY(one_of("--generation-config", f.generation_config, {"auto", "vllm"})) == "auto";
+  out.use_generation_config =
+      TRY(one_of<bool>("--generation-config", f.generation_config, {{"auto", true}, {"vllm", false}}));
   if (!f.override_generation_config.empty()) out.override_defaults = TRY(read_defaults(f.override_generation_config));
   out.check_tensors = f.check_tensors;
   if (f.packed_image) out.packed_folder = packed_folder();

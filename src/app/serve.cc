@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <deque>
-#include <map>
 #include <optional>
 #include <set>
 
@@ -14,6 +13,7 @@
 #include "app/compat_flags.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
+#include "app/one_of.h"
 #include "app/serve_plan.h"
 #include "app/trace_flags.h"
 #include "base/file.h"
@@ -205,30 +205,11 @@ Result<void> set_tls(const ServeFlags& f, server::ServerOptions& out) {
   return {};
 }
 
-Result<LogFormat> log_format_of(const ServeFlags& f) {
-  if (f.log_format == "text") return LogFormat::kText;
-  if (f.log_format == "json") return LogFormat::kJson;
-  return Error{ErrorCode::kUsage,
-               fmt::format("--log-format = {}: must be text or json", quote_for_message(f.log_format)), "--log-format"};
-}
-
-Result<Sandbox> sandbox_of(const ServeFlags& f) {
-  if (f.sandbox == "auto") return Sandbox::kAuto;
-  if (f.sandbox == "on") return Sandbox::kOn;
-  if (f.sandbox == "off") return Sandbox::kOff;
-  return Error{ErrorCode::kUsage, fmt::format("--sandbox = {}: must be auto, on or off", quote_for_message(f.sandbox)),
-               "--sandbox"};
-}
-
 Result<server::ServerOptions> server_options(const ServeFlags& f) {
   server::ServerOptions out;
-  const std::map<std::string_view, api::ErrorStyle> styles = {
-      {"openai", api::ErrorStyle::kOpenAi}, {"vllm", api::ErrorStyle::kVllm}, {"llama", api::ErrorStyle::kLlama}};
-  auto style = styles.find(f.error_style);
-  if (style == styles.end())
-    return Error{ErrorCode::kUsage,
-                 fmt::format("--error-style = {}: must be openai, vllm or llama", quote_for_message(f.error_style)),
-                 "--error-style"};
+  out.error_style = TRY(one_of<api::ErrorStyle>(
+      "--error-style", f.error_style,
+      {{"openai", api::ErrorStyle::kOpenAi}, {"vllm", api::ErrorStyle::kVllm}, {"llama", api::ErrorStyle::kLlama}}));
   out.compat = f.profile->id;
   out.metrics_route = f.metrics || !f.profile->gated;
   out.slots_route = f.slots;
@@ -250,7 +231,6 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.quiet_endpoints = split(f.quiet_endpoints, ',');
   out.version = build_version();
   out.commit = build_commit();
-  out.error_style = style->second;
   out.n_io_threads = static_cast<uint32_t>(f.io_threads);
   out.sse_header_delay_ms = static_cast<uint32_t>(f.sse_header_delay_ms);
   out.stream_interval = static_cast<uint32_t>(f.stream_interval);
@@ -316,8 +296,10 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, b
   if (plan.several && !(f.kv_events.empty() && f.record_events.empty())) {
     return Error{ErrorCode::kUsage, "--kv-events-config and --record-events are for a server with one model", ""};
   }
-  plan.log_format = TRY(log_format_of(f));
-  plan.sandbox = TRY(sandbox_of(f));
+  plan.log_format =
+      TRY(one_of<LogFormat>("--log-format", f.log_format, {{"text", LogFormat::kText}, {"json", LogFormat::kJson}}));
+  plan.sandbox = TRY(one_of<Sandbox>("--sandbox", f.sandbox,
+                                     {{"auto", Sandbox::kAuto}, {"on", Sandbox::kOn}, {"off", Sandbox::kOff}}));
   return std::optional<ServePlan>(std::move(plan));
 }
 
@@ -345,16 +327,18 @@ Result<int> serve_command(std::span<const std::string> args) {
     std::optional<ServePlan> next = TRY(plan_serve(args));
     return std::move(next->server);
   };
-  auto on_loaded = [&plan] { return close_sandbox(*plan); };
-  if (plan->several)
-    return server::run_server(plan->server, several_models(*plan->several, plan->model), options_again, on_loaded);
+  server::ServerParts parts{.reload = options_again, .on_loaded = [&plan] { return close_sandbox(*plan); }};
+  if (plan->several) {
+    parts.several = several_models(*plan->several, plan->model);
+    return server::run_server(plan->server, std::move(parts));
+  }
   std::unique_ptr<server::KvPublisher> publisher;
   if (plan->server.kv_events.enabled) {
     publisher = TRY(server::KvPublisher::open(plan->server.kv_events));
     plan->server.kv_event_counts = [&publisher] { return publisher->counts(); };
     plan->model.on_kv_events = [&publisher](std::span<flow::KvEvent> events) { publisher->publish(events); };
   }
-  auto load = [&](const instance::ProgressFn& go_on) {
+  parts.load = [&](const instance::ProgressFn& go_on) {
     auto show = progress_printer();
     auto loaded = instance::Instance::load(plan->model, [&](const instance::LoadProgress& progress) {
       show(progress);
@@ -365,7 +349,7 @@ Result<int> serve_command(std::span<const std::string> args) {
     }
     return loaded;
   };
-  return server::run_server(plan->server, load, options_again, on_loaded);
+  return server::run_server(plan->server, std::move(parts));
 }
 
 }  // namespace millrace::app

@@ -477,22 +477,12 @@ Result<int> HttpServer::run_with_signals(const InstanceProvider& provider) {
   return run(provider);
 }
 
-Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload, LoadedHook on_loaded) {
-  Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
-  if (!server.ok()) return server.take_error();
-  (*server)->set_reload(std::move(reload));
-  (*server)->set_on_loaded(std::move(on_loaded));
-  (*server)->serve_several(std::move(models));
-  return (*server)->run_with_signals({});
-}
-
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload,
-                       LoadedHook on_loaded) {
-  Result<std::unique_ptr<HttpServer>> server = HttpServer::bind(std::move(options));
-  if (!server.ok()) return server.take_error();
-  (*server)->set_reload(std::move(reload));
-  (*server)->set_on_loaded(std::move(on_loaded));
-  return (*server)->run_with_signals(provider);
+Result<int> run_server(ServerOptions options, ServerParts parts) {
+  std::unique_ptr<HttpServer> server = TRY(HttpServer::bind(std::move(options)));
+  server->set_reload(std::move(parts.reload));
+  server->set_on_loaded(std::move(parts.on_loaded));
+  if (parts.several) server->serve_several(std::move(*parts.several));
+  return server->run_with_signals(parts.load);
 }
 
 }  // namespace millrace::server

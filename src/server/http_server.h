@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,10 +68,15 @@ class HttpServer {
   std::unique_ptr<State> state_;
 };
 
+// What a server serves and asks of the program around it: `load` for one model, or `several`.
+struct ServerParts {
+  InstanceProvider load;
+  std::optional<SeveralModels> several;
+  OptionsProvider reload;
+  LoadedHook on_loaded;
+};
+
 // bind() and run() with signals handled; logs one line with the URL once the model is ready.
-Result<int> run_server(ServerOptions options, const InstanceProvider& provider, OptionsProvider reload = {},
-                       LoadedHook on_loaded = {});
-Result<int> run_server(ServerOptions options, SeveralModels models, OptionsProvider reload = {},
-                       LoadedHook on_loaded = {});
+Result<int> run_server(ServerOptions options, ServerParts parts);
 
 }  // namespace millrace::server
