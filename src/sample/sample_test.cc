@@ -33,6 +33,14 @@ std::vector<float> test_logits(uint64_t seed = 1) {
   return out;
 }
 
+// The first token of an answer to an empty prompt.
+auto sample_first(const SamplingParams& params, std::vector<float> logits) {
+  SlotSampler slot;
+  slot.reset(params, 0, 0, {});
+  SampleScratch scratch;
+  return sample(table(), slot, logits, scratch);
+}
+
 TokenId draw(const SamplingParams& params, uint32_t index, std::vector<float> logits,
              const std::vector<TokenId>& prompt = {1, 2, 3}) {
   SlotSampler slot;
@@ -320,11 +328,7 @@ TEST(SampleTest, LogprobsOfTheRawDistribution) {
   EXPECT_EQ(got.chosen.rank, static_cast<int>(above) + 1);
   // a request with logprobs sees the distribution before temperature and filters
   SamplingParams params{.temperature = 0.3f, .top_k = 2, .n_logprobs = 0};
-  SlotSampler slot;
-  slot.reset(params, 0, 0, {});
-  SampleScratch scratch;
-  std::vector<float> copy = logits;
-  auto sampled = sample(table(), slot, copy, scratch);
+  auto sampled = sample_first(params, logits);
   ASSERT_TRUE(sampled.ok());
   auto token = static_cast<size_t>(sampled->token);
   EXPECT_NEAR(sampled->logprobs->chosen.logprob, static_cast<double>(logits[token]) - std::log(total), 1e-5);
@@ -359,11 +363,7 @@ TEST(SampleTest, LogprobsOfWhatIsDrawnFrom) {
     const std::vector<float> logits = test_logits();
     params.post_sampling_probs = true;
     params.n_logprobs = kVocab;
-    SlotSampler slot;
-    slot.reset(params, 0, 0, {});
-    SampleScratch scratch;
-    std::vector<float> copy = logits;
-    auto sampled = sample(table(), slot, copy, scratch);
+    auto sampled = sample_first(params, logits);
     ASSERT_TRUE(sampled.ok());
     std::vector<double> want(kVocab);
     if (params.temperature == 0.0f) {
@@ -385,8 +385,7 @@ TEST(SampleTest, LogprobsOfWhatIsDrawnFrom) {
     EXPECT_LE(sampled->logprobs->chosen.rank, static_cast<int32_t>(sampled->logprobs->top.size()));
     // and the same token as without them
     params.n_logprobs = -1;
-    copy = logits;
-    EXPECT_EQ(sample(table(), slot, copy, scratch)->token, sampled->token);
+    EXPECT_EQ(sample_first(params, logits)->token, sampled->token);
   }
   // of the chain: as often drawn as told
   std::map<TokenId, int> drawn;
@@ -396,11 +395,7 @@ TEST(SampleTest, LogprobsOfWhatIsDrawnFrom) {
   chain.n_logprobs = kVocab;
   for (int i = 0; i < kDraws; ++i) {
     chain.seed = static_cast<uint64_t>(i);
-    SlotSampler slot;
-    slot.reset(chain, 0, 0, {});
-    SampleScratch scratch;
-    std::vector<float> copy = test_logits();
-    auto sampled = sample(table(), slot, copy, scratch);
+    auto sampled = sample_first(chain, test_logits());
     ASSERT_TRUE(sampled.ok());
     ++drawn[sampled->token];
     for (const flow::TokenLogprob& one : sampled->logprobs->top) told[one.token] = std::exp(one.logprob);

@@ -139,10 +139,7 @@ def check_batch_files():
 
 def check_downloads():
     hub = hub_test.Hub()
-    with tempfile.TemporaryDirectory() as quiet:
-        client = hub_test.Client(hub, quiet)
-        assert client.run("pull", "owner/name")[0] == 0
-        after_pull = client.stored()
+    after_pull, _ = hub_test.stored_after_pull_and_rm(hub)
     for kind in ["EIO", "full", "cut", "short", "EINTR"]:
         for k in sample(40, 6):
             hub.reset()

@@ -297,12 +297,7 @@ def check_saved_logits():
 
 def check_downloads():
     hub = hub_test.Hub()
-    with tempfile.TemporaryDirectory() as quiet:
-        client = hub_test.Client(hub, quiet)
-        assert client.run("pull", "owner/name")[0] == 0
-        after_pull = client.stored()
-        assert client.run("rm", "owner/name")[0] == 0
-        after_rm = client.stored()
+    after_pull, after_rm = hub_test.stored_after_pull_and_rm(hub)
     pulls = ["hub.folders.after", "hub.part.opened", "hub.part.some", "hub.part.synced", "hub.rename.before", "hub.rename.after",
              "file.open.after", "file.rename.before", "hub.have.after"]
     removals = ["hub.gone.after", "hub.remove.some", "hub.snapshot.after", "hub.ref.after"]

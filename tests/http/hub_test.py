@@ -118,6 +118,16 @@ class Client:
         return sorted(str(p.relative_to(self.home)) for p in pathlib.Path(self.home).rglob("*") if p.is_file() and p.name not in (".lock",))
 
 
+def stored_after_pull_and_rm(hub):
+    """The files that a pull of owner/name leaves, and those that rm leaves then."""
+    with tempfile.TemporaryDirectory() as quiet:
+        client = Client(hub, quiet)
+        assert client.run("pull", "owner/name")[0] == 0
+        after_pull = client.stored()
+        assert client.run("rm", "owner/name")[0] == 0
+        return after_pull, client.stored()
+
+
 def pull_and_find_again(hub, client):
     code, path, _ = client.run("pull", "owner/name")
     assert code == 0 and pathlib.Path(path).read_bytes() == WEIGHTS, (code, path)
