@@ -86,8 +86,9 @@ function(millrace_fuzzers)
   target_link_libraries(fuzz_seeds PRIVATE millrace_api millrace_weights)
 endfunction()
 
-# The program with its FAULT_POINTs live (tests/chaos/kill_points.py), on a disk that can fail (tests/chaos/io_faults.py). The sources that have some are compiled once more;
-# the linker takes them before the members of the libraries, and so nothing else is built twice.
+# The program with its FAULT_POINTs live (tests/chaos/kill_points.py), on a disk that can fail
+# (tests/chaos/io_faults.py). The sources that have some are compiled once more; the linker takes them before the
+# members of the libraries, and so nothing else is built twice.
 function(millrace_with_faults target)
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.cc)
   set(sources src/app/main.cc src/grammar/charged_new.cc tests/support/io_faults.cc tests/chaos/arm_io_faults.cc)
