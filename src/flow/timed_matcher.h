@@ -2,7 +2,8 @@
 //  1. Where no token is to spare the mask allows those of the nearest end only.
 //  2. Elsewhere every token that the constraint allows may be sampled; one behind which the answer could no longer end
 //     in time is taken back, and the mask holds those of the nearest end then.
-//  3. All of it depends on the tokens of the answer and the limit alone.
+//  3. An answer that cannot end in time from its beginning on has no limit here: it is cut off.
+//  4. All of it depends on the tokens of the answer and the limit alone.
 // Thread: one at a time.
 #pragma once
 
@@ -24,6 +25,7 @@ class TimedMatcher {
       : matcher_(std::move(matcher)), max_tokens_(max_tokens) {}
 
   void fill(std::span<uint32_t> mask) {
+    begin();
     matcher_->fill(mask);
     narrowed_ = false;
     if (!has_limit() || n_tokens_ >= max_tokens_) return;
@@ -43,6 +45,7 @@ class TimedMatcher {
   }
 
   bool accept(TokenId token) {
+    begin();
     if (!matcher_->accept(token)) return false;
     ++n_tokens_;
     last_ = token;
@@ -72,11 +75,18 @@ class TimedMatcher {
   TokenMatcher& matcher() const { return *matcher_; }
 
  private:
+  void begin() {
+    if (begun_) return;
+    begun_ = true;
+    if (has_limit() && !matcher_->ends_within(max_tokens_)) max_tokens_ = kNoLimit;
+  }
+
   std::unique_ptr<TokenMatcher> matcher_;
   uint32_t max_tokens_;
   uint32_t n_tokens_ = 0;    // accepted
   TokenId last_ = kNoToken;  // of them
-  bool narrowed_ = false;    // the mask of the last fill()
+  bool begun_ = false;
+  bool narrowed_ = false;  // the mask of the last fill()
   bool hurried_ = false;
 };
 

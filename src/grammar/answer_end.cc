@@ -20,13 +20,13 @@ AnswerEnd::AnswerEnd(const TokenTable& tokens, const EndCosts& costs, bool bound
 bool AnswerEnd::within(uint32_t n_tokens, const AnswerPlace& place) {
   const Rest* there = known(place.n_tokens);
   if (there != nullptr && there->way->found) return there->way->n_tokens[there->at] < n_tokens;
-  uint32_t n_bytes = 0;
-  if (!place.parser.IsCompleted()) n_bytes = nearest_.next(place.parser, place.guard).n_bytes;
-  if (n_bytes >= kNoEnd) return true;
-  n_bytes += static_cast<uint32_t>(place.before.size());
-  // a token for each byte, at most; with strings that are counted it may be some bytes more
-  if (uint64_t{n_bytes} * (bounded_ ? 2 : 1) < n_tokens) return true;
-  if (n_bytes > uint64_t{n_tokens} * tokens_.longest()) return false;
+  if (cost_at_ != place.n_tokens) {
+    cost_ = place.parser.IsCompleted() ? EndCost{0, 0} : nearest_.next(place.parser, place.guard).cost;
+    cost_at_ = place.n_tokens;
+  }
+  if (cost_.n_bytes >= kNoEnd) return true;
+  if (place.before.size() + cost_.n_tokens < n_tokens) return true;
+  if (place.before.size() + cost_.n_bytes > uint64_t{n_tokens} * tokens_.longest()) return false;
   Rest rest = rest_of(place);
   return rest.way->found && rest.way->n_tokens[rest.at] < n_tokens;
 }
@@ -47,6 +47,7 @@ void AnswerEnd::keep(std::span<uint32_t> mask, uint32_t n_tokens, const AnswerPl
 }
 
 void AnswerEnd::accepted(std::string_view text, size_t n_tokens) {
+  cost_at_ = kNowhere;
   for (Way& way : ways_) {
     if (way.places.empty() || way.places.back().first + 1 != n_tokens || text.empty()) continue;
     size_t at = way.places.back().second;
@@ -55,6 +56,7 @@ void AnswerEnd::accepted(std::string_view text, size_t n_tokens) {
 }
 
 void AnswerEnd::taken_back(size_t n_tokens, int32_t n_rows) {
+  cost_at_ = kNowhere;
   for (Way& way : ways_) {
     while (!way.places.empty() && way.places.back().first > n_tokens) way.places.pop_back();
   }
@@ -91,7 +93,7 @@ bool AnswerEnd::find_text(const AnswerPlace& place, std::string& text) {
   bool found = place.parser.IsCompleted();
   while (!found && text.size() < kMostBytes && nearest_.n_looked() - n_looked < kMostPlaces) {
     NearestEnd::Next next = nearest_.next(place.parser, guard);
-    if (next.n_bytes >= kNoEnd) break;
+    if (next.cost.n_bytes >= kNoEnd) break;
     auto byte = static_cast<char>(next.byte);
     place.follow(guard, byte);
     if (!place.parser.AcceptString(std::string(1, byte))) break;

@@ -63,10 +63,14 @@ class AnswerEnd {
   void count_tokens(Way& way) const;
   bool usable(TokenId token) const;
 
+  static constexpr size_t kNowhere = SIZE_MAX;
+
   const TokenTable& tokens_;
   NearestEnd nearest_;
   bool bounded_;
-  Way ways_[2];  // the last one found first
+  EndCost cost_;               // as NearestEnd says
+  size_t cost_at_ = kNowhere;  // tokens accepted there
+  Way ways_[2];                // the last one found first
   Rest rest_;
 };
 

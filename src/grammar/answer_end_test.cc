@@ -3,8 +3,11 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/macros.h"
@@ -194,6 +197,75 @@ TEST(AnswerEnd, DeepTextsEnd) {
   std::string text = R"({"a":)";
   for (int i = 0; i < 1500; ++i) text += '[';
   EXPECT_EQ(fewest(*constraint, text), 1502u);
+}
+
+// Asks its matcher, and counts what it is asked about ends.
+class CountingMatcher final : public flow::TokenMatcher {
+ public:
+  CountingMatcher(std::unique_ptr<flow::TokenMatcher> inner, int& n_asked)
+      : inner_(std::move(inner)), n_asked_(n_asked) {}
+  bool accept(TokenId token) override { return inner_->accept(token); }
+  void rollback(uint32_t n) override { inner_->rollback(n); }
+  void fill(std::span<uint32_t> mask) override { inner_->fill(mask); }
+  bool ends_within(uint32_t n_tokens) override {
+    ++n_asked_;
+    return inner_->ends_within(n_tokens);
+  }
+  void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override { inner_->keep_ending(mask, n_tokens); }
+  bool ended() const override { return inner_->ended(); }
+
+ private:
+  std::unique_ptr<flow::TokenMatcher> inner_;
+  int& n_asked_;
+};
+
+TEST(AnswerEnd, AnEndThatIsTooFarIsAskedForOnce) {
+  CompiledConstraint constraint = compile({.kind = ConstraintKind::kRegex, .text = "[a-z]{30,80}"}, letters());
+  int n_asked = 0;
+  flow::TimedMatcher matcher(std::make_unique<CountingMatcher>(constraint->matcher(), n_asked), 20);
+  std::vector<uint32_t> mask(constraint->n_mask_words());
+  for (int i = 0; i < 10; ++i) {
+    matcher.fill(mask);
+    ASSERT_TRUE(matcher.accept(1 + 'a'));
+    EXPECT_TRUE(matcher.in_time(mask));
+  }
+  EXPECT_EQ(n_asked, 1);
+  EXPECT_FALSE(matcher.has_limit());
+}
+
+// How many tokens a way may take at most is never said too low: with random pieces of a text among the tokens, what
+// may come next behind `fewest` still leads to the end in time.
+TEST(AnswerEnd, WithPiecesAmongTheTokensTheFewestLeadToTheEnd) {
+  constexpr ConstraintKind kSchema = ConstraintKind::kJsonSchema;
+  const std::string person =
+      R"({"type":"object","properties":{"name":{"type":"string","minLength":3},"kind":{"enum":["red","green"]},)"
+      R"("sizes":{"type":"array","items":{"type":"integer","minimum":10},"minItems":3}},)"
+      R"("required":["name","kind","sizes"],"additionalProperties":false})";
+  const std::string text = R"({"name": "abc", "kind": "red", "sizes": [10,10,10]}{"name":"abc","kind":"red","sizes":[)";
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    std::vector<std::string> pieces;
+    for (uint32_t i = 0; i < 24; ++i) {
+      PhiloxBlock bits = philox4x32(seed, {i, 0, 0, 0});
+      pieces.push_back(text.substr(bits[0] % text.size(), 2 + bits[1] % 9));
+    }
+    CompiledConstraint constraint = compile({.kind = kSchema, .text = person}, letters(pieces));
+    for (std::string_view before : {"", R"({"na)", R"({"name": "x)", R"({"name": "xyz", "kind": "gre)"}) {
+      uint32_t n_before = static_cast<uint32_t>(before.size());
+      uint32_t least = fewest(*constraint, before);
+      flow::TimedMatcher matcher(constraint->matcher(), n_before + least);
+      for (char c : before) ASSERT_TRUE(matcher.accept(1 + static_cast<TokenId>(static_cast<unsigned char>(c))));
+      std::vector<uint32_t> mask(constraint->n_mask_words());
+      for (uint32_t i = 0; i < least; ++i) {
+        matcher.fill(mask);
+        TokenId first = 0;
+        while (static_cast<size_t>(first) / 32 < mask.size() &&
+               (mask[static_cast<size_t>(first) / 32] >> (first % 32) & 1) == 0)
+          ++first;
+        ASSERT_TRUE(matcher.accept(first)) << seed << " behind " << before;
+      }
+      EXPECT_TRUE(matcher.matcher().ended()) << seed << " behind " << before;
+    }
+  }
 }
 
 // A text behind which a constraint begins is a part of the way.

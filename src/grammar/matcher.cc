@@ -347,6 +347,11 @@ TokenTable::TokenTable(Vocabulary vocabulary)
     longest_ = std::max(longest_, bytes.size());
   }
   std::ranges::sort(sorted_);
+  std::vector<std::string_view> pieces;
+  for (const auto& [bytes, id] : sorted_) {
+    if (std::ranges::count(bytes, '"') < 2) pieces.push_back(bytes);
+  }
+  pieces_ = std::make_unique<ShortTexts>(pieces);
 }
 
 bool TokenTable::is_end(TokenId token) const {

@@ -46,6 +46,8 @@ class TokenTable {
   void beginnings(std::string_view text, const std::function<void(TokenId token, size_t n_bytes)>& found) const;
   // Those that are tokens by themselves.
   const std::bitset<256>& bytes() const { return bytes_; }
+  // Those of few bytes that may stand anywhere: none closes one string and opens another.
+  const ShortTexts& pieces() const { return *pieces_; }
   size_t longest() const { return longest_; }  // bytes of a token
 
  private:
@@ -55,6 +57,7 @@ class TokenTable {
   mutable std::once_flag lengths_made_;
   mutable std::unique_ptr<TokenLengths> lengths_;
   std::bitset<256> bytes_;
+  std::unique_ptr<ShortTexts> pieces_;
   size_t longest_ = 0;
   xgrammar::TokenizerInfo info_;
 };
@@ -69,7 +72,7 @@ class CompiledGrammar final : public flow::Constraint {
         compiled_(std::move(compiled)),
         after_(std::move(after)),
         lengths_(std::move(lengths)),
-        ends_(compiled_, lengths_, tokens_->bytes()),
+        ends_(compiled_, lengths_, tokens_->bytes(), tokens_->pieces()),
         proposes_(proposes),
         mask_times_(std::move(mask_times)) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;

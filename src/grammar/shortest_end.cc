@@ -13,6 +13,7 @@ namespace millrace::grammar {
 namespace {
 
 constexpr size_t kStepsOfEdge = 3;  // of work
+constexpr size_t kStepsOfState = 2;
 constexpr size_t kWaitingPerPlace = 8;
 constexpr int kRounds = 32;         // over the rules that wait at one row for one another
 constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
@@ -20,6 +21,17 @@ constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
 uint32_t sum(uint32_t a, uint32_t b) { return std::min(a + b, kNoEnd); }
 
 uint32_t product(uint64_t a, uint64_t b) { return static_cast<uint32_t>(std::min<uint64_t>(a * b, kNoEnd)); }
+
+EndCost sum(const EndCost& a, const EndCost& b) { return {sum(a.n_bytes, b.n_bytes), sum(a.n_tokens, b.n_tokens)}; }
+
+EndCost product(uint64_t n, const EndCost& a) { return {product(n, a.n_bytes), product(n, a.n_tokens)}; }
+
+// Of ways to the same end. True: the new one changed what is known.
+bool take_better(EndCost& best, const EndCost& one) {
+  if (one.n_bytes > best.n_bytes || (one.n_bytes == best.n_bytes && one.n_tokens <= best.n_tokens)) return false;
+  best = one;
+  return true;
+}
 
 // Letters before digits, and what is plain before the rest, for what a string is filled up with is read by somebody.
 int rank_of(int byte) {
@@ -30,16 +42,10 @@ int rank_of(int byte) {
   return byte > 0x20 && byte < 0x7F ? 4 : 5;
 }
 
-// An edge with the state that it leaves.
-struct Edge {
-  CoreEdge edge;
-  int32_t from = 0;
-};
-
 // Numbers of edges, grouped by a key.
 class Groups {
  public:
-  template <class Key>
+  template <class Edge, class Key>
   Groups(const std::vector<Edge>& edges, size_t n_keys, const Key& key) : begins_(n_keys + 1, 0) {
     for (const Edge& edge : edges) {
       if (int32_t k = key(edge); k >= 0) ++begins_[static_cast<size_t>(k) + 1];
@@ -63,11 +69,18 @@ class Groups {
 
 bool names_rule(const CoreEdge& edge) { return edge.kind == EdgeKind::kRule || edge.kind == EdgeKind::kRepeat; }
 
+// How often the rule of an edge comes at least.
+uint32_t times(const CoreEdge& edge) {
+  return edge.kind == EdgeKind::kRule ? 1 : static_cast<uint32_t>(std::max(edge.last, 0));
+}
+
+bool is_literal(const CoreEdge& edge) { return edge.kind == EdgeKind::kBytes && edge.first == edge.last; }
+
 }  // namespace
 
 EndCosts::EndCosts(const xgrammar::CompiledGrammar& grammar, std::span<const LengthBounds> lengths,
-                   const std::bitset<256>& bytes)
-    : grammar_(grammar) {
+                   const std::bitset<256>& bytes, const ShortTexts& pieces)
+    : grammar_(grammar), tokens_of_byte_(lengths.empty() ? 1 : 2) {
   for (int byte = 0; byte < 256; ++byte) {
     if (!bytes[static_cast<size_t>(byte)] || (in_marker(byte) && !lengths.empty())) continue;
     usable_.set(static_cast<size_t>(byte));
@@ -80,9 +93,11 @@ EndCosts::EndCosts(const xgrammar::CompiledGrammar& grammar, std::span<const Len
     starts_.push_back(CoreView::start_of(grammar, rule));
     for (int32_t state : CoreView::ends_of(grammar, rule)) is_end_[static_cast<size_t>(state)] = true;
   }
-  find_costs({});
-  std::unordered_map<int32_t, uint32_t> needs = find_needs(lengths);
-  if (!needs.empty()) find_costs(needs);
+  std::vector<Edge> edges = usable_edges();
+  std::vector<int32_t> order = find_costs(edges, {});
+  Needs needs = find_needs(lengths);
+  if (!needs.empty()) order = find_costs(edges, needs);
+  find_tokens(edges, needs, order, pieces);
 }
 
 int EndCosts::pick(int first, int last, const std::bitset<256>& forbidden) const {
@@ -96,18 +111,28 @@ int EndCosts::pick(int first, int last, const std::bitset<256>& forbidden) const
   return -1;
 }
 
-// extra: what some states need besides.
-void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
-  size_t n_states = is_end_.size();
+std::vector<EndCosts::Edge> EndCosts::usable_edges() const {
   std::vector<Edge> edges;
   std::vector<CoreEdge> of_state;
-  for (int32_t state = 0; state < static_cast<int32_t>(n_states); ++state) {
+  for (int32_t state = 0; state < static_cast<int32_t>(is_end_.size()); ++state) {
     CoreView::edges_of(grammar_, state, of_state);
     for (const CoreEdge& edge : of_state) {
       bool usable = edge.kind != EdgeKind::kBytes || pick(edge.first, edge.last, {}) >= 0;
       if (usable && edge.kind != EdgeKind::kOther) edges.push_back({edge, state});
     }
   }
+  return edges;
+}
+
+EndCost EndCosts::along(const CoreEdge& edge) const {
+  EndCost cost = from(edge.target);
+  if (edge.kind == EdgeKind::kBytes) cost = sum(cost, EndCost{1, is_literal(edge) ? 1 : tokens_of_byte_});
+  if (names_rule(edge) && times(edge) > 0) cost = sum(cost, product(times(edge), of_rule(edge.first)));
+  return cost;
+}
+
+std::vector<int32_t> EndCosts::find_costs(const std::vector<Edge>& edges, const Needs& extra) {
+  size_t n_states = is_end_.size();
   charge_steps(n_states + kStepsOfEdge * edges.size());
   Groups into(edges, n_states, [](const Edge& e) { return e.edge.target; });
   Groups users(edges, starts_.size(), [](const Edge& e) { return names_rule(e.edge) ? e.edge.first : -1; });
@@ -115,7 +140,9 @@ void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
   for (size_t rule = 0; rule < starts_.size(); ++rule) rules_from[starts_[rule]].push_back(static_cast<int32_t>(rule));
 
   costs_.assign(n_states, kNoEnd);
+  n_tokens_.assign(n_states, kNoEnd);
   std::vector<bool> done(n_states, false);
+  std::vector<int32_t> order;
   using Open = std::pair<uint32_t, int32_t>;
   std::priority_queue<Open, std::vector<Open>, std::greater<>> open;
   auto offer = [&](int32_t state, uint32_t cost) {
@@ -126,14 +153,9 @@ void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
   };
   auto follow = [&](const Edge& e) {
     if (!done[static_cast<size_t>(e.edge.target)]) return;
-    uint32_t cost = from(e.edge.target);
-    if (e.edge.kind == EdgeKind::kBytes) cost = sum(cost, 1);
-    uint32_t n_times = e.edge.kind == EdgeKind::kRule ? 1 : static_cast<uint32_t>(std::max(e.edge.last, 0));
-    if (names_rule(e.edge) && n_times > 0) {
-      if (!done[static_cast<size_t>(starts_[static_cast<size_t>(e.edge.first)])]) return;
-      cost = sum(cost, product(n_times, of_rule(e.edge.first)));
-    }
-    offer(e.from, cost);
+    bool needs_rule = names_rule(e.edge) && times(e.edge) > 0;
+    if (needs_rule && !done[static_cast<size_t>(starts_[static_cast<size_t>(e.edge.first)])]) return;
+    offer(e.from, along(e.edge).n_bytes);
   };
   for (size_t state = 0; state < n_states; ++state) {
     if (is_end_[state]) offer(static_cast<int32_t>(state), 0);
@@ -143,6 +165,7 @@ void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
     open.pop();
     if (done[static_cast<size_t>(state)]) continue;
     done[static_cast<size_t>(state)] = true;
+    order.push_back(state);
     for (uint32_t i : into.of(state)) follow(edges[i]);
     auto begins = rules_from.find(state);
     if (begins == rules_from.end()) continue;
@@ -150,11 +173,55 @@ void EndCosts::find_costs(const std::unordered_map<int32_t, uint32_t>& extra) {
       for (uint32_t i : users.of(rule)) follow(edges[i]);
     }
   }
+  return order;
+}
+
+// The most tokens over all ways of the fewest bytes. Where there is but one, and it begins with literal bytes, these
+// are written in the fewest tokens.
+void EndCosts::find_tokens(const std::vector<Edge>& edges, const Needs& extra, std::span<const int32_t> order,
+                           const ShortTexts& pieces) {
+  constexpr int32_t kNoLiteral = -1;
+  struct Literal {
+    int32_t next = kNoLiteral;  // state
+    uint8_t byte = 0;
+  };
+  charge_steps(kStepsOfState * order.size());
+  Groups leaving(edges, is_end_.size(), [](const Edge& e) { return e.from; });
+  std::vector<Literal> literals(is_end_.size());
+  // where a way of no bytes leads through a state that comes later: a token for each byte
+  for (size_t i = 0; i < costs_.size(); ++i) n_tokens_[i] = product(tokens_of_byte_, costs_[i]);
+  for (int32_t state : order) {
+    auto at = static_cast<size_t>(state);
+    auto needs = extra.find(state);
+    uint32_t n_needed = needs == extra.end() ? 0 : needs->second;
+    EndCost best;
+    const CoreEdge* only = nullptr;
+    if (is_end_[at]) best = {0, 0};
+    for (uint32_t i : leaving.of(state)) {
+      EndCost one = along(edges[i].edge);
+      if (one.n_bytes > best.n_bytes) continue;
+      only = one.n_bytes < best.n_bytes ? &edges[i].edge : nullptr;
+      take_better(best, one);
+    }
+    if (only != nullptr && is_literal(*only) && n_needed == 0) {
+      literals[at] = {only->target, static_cast<uint8_t>(only->first)};
+      uint64_t key = ShortTexts::kEmpty;
+      int32_t next = state;
+      for (size_t n = 1; n <= ShortTexts::kMostBytes && literals[static_cast<size_t>(next)].next != kNoLiteral; ++n) {
+        const Literal& step = literals[static_cast<size_t>(next)];
+        key = ShortTexts::longer(key, step.byte);
+        next = step.next;
+        uint32_t n_tokens = sum(1, n_tokens_[static_cast<size_t>(next)]);
+        if (n > 1 && pieces.contains(key)) best.n_tokens = std::min(best.n_tokens, n_tokens);
+      }
+    }
+    n_tokens_[at] = sum(best.n_tokens, product(tokens_of_byte_, uint64_t{n_needed}));
+  }
 }
 
 // Behind the opening quote of a bounded string the grammar takes a marker, besides.
-std::unordered_map<int32_t, uint32_t> EndCosts::find_needs(std::span<const LengthBounds> lengths) const {
-  std::unordered_map<int32_t, uint32_t> out;
+EndCosts::Needs EndCosts::find_needs(std::span<const LengthBounds> lengths) const {
+  Needs out;
   if (std::ranges::none_of(lengths, [](const LengthBounds& bounds) { return bounds.min > 0; })) return out;
   std::vector<CoreEdge> edges;
   for (int32_t state = 0; state < static_cast<int32_t>(is_end_.size()); ++state) {
@@ -208,8 +275,7 @@ uint32_t EndCosts::to_quote(int32_t state) const {
         if (edge.first == '\\' || edge.last < 0x20) continue;
         next = n + (starts_character(edge.first) ? 1 : 0);
       } else if (names_rule(edge)) {
-        uint32_t n_times = edge.kind == EdgeKind::kRule ? 1 : static_cast<uint32_t>(std::max(edge.last, 0));
-        next = sum(n, n_times == 0 ? 0 : product(n_times, of_rule(edge.first)));
+        next = sum(n, times(edge) == 0 ? 0 : product(times(edge), of_rule(edge.first).n_bytes));
       } else if (edge.kind == EdgeKind::kOther) {
         continue;
       }
@@ -235,24 +301,30 @@ NearestEnd::Next NearestEnd::next(const xgrammar::GrammarMatcher& parser, const 
   CoreView::places(parser, places_);
   n_looked_ += places_.size() + static_cast<size_t>(CoreView::n_waiting(parser)) / kWaitingPerPlace;
   for (const CorePlace& place : places_) {
-    uint32_t rest = behind(parser, place.rule, place.row);
-    if (rest == kNoEnd) continue;
+    EndCost rest = behind(parser, place.rule, place.row);
+    if (rest.n_bytes == kNoEnd) continue;
+    EndCost from_here = costs_.from(place.state);
     CoreView::edges_of(costs_.grammar(), place.state, place_edges_);
     for (const CoreEdge& edge : place_edges_) {
-      if (edge.kind != EdgeKind::kBytes || costs_.from(edge.target) == kNoEnd) continue;
+      if (edge.kind != EdgeKind::kBytes) continue;
       int byte = costs_.pick(edge.first, edge.last, forbidden);
       if (byte < 0) continue;
-      uint32_t n = sum(1 + costs_.from(edge.target), rest);
+      EndCost one = costs_.along(edge);
+      if (one.n_bytes == kNoEnd) continue;
+      if (one.n_bytes == from_here.n_bytes) one.n_tokens = std::min(one.n_tokens, from_here.n_tokens);
       uint32_t need = guard.in_string() ? guard.need() : 0;
       if (need > 0 && plain && starts_character(byte)) --need;
       if (need > 0) {
         uint32_t there = costs_.to_quote(edge.target);
-        n = sum(n, need > there ? need - there : 0);
+        uint32_t n_more = need > there ? need - there : 0;
+        one = sum(one, product(n_more, EndCost{1, costs_.tokens_of_byte()}));
       }
-      bool better =
-          n < best.n_bytes || (n == best.n_bytes && n < kNoEnd &&
-                               std::pair(rank_of(byte), byte) < std::pair(rank_of(best.byte), int{best.byte}));
-      if (better) best = {n, static_cast<uint8_t>(byte)};
+      one = sum(one, rest);
+      bool better = one.n_bytes < best.cost.n_bytes ||
+                    (one.n_bytes == best.cost.n_bytes && one.n_bytes < kNoEnd &&
+                     std::pair(rank_of(byte), byte) < std::pair(rank_of(best.byte), int{best.byte}));
+      if (better) best.byte = static_cast<uint8_t>(byte);
+      take_better(best.cost, one);
     }
   }
   return best;
@@ -263,8 +335,8 @@ void NearestEnd::forget_rows(int32_t first) {
 }
 
 // What waits may wait for what began in rows before, thousands of them in deeply nested text, so nothing recurses here.
-uint32_t NearestEnd::behind(const xgrammar::GrammarMatcher& parser, int32_t rule, int32_t row) {
-  if (row < 0) return 0;
+EndCost NearestEnd::behind(const xgrammar::GrammarMatcher& parser, int32_t rule, int32_t row) {
+  if (row < 0) return {0, 0};
   std::vector<int32_t> needed{row};
   while (!needed.empty()) {
     int32_t one = needed.back();
@@ -272,18 +344,19 @@ uint32_t NearestEnd::behind(const xgrammar::GrammarMatcher& parser, int32_t rule
   }
   const auto& costs = rows_[row];
   auto found = costs.find(rule);
-  return found == costs.end() ? kNoEnd : found->second;
+  return found == costs.end() ? EndCost() : found->second;
 }
 
 // What is left of the rule that waits, without what waits for it in turn. As the parser completes a rule: what waits at
 // a repetition of the rule has had one more of it, the rest is behind the rule already.
-uint32_t NearestEnd::cost_of(const CoreWaiting& waiting) {
+EndCost NearestEnd::cost_of(const CoreWaiting& waiting) {
   const CorePlace& place = waiting.place;
   CoreView::edges_of(costs_.grammar(), place.state, edges_);
   for (const CoreEdge& edge : edges_) {
     if (edge.kind != EdgeKind::kRepeat || edge.first != waiting.rule) continue;
     auto n_more = static_cast<uint32_t>(std::max(edge.last - place.count - 1, 0));
-    return sum(costs_.from(edge.target), n_more == 0 ? 0 : product(n_more, costs_.of_rule(edge.first)));
+    EndCost rest = costs_.from(edge.target);
+    return n_more == 0 ? rest : sum(rest, product(n_more, costs_.of_rule(edge.first)));
   }
   return costs_.from(place.state);
 }
@@ -299,7 +372,7 @@ bool NearestEnd::make_row(const xgrammar::GrammarMatcher& parser, int32_t row, s
   if (needed.size() > n_before) return false;
   auto& costs = rows_[row];
   last_row_ = std::max(last_row_, row);
-  std::vector<uint32_t> own;
+  std::vector<EndCost> own;
   own.reserve(waiting_.size());
   for (const CoreWaiting& one : waiting_) own.push_back(cost_of(one));
   bool changed = true;
@@ -307,18 +380,15 @@ bool NearestEnd::make_row(const xgrammar::GrammarMatcher& parser, int32_t row, s
     changed = false;
     for (size_t i = 0; i < waiting_.size(); ++i) {
       const CorePlace& place = waiting_[i].place;
-      uint32_t rest = 0;
+      EndCost rest{0, 0};
       if (place.row >= 0) {
         const auto& behind_it = place.row == row ? costs : rows_[place.row];
         auto found = behind_it.find(place.rule);
-        rest = found == behind_it.end() ? kNoEnd : found->second;
+        rest = found == behind_it.end() ? EndCost() : found->second;
       }
-      uint32_t cost = sum(own[i], rest);
-      if (cost >= kNoEnd) continue;
-      auto [found, is_new] = costs.try_emplace(waiting_[i].rule, cost);
-      if (!is_new && found->second <= cost) continue;
-      found->second = cost;
-      changed = true;
+      EndCost cost = sum(own[i], rest);
+      if (cost.n_bytes >= kNoEnd) continue;
+      if (take_better(costs[waiting_[i].rule], cost)) changed = true;
     }
   }
   return true;
