@@ -5,6 +5,7 @@
 // Source of the numbers: as in golden_cache_test.cc; one seed that is not recorded.
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "tests/support/sim_golden.h"
 
@@ -60,14 +61,35 @@ TEST_P(GoldenSplit, OneMachineInChunksOf512) {
   expect_capacity(spec, GetParam().chunked, GetParam().chunked_band, "chunked");
 }
 
-TEST_P(GoldenSplit, OneMachinePrefillFirst) {
+ClusterSpec prefill_first(const Row& row) {
   ClusterSpec spec;
-  spec.slo = {.ttft = GetParam().ttft * kMillisecond, .tpot = GetParam().tpot * kMillisecond};
+  spec.slo = {.ttft = row.ttft * kMillisecond, .tpot = row.tpot * kMillisecond};
   spec.replicas = {replica(ReplicaRole::kBoth, kEverything)};
   spec.replicas[0].engine.sched.budget = sched::BudgetKind::kPrefillFirst;
-  expect_capacity(spec, GetParam().prefill_first, 0.05, "prefill first");
-  bool split_wins = GetParam().split_per_machine > GetParam().prefill_first;
-  EXPECT_EQ(split_wins, GetParam().tpot <= 60) << "the sign depends on the bounds";
+  return spec;
+}
+
+ClusterSpec split(const Row& row) {
+  ClusterSpec spec;
+  spec.slo = {.ttft = row.ttft * kMillisecond, .tpot = row.tpot * kMillisecond};
+  spec.replicas.assign(row.n_prefill, replica(ReplicaRole::kPrefill, 512));
+  for (uint32_t i = 0; i < row.n_decode; ++i) spec.replicas.push_back(replica(ReplicaRole::kDecode, kEverything));
+  return spec;
+}
+
+TEST_P(GoldenSplit, OneMachinePrefillFirst) {
+  expect_capacity(prefill_first(GetParam()), GetParam().prefill_first, 0.05, "prefill first");
+}
+
+// The sign of the last column: at a rate a machine between the two, one keeps the bounds and the other does not.
+TEST_P(GoldenSplit, WhichWinsDependsOnTheBounds) {
+  const Row& row = GetParam();
+  double rate = std::sqrt(row.prefill_first * row.split_per_machine);
+  bool together_keeps = strain(prefill_first(row), rate) <= 1;
+  bool split_keeps = strain(split(row), rate * (row.n_prefill + row.n_decode)) <= 1;
+  bool split_wins = row.split_per_machine > row.prefill_first;
+  EXPECT_EQ(split_keeps, split_wins) << "at " << rate;
+  EXPECT_EQ(together_keeps, !split_wins) << "at " << rate;
 }
 
 TEST_P(GoldenSplit, PrefillAndDecodeAlone) {
@@ -87,12 +109,7 @@ TEST_P(GoldenSplit, PrefillAndDecodeAlone) {
 // The table's last column multiplies the two sides; here the machines run together, behind a router that sees their
 // load, so the rate is kept with some room.
 TEST_P(GoldenSplit, SplitMachinesTogether) {
-  ClusterSpec spec;
-  spec.slo = {.ttft = GetParam().ttft * kMillisecond, .tpot = GetParam().tpot * kMillisecond};
-  spec.replicas.assign(GetParam().n_prefill, replica(ReplicaRole::kPrefill, 512));
-  for (uint32_t i = 0; i < GetParam().n_decode; ++i) {
-    spec.replicas.push_back(replica(ReplicaRole::kDecode, kEverything));
-  }
+  ClusterSpec spec = split(GetParam());
   double rate = GetParam().split_per_machine * (GetParam().n_prefill + GetParam().n_decode);
   EXPECT_LE(strain(spec, rate * 0.95), 1.0);
   EXPECT_GT(strain(spec, rate * 1.35), 1.0);
