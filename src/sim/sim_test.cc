@@ -59,6 +59,25 @@ TEST(StepCost, TablesInterpolate) {
   EXPECT_EQ(load_cost("none").error().code, ErrorCode::kUsage);
 }
 
+TEST(StepCost, ARooflineIsTheSlowerOfArithmeticAndBytes) {
+  // 8e9 weights of 2 bytes, 32 layers of width 4096, 128 KiB of KV a token; 250 TFLOP/s, 1,600 GB/s
+  auto cost = parse_cost(R"({"roofline": {"params": 8e9, "bytes_per_param": 2, "attention_width": 131072,
+      "kv_bytes_per_token": 131072, "tflops": 250, "gbps": 1600, "overhead_us": 500}})",
+                         "t");
+  ASSERT_TRUE(cost.ok()) << cost.error().message;
+  auto ms = [&](const StepLoad& load) { return static_cast<double>(step_time(*cost, load)) * 1e-6; };
+  StepLoad decode;  // bytes: 16 GB of weights, 2 x 1001 tokens of KV
+  decode.add_decode(1000);
+  decode.add_decode(1000);
+  EXPECT_NEAR(ms(decode), 0.5 + (16e9 + 131072.0 * 2002) / 1.6e9, 1e-6);
+  StepLoad prompt;  // arithmetic: 16 GFLOP a row, 4 x 131072 a pair of row and token
+  prompt.add_chunk(1000, 2048);
+  EXPECT_NEAR(ms(prompt), 0.5 + (16e9 * 2048 + 524288.0 * 2048 * (1000 + 1024)) / 250e9, 1e-6);
+  for (const char* bad : {R"({"roofline": {}})", R"({"roofline": {"params": 0}})", R"({"roofline": 1})"}) {
+    EXPECT_EQ(parse_cost(bad, "t").error().code, ErrorCode::kBadFile) << bad;
+  }
+}
+
 TEST(Histogram, PercentilesAreWithinAHalfPercent) {
   Histogram h;
   for (Tick i = 1; i <= 100'000; ++i) h.add(i * 1000);

@@ -56,6 +56,15 @@ double time_of(const TableCost& c, const StepLoad& load) {
   return (1 - u) * ((1 - v) * at(i, j) + v * at(i, j + 1)) + u * ((1 - v) * at(i + 1, j) + v * at(i + 1, j + 1));
 }
 
+double time_of(const RooflineCost& c, const StepLoad& load) {
+  double pairs = load.area + static_cast<double>(load.ctx_decode);
+  double flops = c.flops_per_row * load.n_rows() + c.flops_per_pair * pairs;
+  double seen =
+      static_cast<double>(load.ctx_decode + load.ctx_prefill) + load.n_rows();  // tokens of KV, read or written
+  double bytes = c.weight_bytes + c.kv_bytes * seen;
+  return c.overhead + std::max(flops / c.flops_per_ns, bytes / c.bytes_per_ns);
+}
+
 double time_of(const sched::CostModel& c, const StepLoad& load) {
   auto ctx_prefill = static_cast<uint64_t>(load.area);  // it sums over rows
   return static_cast<double>(c.predict({.n_prefill = load.n_prefill,
@@ -143,6 +152,24 @@ Result<StepCost> table_of(const Json& json, std::string_view name) {
   return StepCost{std::move(table)};
 }
 
+Result<StepCost> roofline_of(const Json& json, std::string_view name) {
+  auto above_0 = [&](std::string_view key) -> Result<double> {
+    double value = TRY(number_of(json, key, name));
+    if (value > 0) return value;
+    return Error{ErrorCode::kBadFile, fmt::format("{}: {}: want a number above 0", name, key), ""};
+  };
+  RooflineCost cost;
+  double params = TRY(above_0("params"));
+  cost.weight_bytes = params * TRY(above_0("bytes_per_param"));
+  cost.flops_per_row = 2 * params;
+  cost.flops_per_pair = 4 * TRY(above_0("attention_width"));  // 2 for q k, 2 for p v
+  cost.kv_bytes = TRY(above_0("kv_bytes_per_token"));
+  cost.flops_per_ns = TRY(above_0("tflops")) * 1e3;
+  cost.bytes_per_ns = TRY(above_0("gbps"));
+  cost.overhead = TRY(above_0("overhead_us")) * kUs;
+  return StepCost{cost};
+}
+
 }  // namespace
 
 void StepLoad::add_chunk(uint32_t ctx, uint32_t n_rows) {
@@ -166,6 +193,7 @@ std::span<const CostPreset> cost_presets() { return kPresets; }
 Result<StepCost> parse_cost(std::string_view json, std::string_view name) {
   Json root = TRY(parse_json(json));
   if (root.find("ms") != nullptr) return table_of(root, name);
+  if (const Json* roofline = root.find("roofline")) return roofline_of(*roofline, name);
   double split = TRY(number_of(root, "split", name));
   if (split < 0 || split > 1e9) return Error{ErrorCode::kBadFile, fmt::format("{}: split: want rows", name), ""};
   TwoRegimes cost{.small = TRY(terms_of(root, "small", name)),

@@ -1,5 +1,5 @@
-// StepCost: how long a step takes, as a function of what it computes. Three published forms, a table, and presets with
-// their sources. All coefficients in nanoseconds; results are integer ns, at least 1.
+// StepCost: how long a step takes, as a function of what it computes. Three published forms, a table, a roofline, and
+// presets with their sources. All coefficients in nanoseconds; results are integer ns, at least 1.
 #pragma once
 
 #include <cstdint>
@@ -63,8 +63,21 @@ struct TableCost {
   std::vector<double> ns;         // [rows, ctx]
 };
 
-// The engine's own model (sched/cost_model.h), as measured on a machine, is the fifth form.
-using StepCost = std::variant<TwoRegimes, FloorCost, SeparateCost, TableCost, sched::CostModel>;
+// t = overhead + max(arithmetic, bytes): what a machine of these rates needs at least for a model of these sizes.
+// Weights are read once a step, the KV of every sequence once. Source of the form: Williams et al., Roofline, CACM
+// 2009.
+struct RooflineCost {
+  double overhead = 0;
+  double flops_per_row = 0;   // 2 for each weight that a row is multiplied with
+  double flops_per_pair = 0;  // of attention, for a row and a token that it sees
+  double weight_bytes = 0;
+  double kv_bytes = 0;  // of a token
+  double flops_per_ns = 0;
+  double bytes_per_ns = 0;
+};
+
+// The engine's own model (sched/cost_model.h), as measured on a machine, is the sixth form.
+using StepCost = std::variant<TwoRegimes, FloorCost, SeparateCost, TableCost, RooflineCost, sched::CostModel>;
 
 Tick step_time(const StepCost& cost, const StepLoad& load);
 
@@ -75,8 +88,10 @@ struct CostPreset {
 };
 std::span<const CostPreset> cost_presets();
 
-// A preset's name, or a JSON file: {"split": N, "small": {a, p, d, e, f}, "large": {...}} in microseconds, or
-// {"rows": [...], "ctx": [...], "ms": [[...], ...]}. kUsage names the presets; kBadFile names the field.
+// A preset's name, or a JSON file: {"split": N, "small": {a, p, d, e, f}, "large": {...}} in microseconds,
+// {"rows": [...], "ctx": [...], "ms": [[...], ...]}, or {"roofline": {"params": N, "bytes_per_param": B,
+// "attention_width": layers * heads * head_dim, "kv_bytes_per_token": K, "tflops": F, "gbps": G, "overhead_us": U}}
+// with rates as the machine reaches them. kUsage names the presets; kBadFile names the field.
 Result<StepCost> load_cost(const std::string& name_or_path);
 Result<StepCost> parse_cost(std::string_view json, std::string_view name);
 
