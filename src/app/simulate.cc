@@ -28,6 +28,9 @@ constexpr int64_t kMostTokens = 1 << 24;
 constexpr int64_t kMostReplicas = 4096;
 constexpr int64_t kMostThreads = 256;
 constexpr uint32_t kSyntheticRequests = 1000;
+constexpr int64_t kMaxTargetMs = 600'000;
+constexpr double kMaxTimeout = 86'400;  // s
+constexpr double kMaxWeight = 1000;
 
 struct SimulateFlags {
   // the load
@@ -40,6 +43,8 @@ struct SimulateFlags {
   int64_t prefixes = 0;
   int64_t prefix_tokens = 0;
   int64_t tenants = 1;
+  std::string tenant_weights;
+  double timeout_s = 0;
   int64_t max_tokens = 0;
   int64_t seed = 1;
   // the engines
@@ -48,6 +53,8 @@ struct SimulateFlags {
   std::string admit = "max-util";
   std::string budget_policy = "static";
   int64_t budget = 512;
+  int64_t itl_target_ms = 0;
+  int64_t ttft_target_ms = 0;
   int64_t max_num_seqs = 256;
   int64_t kv_blocks = 32768;
   int64_t block_size = 16;
@@ -73,7 +80,8 @@ struct SimulateFlags {
 };
 
 void declare(FlagSet& set, SimulateFlags& f) {
-  set.add("--trace", &f.trace, "requests of a .jsonl (Mooncake) or .csv file; default: synthetic ones");
+  set.add("--trace", &f.trace,
+          "requests of a .jsonl (Mooncake) or .csv file, or of serve --record-events; default: synthetic ones");
   set.add("--arrival", &f.arrival, "trace | once | poisson:RATE (requests per second) | closed:CLIENTS");
   set.add("-n,--requests", &f.requests, "first requests of the trace, or synthetic ones; 0 = all, or 1000",
           {0, kMostRequests});
@@ -83,7 +91,11 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--prefixes", &f.prefixes, "synthetic: shared prefixes to draw from", {0, 1 << 30});
   set.add("--prefix-tokens", &f.prefix_tokens, "synthetic: tokens of each", {0, kMostTokens});
   set.add("--tenants", &f.tenants, "synthetic: tenants, drawn evenly", {1, 1 << 20});
-  set.add("--max-tokens", &f.max_tokens, "what every request asks for; 0 = the length of its answer", {0, kMostTokens});
+  set.add("--tenant-weights", &f.tenant_weights, "W0,W1,...: shares of tenants 0, 1, ...; the others have 1");
+  set.add("--timeout", &f.timeout_s, "seconds that every request has in all, unless the trace says; 0 = no limit",
+          {0, kMaxTimeout});
+  set.add("--max-tokens", &f.max_tokens, "what every request asks for; 0 = as recorded, else the length of its answer",
+          {0, kMostTokens});
   set.add("--seed", &f.seed, "of everything that is drawn");
   set.add("--cost-model", &f.cost_model,
           "a preset, or a .json file, as from bench calibrate; an unknown name lists them");
@@ -92,6 +104,10 @@ void declare(FlagSet& set, SimulateFlags& f) {
   set.add("--policy,--scheduling-policy", &f.policy, policy_help("who is served first", sched::order_rows()));
   set.add("--admit,--admission-policy", &f.admit, policy_help("when a request starts", sched::admit_rows()));
   set.add("--budget-policy", &f.budget_policy, policy_help("prompt tokens of a step", sched::budget_rows()));
+  set.add("--itl-target-ms", &f.itl_target_ms, "time between two tokens that slack and exclusive keep; 0 = automatic",
+          {0, kMaxTargetMs});
+  set.add("--ttft-target-ms", &f.ttft_target_ms, "time to the first token that policy edf works for; 0 = none",
+          {0, kMaxTargetMs});
   set.add("-b,--max-num-batched-tokens", &f.budget, "rows of a step", {1, kMostTokens});
   set.add("--max-num-seqs", &f.max_num_seqs, "sequences running at once", {1, 1 << 20});
   set.add("--kv-blocks", &f.kv_blocks, "blocks of the KV pool of a replica", {1, 1 << 28});
@@ -128,6 +144,19 @@ Result<double> positive_number(std::string_view flag, std::string_view text) {
   if (error != std::errc{} || end != text.data() + text.size() || !(value > 0) || value > 1e12)
     return bad_flag(flag, text, "a number above 0");
   return value;
+}
+
+Result<std::vector<uint32_t>> parse_weights(std::string_view text) {
+  std::vector<uint32_t> weights;
+  while (!text.empty()) {
+    std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    double weight = TRY(positive_number("--tenant-weights", part));
+    if (weight != std::floor(weight) || weight > kMaxWeight)
+      return bad_flag("--tenant-weights", part, fmt::format("whole numbers from 1 to {}", kMaxWeight));
+    weights.push_back(static_cast<uint32_t>(weight));
+  }
+  return weights;
 }
 
 // Of a flag whose range FlagSet has checked.
@@ -183,8 +212,10 @@ Result<sim::Workload> load_of(const SimulateFlags& f) {
   uint32_t max_tokens = u32(f.max_tokens);
   for (sim::SimRequest& request : load.requests) {
     if (max_tokens > 0) request.n_output = std::min(request.n_output, max_tokens);
-    request.max_tokens = max_tokens;
+    if (max_tokens > 0) request.max_tokens = max_tokens;
+    if (request.deadline == 0) request.deadline = static_cast<Tick>(f.timeout_s * static_cast<double>(kSecond));
   }
+  sim::set_weights(load, TRY(parse_weights(f.tenant_weights)));
   return load;
 }
 
@@ -208,6 +239,8 @@ Result<engine::EngineOptions> engine_of(const SimulateFlags& f, const sim::Workl
   sched.order = TRY(policy_of("--scheduling-policy", f.policy, sched::order_rows()));
   sched.admit = TRY(policy_of("--admission-policy", f.admit, sched::admit_rows()));
   sched.budget = TRY(policy_of("--budget-policy", f.budget_policy, sched::budget_rows()));
+  sched.itl_target = f.itl_target_ms * kMillisecond;
+  sched.ttft_target = f.ttft_target_ms * kMillisecond;
   out.prefix_cache = f.prefix_caching;
   out.max_queued_requests = UINT32_MAX;
   out.max_queued_tokens = UINT64_MAX;

@@ -109,9 +109,10 @@ struct Cluster::State {
     flow::GenerateRequest ask;
     ask.id = index + 1;
     ask.tenant = request.tenant;
+    ask.weight = request.weight;
     ask.band = request.band;
     ask.arrival = std::max<Tick>(clock.now(), 1);
-    ask.deadline = request.deadline > 0 ? ask.arrival + request.deadline : 0;
+    ask.deadline = request.deadline > 0 ? outcomes[index].arrival + request.deadline : 0;
     write_prompt(request, ask.prompt);
     ask.sampling.seed = index;
     ask.sampling.max_tokens = request.max_tokens == 0 ? request.n_output : request.max_tokens;
@@ -142,6 +143,7 @@ struct Cluster::State {
   void arrive(uint64_t index) {
     outcomes[index].arrival = clock.now();
     outcomes[index].n_prompt = workload.requests[index].n_prompt();
+    outcomes[index].tenant = workload.requests[index].tenant;
     uint32_t place = entry_router.choose(workload.requests[index]);
     submit(index, *replicas[entries[place]]);
   }

@@ -148,19 +148,19 @@ std::string steps_csv(std::span<const engine::StepRecord> steps) {
   return out;
 }
 
-Result<ReplayReport> replay(std::span<const uint8_t> log) {
+Result<ReplayReport> replay(std::span<const uint8_t> log, flow::EventSink* sink) {
   engine::EventReader reader = TRY(engine::EventReader::open(log));
   ReplayReport report;
   ReplayClock clock;
   ReplayBackend backend(clock, report);
-  NoSink sink;
+  NoSink nobody;
   engine::EngineOptions options = reader.setup().options;
   options.max_queued_requests = UINT32_MAX;
   ReplayTier tier(reader.setup(), [&backend](std::string text) { backend.differ(std::move(text)); });
   if (reader.setup().has_tier) options.tier = &tier;
   if (reader.setup().sessions) options.block_bytes = [](flow::BlockId) { return std::span<uint8_t>(); };
   StepList steps(report.steps);
-  engine::Engine engine(options, backend, sink, clock, &steps);
+  engine::Engine engine(options, backend, sink != nullptr ? *sink : nobody, clock, &steps);
   std::unordered_set<flow::RequestId> ids;
   while (!report.difference) {
     std::optional<engine::RecordedStep> step = TRY(reader.next());

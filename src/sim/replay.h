@@ -34,7 +34,7 @@ PredictionError prediction_error(std::span<const engine::StepRecord> steps);
 // One line a step: rows, contexts, predicted and measured time in us.
 std::string steps_csv(std::span<const engine::StepRecord> steps);
 
-// kBadFile for bytes that are no event log.
-Result<ReplayReport> replay(std::span<const uint8_t> log);
+// kBadFile for bytes that are no event log. `sink` hears what the engine tells; or nullptr.
+Result<ReplayReport> replay(std::span<const uint8_t> log, flow::EventSink* sink = nullptr);
 
 }  // namespace millrace::sim

@@ -11,12 +11,14 @@
 #include "engine/event_log.h"
 #include "engine/event_reader.h"
 #include "engine/sessions.h"
+#include "sim/cluster.h"
 #include "sim/replay.h"
 #include "tests/support/collect_sink.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_worker.h"
 #include "tests/support/memory_tier.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/trace_world.h"
 
 namespace millrace::sim {
 namespace {
@@ -33,10 +35,13 @@ struct Recording {
   uint64_t plans_hash = 0;
   engine::EngineStats stats;
   uint64_t n_beams = 0;
-  uint64_t n_restored = 0;  // blocks that sessions brought back
+  uint64_t n_restored = 0;     // blocks that sessions brought back
+  uint64_t n_unreachable = 0;  // requests refused for the sake of their deadline
 };
 
-enum class Life : uint8_t { kPlain, kTiers };  // kTiers: also a tier below the pool, sessions and beams
+// kTiers: also a tier below the pool, sessions and beams. kServed: and what a server adds: any policies, targets, what
+// is known of the machine, tenants, bands, windows, proposals.
+enum class Life : uint8_t { kPlain, kTiers, kServed };
 
 // A random life of an engine: requests, cancels, parks, resets, failing steps, at depth 1 or 2.
 class RandomLife {
@@ -44,13 +49,15 @@ class RandomLife {
   RandomLife(uint64_t seed, Life life, engine::EventLog& log)
       : random_(seed),
         life_(life),
+        dice_(seed * 31 + 7),
         options_(random_options(log)),
         worker_({.kv = options_.kv,
                  .tok_cap = 40,
                  .n_vocab = 50,
                  .eos = 0,
                  .eos_per_mille = 50,
-                 .delay = options_.sched.depth - 1}),
+                 .delay = options_.sched.depth - 1,
+                 .max_draft = life == Life::kServed ? dice_.below(4) : 0}),
         tier_(worker_, [this](uint32_t n) { return below(n) == 0; }),
         engine_(with_tiers(), worker_, sink_, clock_) {
     worker_.fail_step = [this](const flow::StepPlan&) { return below(60) == 0; };
@@ -61,7 +68,7 @@ class RandomLife {
     for (int turn = 0; turn < 400; ++turn) {
       if (turn < 300 && below(4) == 0 && !engine_.submit(random_request()).ok()) continue;
       act();
-      if (life_ == Life::kTiers && below(15) == 0) session_act();
+      if (life_ != Life::kPlain && below(15) == 0) session_act();
       clock_.advance(kMillisecond * (1 + below(20)));
       engine_.step();
     }
@@ -72,6 +79,11 @@ class RandomLife {
     }
     out_.stats = engine_.stats();
     for (const engine::StepRecord& step : engine_.recent_steps()) out_.plans_hash = step.state_hash;
+    for (flow::RequestId id = 1; id < next_id_; ++id) {
+      const support::ForkText& text = sink_.text(id);
+      bool refused = !text.events.empty() && text.events.back().error.code == ErrorCode::kDeadlineUnreachable;
+      out_.n_unreachable += refused ? 1u : 0u;
+    }
     return std::move(out_);
   }
 
@@ -89,7 +101,12 @@ class RandomLife {
     options.sched.depth = 1 + below(2);
     options.sched.admit = below(2) == 0 ? sched::AdmitKind::kMaxUtil : sched::AdmitKind::kNoEvictPeak;
     options.event_log = &log;
-    if (life_ == Life::kTiers) options.kv.block_bytes = static_cast<uint32_t>(4 * sizeof(support::FakeCell));
+    if (life_ != Life::kPlain) options.kv.block_bytes = static_cast<uint32_t>(4 * sizeof(support::FakeCell));
+    if (life_ != Life::kServed) return options;
+    support::random_policies(dice_, options.sched);
+    options.sched.c_min = dice_.between(1, 6);
+    sched::CostRegime regime{.c = {1e6 * dice_.between(1, 9), 5e5, 5e5, 100, 100}, .n_seen = 50};
+    if (dice_.chance(50)) options.cost_prior = sched::CostModel(8, regime, regime);
     return options;
   }
   engine::EngineOptions with_tiers() {
@@ -108,13 +125,15 @@ class RandomLife {
     r.sampling.eos_token_ids = {0};
     r.sampling.n_prompt_logprobs = below(5) == 0 ? 0 : -1;
     if (below(8) == 0) r.deadline = clock_.now() + below(100) * kMillisecond + 1;
+    if (life_ == Life::kServed) serve(r);
     if (life_ == Life::kPlain) return r;
     r.prompt.assign(1 + below(40), static_cast<TokenId>(1 + below(2)));
     if (below(3) == 0) r.session = "s" + std::to_string(below(3));
     if (!r.session.empty() && below(2) == 0) r.session_ttl = below(60) * kMillisecond;
     r.cache_salt = below(6) == 0 ? "salt" : "";
     r.scope = r.cache_salt.empty() ? 0 : 1;
-    if (below(5) == 0 && r.sampling.n_prompt_logprobs < 0) {
+    if (r.window_tokens > 0) r.scope += 2 + 10 * r.window_tokens + 1000 * r.sink_tokens;
+    if (below(5) == 0 && r.sampling.n_prompt_logprobs < 0 && r.window_tokens == 0) {
       r.n = 1;
       r.beam_width = 2 + below(2);
       r.sampling.max_tokens = 1 + below(12);
@@ -122,6 +141,22 @@ class RandomLife {
       ++out_.n_beams;
     }
     return r;
+  }
+
+  void serve(GenerateRequest& r) {
+    r.tenant = dice_.below(3);
+    r.weight = 1 + r.tenant;
+    r.band = static_cast<int16_t>(static_cast<int>(dice_.below(3)) - 1);
+    r.retention = static_cast<uint8_t>(dice_.below(8));
+    r.use_prefix_cache = !dice_.chance(10);
+    if (dice_.chance(30)) r.ttft_slo = dice_.between(1, 50) * kMillisecond;
+    if (dice_.chance(30)) r.itl_slo = dice_.between(1, 50) * kMicrosecond;
+    if (dice_.chance(20)) r.sampling.stop_token_ids = {static_cast<TokenId>(dice_.between(1, 49))};
+    if (dice_.chance(20)) r.sampling.min_tokens = dice_.below(r.sampling.max_tokens + 1);
+    r.sampling.ignore_eos = dice_.chance(20);
+    if (!dice_.chance(15)) return;
+    r.window_tokens = dice_.between(4, 12);
+    r.sink_tokens = dice_.below(6);
   }
 
   void act() {
@@ -162,6 +197,7 @@ class RandomLife {
 
   std::mt19937_64 random_;
   Life life_;
+  support::Dice dice_;  // of what kServed adds
   engine::EngineOptions options_;
   support::FakeWorker worker_;
   support::CollectSink sink_;
@@ -229,6 +265,69 @@ TEST(Replay, TiersSessionsSwapAndBeamsGiveTheSamePlans) {
   EXPECT_GT(n_swaps, 10u);
   EXPECT_GT(n_beams, 60u);
   EXPECT_GT(n_restored, 60u);
+}
+
+TEST(Replay, ALifeAsAServerLeadsItGivesTheSamePlans) {
+  testing::TempDir dir;
+  uint64_t n_loads = 0, n_swaps = 0, n_beams = 0, n_restored = 0, n_unreachable = 0, n_right = 0, n_cancelled = 0;
+  for (uint64_t seed = 1; seed <= 120; ++seed) {
+    SCOPED_TRACE(seed);
+    Recording recording = record(seed, dir.path() + "/log", 1 << 24, Life::kServed);
+    auto report = replay(as_bytes(recording.bytes));
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    ASSERT_FALSE(report->difference.has_value()) << *report->difference;
+    EXPECT_TRUE(report->complete);
+    EXPECT_EQ(report->n_plans, recording.stats.n_steps);
+    EXPECT_EQ(report->stats.generated_tokens, recording.stats.generated_tokens);
+    EXPECT_EQ(report->stats.n_finished_error, recording.stats.n_finished_error);
+    EXPECT_EQ(report->stats.draft_tokens_accepted, recording.stats.draft_tokens_accepted);
+    n_loads += recording.stats.tier_loads;
+    n_swaps += recording.stats.swap_loads;
+    n_beams += recording.n_beams;
+    n_restored += recording.n_restored;
+    n_unreachable += recording.n_unreachable;
+    n_right += recording.stats.draft_tokens_accepted;
+    n_cancelled += recording.stats.n_finished_cancelled;
+  }
+  EXPECT_GT(n_loads, 60u);  // the lives reach what is hard
+  EXPECT_GT(n_swaps, 10u);
+  EXPECT_GT(n_beams, 60u);
+  EXPECT_GT(n_restored, 60u);
+  EXPECT_GT(n_unreachable, 60u);
+  EXPECT_GT(n_right, 60u);
+  EXPECT_GT(n_cancelled, 60u);
+}
+
+// The run as a load: the answers are as long as they were, prompts share what they shared, and it can be served
+// otherwise.
+TEST(Replay, ARecordedRunIsALoad) {
+  testing::TempDir dir;
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    Recording recording = record(seed, dir.path() + "/log", 1 << 24);
+    auto load = read_trace(dir.path() + "/log");
+    ASSERT_TRUE(load.ok()) << load.error().message;
+    uint64_t n_tokens = 0;
+    for (const SimRequest& request : load->requests) n_tokens += request.n_output;
+    EXPECT_EQ(n_tokens, recording.stats.generated_tokens);
+    EXPECT_EQ(load->requests.front().arrival, 0);
+    EXPECT_TRUE(std::ranges::is_sorted(load->requests, {}, &SimRequest::arrival));
+    for (SimRequest& request : load->requests) request.deadline = 0;
+    ReplicaSpec replica;
+    replica.engine.kv = {.block_tokens = 4, .n_blocks = 100, .block_bytes = 1, .max_len = 64, .groups = {{}}};
+    replica.engine.sched.max_live = 6;
+    replica.engine.sched.tok_cap = 40;
+    replica.engine.sched.budget_tokens = 24;
+    replica.engine.max_queued_requests = UINT32_MAX;
+    replica.cost = load_cost("llama3-8b-a100").value();
+    ClusterSpec spec;
+    spec.replicas = {replica};
+    auto report = Cluster::create(spec, *load).value()->run();
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    EXPECT_EQ(report->n_finished, load->requests.size());
+    EXPECT_GT(report->hit_rate(), 0.1);
+  }
+  EXPECT_EQ(read_trace(dir.write("cut", "MRLOG\x05")).error().code, ErrorCode::kBadFile);
 }
 
 TEST(Replay, PredictionsAreComparedWithWhatWasMeasured) {

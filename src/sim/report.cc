@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <map>
+
 namespace millrace::sim {
 namespace {
 
@@ -26,6 +29,33 @@ std::string row(const char* name, const Histogram& h) {
 
 Json count(uint64_t n) { return Json(static_cast<int64_t>(n)); }
 
+constexpr size_t kMostTenants = 64;  // that are told of one by one
+
+// The tenants, when there are some, and not too many.
+std::vector<TenantReport> tenants_to_tell(const Report& r) {
+  bool several = std::ranges::any_of(r.outcomes, [&](const Outcome& o) { return o.tenant != r.outcomes[0].tenant; });
+  std::vector<TenantReport> tenants = several ? tenant_reports(r) : std::vector<TenantReport>();
+  if (tenants.size() > kMostTenants) tenants.clear();
+  return tenants;
+}
+
+Json tenants_json(const std::vector<TenantReport>& tenants) {
+  Json out = Json::array();
+  for (const TenantReport& t : tenants) {
+    Json row = Json::object();
+    row.set("tenant", count(t.tenant));
+    row.set("requests", count(t.n_requests));
+    row.set("finished", count(t.n_finished));
+    row.set("refused", count(t.n_refused));
+    row.set("slo_attainment", part(t.n_good, t.n_requests));
+    row.set("output_tokens", count(t.n_output));
+    row.set("ttft_p50_ms", ms(t.ttft_p50));
+    row.set("ttft_p99_ms", ms(t.ttft_p99));
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
 }  // namespace
 
 bool Outcome::meets(const SloSpec& slo) const {
@@ -36,6 +66,30 @@ double Report::attainment() const { return part(n_good, outcomes.size()); }
 double Report::hit_rate() const { return part(totals.prefix_hit_tokens, totals.prefix_query_tokens); }
 double Report::waste() const {
   return part(totals.backend.held_tokens - totals.backend.used_tokens, totals.backend.held_tokens);
+}
+
+std::vector<TenantReport> tenant_reports(const Report& r) {
+  std::map<uint32_t, TenantReport> tenants;
+  std::map<uint32_t, std::vector<Tick>> waits;
+  for (const Outcome& outcome : r.outcomes) {
+    TenantReport& tenant = tenants[outcome.tenant];
+    tenant.tenant = outcome.tenant;
+    ++tenant.n_requests;
+    tenant.n_finished += outcome.finished ? 1u : 0u;
+    tenant.n_refused += outcome.refused ? 1u : 0u;
+    tenant.n_good += outcome.meets(r.slo) ? 1u : 0u;
+    tenant.n_output += outcome.n_output;
+    if (outcome.n_output > 0) waits[outcome.tenant].push_back(outcome.ttft());
+  }
+  std::vector<TenantReport> out;
+  for (auto& [id, tenant] : tenants) {
+    std::vector<Tick>& ttft = waits[id];
+    std::ranges::sort(ttft);
+    if (!ttft.empty()) tenant.ttft_p50 = ttft[(ttft.size() - 1) / 2];
+    if (!ttft.empty()) tenant.ttft_p99 = ttft[(ttft.size() - 1) * 99 / 100];
+    out.push_back(tenant);
+  }
+  return out;
 }
 
 Json report_json(const Report& r) {
@@ -63,6 +117,7 @@ Json report_json(const Report& r) {
   out.set("steps", count(r.totals.backend.n_steps));
   out.set("sequence_steps", count(r.totals.backend.n_shares));
   out.set("busy", static_cast<double>(r.totals.backend.busy) * 1e-9 / (r.seconds() * r.n_replicas));
+  if (auto tenants = tenants_to_tell(r); !tenants.empty()) out.set("tenants", tenants_json(tenants));
   out.set("plans_hash", fmt::format("{:016x}", r.plans_hash));
   return out;
 }
@@ -78,6 +133,11 @@ std::string report_table(const Report& r) {
     out +=
         fmt::format("goodput     {:.3f} requests/s, {:.2f} % of requests within ttft {:.0f} ms, itl {:.0f} ms\n",
                     static_cast<double>(r.n_good) / r.seconds(), 100 * r.attainment(), ms(r.slo.ttft), ms(r.slo.tpot));
+  }
+  for (const TenantReport& t : tenants_to_tell(r)) {
+    out +=
+        fmt::format("tenant {:<4} {} requests, {} finished, {} refused, ttft p50 {:.1f} ms, p99 {:.1f} ms, {} tokens\n",
+                    t.tenant, t.n_requests, t.n_finished, t.n_refused, ms(t.ttft_p50), ms(t.ttft_p99), t.n_output);
   }
   out += fmt::format("cache       {:.2f} % of prompt tokens found, {} evictions, {:.3f} % of held KV empty\n",
                      100 * r.hit_rate(), r.totals.n_evictions, 100 * r.waste());

@@ -30,6 +30,7 @@ struct Outcome {
   uint32_t n_cached = 0;
   uint32_t n_preempted = 0;
   uint32_t replica = 0;
+  uint32_t tenant = 0;
   bool finished = false;  // all its tokens came
   bool refused = false;   // by submit()
 
@@ -70,6 +71,20 @@ struct Report {
   double hit_rate() const;    // prefix hit tokens of those looked up
   double waste() const;       // share of held KV tokens that hold nothing, over sequence-steps
 };
+
+// What one tenant got. Percentiles are exact.
+struct TenantReport {
+  uint32_t tenant = 0;
+  uint64_t n_requests = 0;
+  uint64_t n_finished = 0;
+  uint64_t n_refused = 0;
+  uint64_t n_good = 0;
+  uint64_t n_output = 0;  // tokens
+  Tick ttft_p50 = 0;      // of those that gave a token
+  Tick ttft_p99 = 0;
+};
+// By tenant.
+std::vector<TenantReport> tenant_reports(const Report& report);
 
 Json report_json(const Report& report);
 std::string report_table(const Report& report);

@@ -5,9 +5,12 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/byte_reader.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/macros.h"
+#include "engine/event_log.h"
+#include "sim/recorded_load.h"
 #include "sim/workload.h"
 
 namespace millrace::sim {
@@ -58,34 +61,77 @@ bool read_number(std::string_view text, double& out) {
   return error == std::errc{} && end == text.data() + text.size() && std::isfinite(out);
 }
 
+constexpr size_t kAbsent = SIZE_MAX;
+
 struct Columns {
-  size_t arrival = SIZE_MAX;  // absent: all at once
-  size_t n_prompt = SIZE_MAX;
-  size_t n_output = SIZE_MAX;
+  size_t arrival = kAbsent;  // absent: all at once
+  size_t n_prompt = kAbsent;
+  size_t n_output = kAbsent;
+  size_t tenant = kAbsent;
+  size_t priority = kAbsent;
+  size_t timeout = kAbsent;
 };
+
+struct ColumnName {
+  std::string_view name;
+  size_t Columns::*place;
+};
+constexpr ColumnName kColumnNames[] = {
+    {"arrived_at", &Columns::arrival},         {"num_prefill_tokens", &Columns::n_prompt},
+    {"num_decode_tokens", &Columns::n_output}, {"tenant", &Columns::tenant},
+    {"priority", &Columns::priority},          {"timeout", &Columns::timeout}};
 
 Result<Columns> read_header(std::string_view line, std::string_view name) {
   Columns columns;
   std::vector<std::string_view> cells = split_commas(line);
   for (size_t i = 0; i < cells.size(); ++i) {
-    if (cells[i] == "arrived_at") columns.arrival = i;
-    if (cells[i] == "num_prefill_tokens") columns.n_prompt = i;
-    if (cells[i] == "num_decode_tokens") columns.n_output = i;
+    for (const ColumnName& known : kColumnNames) {
+      if (cells[i] == known.name) columns.*known.place = i;
+    }
   }
-  if (columns.n_prompt == SIZE_MAX || columns.n_output == SIZE_MAX) {
+  if (columns.n_prompt == kAbsent || columns.n_output == kAbsent) {
     return bad_line(name, 1, "want a header with num_prefill_tokens and num_decode_tokens");
   }
   return columns;
 }
 
-Result<double> cell_number(const std::vector<std::string_view>& cells, size_t column, double most,
-                           std::string_view name, uint64_t number) {
-  double value = 0;
-  if (column >= cells.size() || !read_number(cells[column], value) || value < 0 || value > most) {
-    return bad_line(name, number, fmt::format("column {}: want a number from 0 to {}", column + 1, most));
+struct Range {
+  double low = 0;
+  double high = 0;
+  bool whole = false;  // numbers without a fraction
+};
+constexpr Range kTokens{.low = 0, .high = kMaxTokens};
+constexpr Range kSeconds{.low = 0, .high = kMaxSeconds};
+constexpr Range kTenants{.low = 0, .high = UINT32_MAX, .whole = true};
+constexpr Range kPriorities{.low = -INT16_MAX, .high = INT16_MAX, .whole = true};
+
+class Row {
+ public:
+  Row(std::string_view line, std::string_view name, uint64_t number)
+      : cells_(split_commas(line)), name_(name), number_(number) {}
+
+  Result<double> at(size_t column, Range range) const {
+    double value = 0;
+    bool good = column < cells_.size() && read_number(cells_[column], value) && value >= range.low &&
+                value <= range.high && (!range.whole || value == std::floor(value));
+    if (good) return value;
+    return bad_line(name_, number_,
+                    fmt::format("column {}: want a {}number from {} to {}", column + 1, range.whole ? "whole " : "",
+                                range.low, range.high));
   }
-  return value;
-}
+  // 0 where there is no such column.
+  Result<double> maybe(size_t column, Range range) const {
+    if (column == kAbsent) return 0.0;
+    return at(column, range);
+  }
+
+ private:
+  std::vector<std::string_view> cells_;
+  std::string_view name_;
+  uint64_t number_;
+};
+
+Tick from_seconds(double seconds) { return static_cast<Tick>(std::llround(seconds * 1e9)); }
 
 }  // namespace
 
@@ -130,12 +176,17 @@ Result<Workload> parse_lengths_csv(std::string_view text, std::string_view name)
       have_header = true;
       return {};
     }
-    std::vector<std::string_view> cells = split_commas(line);
-    double n_prompt = TRY(cell_number(cells, columns.n_prompt, kMaxTokens, name, number));
-    double n_output = TRY(cell_number(cells, columns.n_output, kMaxTokens, name, number));
-    double seconds = 0;
-    if (columns.arrival != SIZE_MAX) seconds = TRY(cell_number(cells, columns.arrival, kMaxSeconds, name, number));
-    out.requests.push_back({.arrival = static_cast<Tick>(std::llround(seconds * 1e9)),
+    Row row(line, name, number);
+    double n_prompt = TRY(row.at(columns.n_prompt, kTokens));
+    double n_output = TRY(row.at(columns.n_output, kTokens));
+    double arrival_s = TRY(row.maybe(columns.arrival, kSeconds));
+    double tenant = TRY(row.maybe(columns.tenant, kTenants));
+    double priority = TRY(row.maybe(columns.priority, kPriorities));
+    double timeout_s = TRY(row.maybe(columns.timeout, kSeconds));
+    out.requests.push_back({.arrival = from_seconds(arrival_s),
+                            .tenant = static_cast<uint32_t>(tenant),
+                            .band = static_cast<int16_t>(-priority),
+                            .deadline = from_seconds(timeout_s),
                             .n_output = std::max(1u, static_cast<uint32_t>(n_output)),
                             .prompt = {{.content = unique_content(out.requests.size()),
                                         .n_tokens = std::max(1u, static_cast<uint32_t>(n_prompt))}}});
@@ -148,6 +199,7 @@ Result<Workload> parse_lengths_csv(std::string_view text, std::string_view name)
 
 Result<Workload> read_trace(const std::string& path) {
   std::string text = TRY(read_file(path, kMaxTraceBytes));
+  if (text.starts_with(engine::kEventLogMagic)) return recorded_load(as_bytes(text));
   return path.ends_with(".csv") ? parse_lengths_csv(text, path) : parse_mooncake(text, path);
 }
 

@@ -45,6 +45,12 @@ void multiply(Workload& workload, uint32_t n) {
   workload.requests = std::move(all);
 }
 
+void set_weights(Workload& workload, std::span<const uint32_t> weights) {
+  for (SimRequest& request : workload.requests) {
+    request.weight = request.tenant < weights.size() ? weights[request.tenant] : 1;
+  }
+}
+
 void arrive_at_once(Workload& workload) {
   for (SimRequest& request : workload.requests) request.arrival = 0;
 }

@@ -25,6 +25,7 @@ struct Piece {
 struct SimRequest {
   Tick arrival = 0;  // from the start of the simulation
   uint32_t tenant = 0;
+  uint32_t weight = 1;  // of the tenant
   int16_t band = 0;
   Tick deadline = 0;        // from its arrival; 0 = none
   uint32_t n_output = 1;    // tokens of the answer, kEndToken included
@@ -48,7 +49,9 @@ constexpr uint64_t unique_content(uint64_t number) { return 1ull << 63 | number;
 
 // One trace file: `.jsonl` with timestamp (ms), input_length, output_length, hash_ids (one per 512-token block of the
 // prompt, the format of the Mooncake traces), or `.csv` with a header that names num_prefill_tokens, num_decode_tokens
-// and, optionally, arrived_at (s). kNotFound, or kBadFile with the line.
+// and, optionally, arrived_at (s), tenant (a number), priority and timeout (s; 0 = none), which mean what the API's
+// fields do; or, by its first bytes, an event log of the engine (sim/recorded_load.h). kNotFound, or kBadFile with the
+// line.
 Result<Workload> read_trace(const std::string& path);
 // The same from text; `name` is for messages.
 Result<Workload> parse_mooncake(std::string_view text, std::string_view name);
@@ -58,6 +61,8 @@ Result<Workload> parse_lengths_csv(std::string_view text, std::string_view name)
 void keep_first(Workload& workload, uint64_t n);
 // Every request n times, at the same time; a copy shares prefixes with those of its own number only.
 void multiply(Workload& workload, uint32_t n);
+// weights[t] for tenant t; those beyond have 1.
+void set_weights(Workload& workload, std::span<const uint32_t> weights);
 // All requests arrive at once.
 void arrive_at_once(Workload& workload);
 // Arrival times times `factor`.
