@@ -220,6 +220,7 @@ Result<void> check_beams(FieldTarget& target) {
   if (beam.wanted && beam.width == 0) {
     beam.width = static_cast<uint32_t>(std::max<int64_t>({common.n, target.best_of, 1}));
   }
+  if (beam.wanted && beam.width == 1) common.sampling.temperature = 0.0f;  // a single beam takes the likeliest
   if (beam.width <= 1) return {};
   if (beam.width > flow::kMaxBeams || common.n > beam.width) {
     return conflict("beam_width", fmt::format("beam_width: {}, must be at least n = {} and at most {}", beam.width,

@@ -322,6 +322,14 @@ CommonParams common_of(std::string_view members, const ParseContext& context = k
   return result.ok() ? result->common : CommonParams{};
 }
 
+TEST(FieldsTest, ABeamSearchTakesWhatIsLikeliest) {
+  for (const char* members : {R"("use_beam_search":true)", R"("use_beam_search":true,"n":1,"temperature":1.5)",
+                              R"("beam_width":1,"use_beam_search":true)", R"("use_beam_search":true,"best_of":3)"}) {
+    EXPECT_EQ(common_of(members).sampling.temperature, 0.0f) << members;
+  }
+  EXPECT_EQ(common_of(R"("use_beam_search":false,"temperature":1.5)").sampling.temperature, 1.5f);
+}
+
 std::string chat_error(std::string_view members, const ParseContext& context = kContext) {
   auto result =
       parse_chat(json(R"({"messages":[{"role":"user","content":"x"}],)" + std::string(members) + "}"), context);
