@@ -1,6 +1,6 @@
 // ChangeLog: blocks that came to nodes of the trie or left them, in order, since it was last emptied.
-//  1. A name is a hash of the name before it and the block's tokens, from the scope on. A node that returns with the
-//     same prefix has the same name.
+//  1. A name is a hash of the name before it and the block's tokens, from the name of the scope on. A node that returns
+//     with the same prefix has the same name.
 //  2. Nodes of sequences with a window of their own are left out: other requests find nothing there.
 // Thread: engine.
 #pragma once

@@ -62,6 +62,8 @@ class KvCache {
   bool matches_prefixes() const { return options_.match_prefixes; }
   // Before anything is published: what comes and goes is written to `log`.
   void watch(ChangeLog* log) { trie_.watch(log); }
+  // Of a cache that is watched, before anything of this scope is published: what its names begin with.
+  void name_scope(uint32_t scope, uint64_t root) { trie_.name_scope(scope, root); }
 
   // Sizes the table for n_tokens, so that decode steps do not allocate.
   void reserve(SeqBlocks& seq, uint32_t n_tokens) const;

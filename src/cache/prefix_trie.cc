@@ -140,11 +140,15 @@ void PrefixTrie::watch(ChangeLog* log) {
   names_.assign(nodes_.size(), 0);
 }
 
-// The low 64 bits of SHA-256 over the name before it, the scope and the tokens.
+// The low 64 bits of SHA-256 over the name before it and the tokens.
 uint64_t PrefixTrie::name_below(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
-  uint64_t head[] = {names_[parent], scope};
+  uint64_t before = names_[parent];
+  if (parent == kNoNode) {
+    auto root = roots_.find(scope);
+    before = root != roots_.end() ? root->second : scope;
+  }
   Sha256 digest;
-  digest.update({reinterpret_cast<const char*>(head), sizeof(head)});
+  digest.update({reinterpret_cast<const char*>(&before), sizeof(before)});
   digest.update({reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()});
   std::array<uint8_t, 32> sum = digest.finish();
   uint64_t name = 0;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/ids.h"
@@ -60,6 +61,8 @@ class PrefixTrie {
   }
   // From now on, while the trie is empty: changes go to `log`, which outlives the trie's use.
   void watch(ChangeLog* log);
+  // What the names of this scope's nodes begin with, from now on; else it is the number of the scope.
+  void name_scope(uint32_t scope, uint64_t root) { roots_[scope] = root; }
   // Of a trie that is watched: what the log calls the node; of the root 0.
   uint64_t name(NodeId id) const { return names_[id]; }
   bool has_blocks(NodeId id) const;
@@ -96,7 +99,8 @@ class PrefixTrie {
   std::vector<Entry> table_;     // open addressing, linear probing, power of two
   std::vector<NodeId> unused_;   // stack
   ChangeLog* log_ = nullptr;
-  std::vector<uint64_t> names_;  // [capacity + 1] with a log
+  std::vector<uint64_t> names_;                   // [capacity + 1] with a log
+  std::unordered_map<uint32_t, uint64_t> roots_;  // names of scopes; looked up only
   uint32_t n_used_ = 0;
   uint64_t n_inserted_ = 0;
 };

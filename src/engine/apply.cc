@@ -96,6 +96,8 @@ void Engine::State::begin_session(std::shared_ptr<SessionTask> task) {
   } else if (stopping) {
     task->finish(Error{ErrorCode::kDraining, "the server stopped", ""});
   } else {
+    bool restore = task->verb == SessionVerb::kRestore;
+    if (restore && kv_events != nullptr) kv_events->open_scope(task->scope, task->copy.cache_salt);
     sessions->add(std::move(task));
   }
 }

@@ -1,16 +1,32 @@
 #include "engine/kv_events.h"
 
+#include <array>
+#include <cstring>
 #include <utility>
+
+#include "base/sha256.h"
 
 namespace millrace::engine {
 namespace {
 
 constexpr size_t kMostScopes = 65'536;  // salts are chosen by clients
 
+// Equal salts give equal names on every server; requests without one have 0.
+uint64_t root_of(std::string_view salt) {
+  if (salt.empty()) return 0;
+  Sha256 digest;
+  digest.update(salt);
+  std::array<uint8_t, 32> sum = digest.finish();
+  uint64_t root = 0;
+  std::memcpy(&root, sum.data(), sizeof(root));
+  return root;
+}
+
 }  // namespace
 
 KvEvents::KvEvents(cache::KvCache& cache, Hear hear)
-    : trie_(cache.trie()),
+    : cache_(cache),
+      trie_(cache.trie()),
       hear_(std::move(hear)),
       block_tokens_(cache.geometry().block_tokens),
       n_groups_(static_cast<uint32_t>(cache.geometry().groups.size())) {
@@ -20,7 +36,9 @@ KvEvents::KvEvents(cache::KvCache& cache, Hear hear)
 }
 
 void KvEvents::open_scope(uint32_t scope, std::string_view salt) {
-  if (salts_.size() < kMostScopes) salts_.try_emplace(scope, salt);
+  if (salts_.contains(scope) || salts_.size() >= kMostScopes) return;
+  salts_.emplace(scope, salt);
+  cache_.name_scope(scope, root_of(salt));
 }
 
 void KvEvents::note_below(const flow::TierName& entry, cache::NodeId node, uint32_t kv_groups) {

@@ -30,7 +30,7 @@ class KvEvents {
   // `cache` is empty and outlives this.
   KvEvents(cache::KvCache& cache, Hear hear);
 
-  // Of a request that was taken. Idempotent.
+  // Of a request that was taken, or a conversation that comes back, before anything of it is published. Idempotent.
   void open_scope(uint32_t scope, std::string_view salt);
   // An entry below the pool holds these KvGroups of the node. Idempotent.
   void note_below(const flow::TierName& entry, cache::NodeId node, uint32_t kv_groups);
@@ -51,6 +51,7 @@ class KvEvents {
   void add_all(cache::ChangeLog& log, flow::KvMedium medium);
   void add(const cache::ChangeLog& log, const cache::BlockChange& change, flow::KvMedium medium);
 
+  cache::KvCache& cache_;
   const cache::PrefixTrie& trie_;
   Hear hear_;
   uint32_t block_tokens_;

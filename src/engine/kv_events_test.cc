@@ -106,6 +106,38 @@ TEST(KvEvents, AnIndexFromEventsKnowsWhatEachPromptWillFind) {
   EXPECT_EQ(mirror.size(), 0u);
 }
 
+// Servers number their scopes as salts come: names go by the salts.
+TEST(KvEvents, EqualContentHasEqualNamesOnEveryServerAndNoOtherHas) {
+  auto names_of = [](const std::vector<std::string>& salts) {
+    std::map<std::string, std::vector<uint64_t>> names;
+    EngineOptions options = support::small_engine(100, 100, 4);
+    options.on_kv_events = [&names](std::span<KvEvent> events) {
+      for (const KvEvent& event : events) {
+        std::vector<uint64_t>& known = names[event.cache_salt];
+        known.insert(known.end(), event.names.begin(), event.names.end());
+      }
+    };
+    support::FakeEngine rig({.options = std::move(options)});
+    for (size_t i = 0; i < salts.size(); ++i) {
+      GenerateRequest request{.id = i + 1, .scope = salts[i].empty() ? 0 : static_cast<uint32_t>(i + 1)};
+      request.cache_salt = salts[i];
+      for (TokenId token = 1; token <= 13; ++token) request.prompt.push_back(token);
+      request.sampling.max_tokens = 1;
+      rig.finish(std::move(request));
+    }
+    return names;
+  };
+  auto here = names_of({"red", "", "blue"});
+  auto there = names_of({"blue", "green", "", "red"});
+  std::set<uint64_t> all;
+  for (const char* salt : {"", "red", "blue"}) {
+    ASSERT_EQ(here[salt].size(), 3u);
+    EXPECT_EQ(here[salt], there[salt]) << salt;
+    all.insert(here[salt].begin(), here[salt].end());
+  }
+  EXPECT_EQ(all.size(), 9u);
+}
+
 // What is told of the disk, checked against the tokens that the names stand for.
 class DiskMirror {
  public:
