@@ -64,8 +64,7 @@ TEST(PublicBugs, Vllm45388AnOpenedGateIsSeenBehindABlockedHead) {
   EXPECT_EQ(support::run_trace(trace).fault, "");
 }
 
-// vLLM #49674: victims that free nothing at once led to a cascade of preemptions. SGLang #14972: with steps overlapped,
-// a retracted request could not get its blocks.
+// vLLM #49674: victims that free nothing at once led to a cascade of preemptions.
 TEST(PublicBugs, Vllm49674PreemptionYieldsBlocksAtOnceWhateverTheDepth) {
   for (uint32_t depth : {1u, 2u}) {
     for (uint32_t n_blocks = 20; n_blocks < 32; ++n_blocks) {
@@ -77,6 +76,25 @@ TEST(PublicBugs, Vllm49674PreemptionYieldsBlocksAtOnceWhateverTheDepth) {
       EXPECT_LE(result.stats.n_preemptions, 12u) << n_blocks;
     }
   }
+}
+
+// SGLang #14972: with steps overlapped, a retracted request could not get its blocks: what steps in flight would add
+// was not counted when they were planned. Proposals in flight are rows of that kind, too.
+TEST(PublicBugs, Sglang14972WhatStepsInFlightAddIsCountedWhenTheyArePlanned) {
+  uint64_t n_preemptions = 0;
+  for (uint32_t max_draft : {0u, 4u}) {
+    for (uint32_t n_blocks = 20; n_blocks < 32; ++n_blocks) {
+      Trace trace = quiet_trace(n_blocks, 2);
+      trace.worker.max_draft = max_draft;
+      for (int i = 0; i < 4; ++i) submit(trace, 15, 40);
+      wait(trace, 200);
+      TraceResult result = support::run_trace(trace);
+      EXPECT_EQ(result.fault, "") << n_blocks << " blocks, proposals " << max_draft;
+      EXPECT_EQ(result.stats.n_finished_length, 4u);
+      n_preemptions += result.stats.n_preemptions;
+    }
+  }
+  EXPECT_GT(n_preemptions, 10u);
 }
 
 // vLLM #41190: the late output of a step was given to the next life of a preempted sequence.
@@ -186,8 +204,29 @@ TEST(PublicBugs, Sglang12224ACancelAtAnyTurnReleasesOnce) {
   }
 }
 
-// vLLM #43884: taking blocks for one group of layers evicted the hit of another. SGLang #35270: blocks counted twice as
-// evictable.
+// SGLang #35270: blocks that two requests had shared were counted twice as evictable, and the check of an idle server
+// ended it.
+TEST(PublicBugs, Sglang35270AnIdleServerCountsWhatWasSharedOnce) {
+  uint64_t n_hits = 0;
+  for (uint32_t depth : {1u, 2u}) {
+    Trace trace = quiet_trace(40, depth);
+    for (int round = 0; round < 8; ++round) {
+      uint32_t first = submit(trace, 30, 6);
+      uint32_t twin = submit(trace, 30, 3);
+      trace.requests[first].prompt = trace.requests[twin].prompt = trace.requests[0].prompt;
+      trace.requests[twin].n = 2;
+      wait(trace, round % 2 == 0 ? 30 : 5);  // idle in between, or not
+      if (round % 3 == 2) act(trace, TraceAct::kCancel, first);
+    }
+    wait(trace, 60);
+    TraceResult result = support::run_trace(trace);
+    EXPECT_EQ(result.fault, "");
+    n_hits += result.stats.prefix_hit_tokens;
+  }
+  EXPECT_GT(n_hits, 200u);
+}
+
+// vLLM #43884: taking blocks for one group of layers evicted the hit of another.
 TEST(PublicBugs, Vllm43884HitsOfAllGroupsSurviveTheAllocation) {
   uint64_t n_hits = 0;
   for (uint32_t n_blocks = 24; n_blocks < 48; ++n_blocks) {
@@ -206,8 +245,6 @@ TEST(PublicBugs, Vllm43884HitsOfAllGroupsSurviveTheAllocation) {
   EXPECT_GT(n_hits, 0u);
 }
 
-// S7: tenants that always have requests waiting get service in proportion to their weights, however much of it one of
-// them finds in the cache or how many requests it queues.
 // vllm-ascend #13501: blocks below a window were given away while a step in flight still read them.
 TEST(PublicBugs, VllmAscend13501WindowBlocksOutliveTheStepsThatReadThem) {
   for (uint32_t n_blocks = 14; n_blocks < 30; ++n_blocks) {
@@ -253,6 +290,8 @@ TEST(PublicBugs, Vllm45357BlocksOfAStepInFlightAreNotFilledFromBelow) {
   EXPECT_GT(engine.stats().tier_loaded_tokens, 0u);
 }
 
+// S7: tenants that always have requests waiting get service in proportion to their weights, however much of it one of
+// them finds in the cache or how many requests it queues.
 TEST(Fairness, BackloggedTenantsGetServiceByWeight) {
   constexpr uint32_t kTenants = 3;
   constexpr int64_t kRunning = 4 * (60 * int64_t{sched::kPromptUnits} + 10 * int64_t{sched::kOutputUnits});

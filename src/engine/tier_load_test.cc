@@ -144,6 +144,29 @@ TEST_P(TierLoads, WhoLeavesBeforeItsLoadIsThereLeavesNothing) {
   EXPECT_EQ(rig.last(back.id).n_cached, 40u) << "what came for nobody is there for the next";
 }
 
+// vLLM #45388: the end of a load was seen only by a walk of the queue that stopped at a head which could not start.
+TEST(PublicBugs, Vllm45388AFinishedLoadIsSeenBehindABlockedHead) {
+  for (uint32_t depth : {1u, 2u}) {
+    Rig rig({.depth = depth});
+    GenerateRequest runner = rig.request(16, 60, 3), head = rig.request(60, 2, 4), back = rig.request(44, 3, 1);
+    rig.submit(runner);
+    for (int i = 0; i < 6; ++i) rig.step();  // it holds 6 blocks of 20
+    rig.faults.late = true;
+    rig.submit(head);
+    rig.submit(back);
+    for (int i = 0; i < 5; ++i) rig.step();
+    EXPECT_EQ(rig.stats().n_waiting, 2u);
+    EXPECT_EQ(rig.stats().n_deferred, 1u);
+    rig.faults.late = false;
+    rig.run_until([&] { return rig.sink.ended(back.id); });
+    EXPECT_FALSE(rig.sink.ended(runner.id));
+    EXPECT_TRUE(rig.sink.text(head.id).tokens.empty()) << "the head can start beside nobody";
+    EXPECT_EQ(rig.last(back.id).n_cached, 40u);
+    rig.expect_nothing_left();
+    for (const GenerateRequest& ask : {runner, head, back}) rig.expect_right(ask);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Settings, TierLoads,
                          ::testing::Values(Setting{}, Setting{.depth = 2}, Setting{.windows = true},
                                            Setting{.depth = 2, .windows = true}),
