@@ -4,7 +4,7 @@
 //  - Streams without a target: within 10 ms, or a multiple of what a step of decodes takes once those are aboard who
 //    wait for their prompt (n streams: at most n * n together, four times as many, and 64). The multiple is what the
 //    load needs to stay in balance and a quarter more: prompt rows for each token that the answers of those who wait
-//    will have, 2 at least, 8 at most, 3 for a lone stream and one more for each other; short prompts leave streams
+//    will have, 2 at least, 12 at most, 3 for a lone stream and one more for each other; short prompts leave streams
 //    their speed, long ones do not queue for ever. When more prompts wait than 2 s a multiple can compute, it grows
 //    with them. From 64 streams on, when the weights are a twentieth of their step or less, it is 2.
 //  - Nothing decodes: as many as fit the workspace, in at most half a second, so that new requests and cancels are
