@@ -167,6 +167,56 @@ set(XGRAMMAR_HEADER_FILE ${CMAKE_BINARY_DIR}/generated/xgrammar_earley_parser.h)
 file(GENERATE OUTPUT ${XGRAMMAR_HEADER_FILE} CONTENT "${XGRAMMAR_HEADER}")
 # The states of a matcher's parser are read behind the file that defines it (src/grammar/core_view.h).
 file(READ ${XGRAMMAR_DIR}/cpp/grammar_matcher.cc XGRAMMAR_MATCHER)
+# What the masks of the parser's states leave to the parser, it is asked for all at once (src/grammar/parse_walk.inl.h)
+# instead of token by token, from where that was done for many. The masks are the same.
+replace_in(XGRAMMAR_MATCHER [[#include "tokenizer_info_impl.h"
+]] [[#include "tokenizer_info_impl.h"
+#include "grammar/parse_walk.inl.h"
+]])
+replace_in(XGRAMMAR_MATCHER [[  std::vector<int32_t> tmp_rejected_indices_delta_;
+]] [[  std::vector<int32_t> tmp_rejected_indices_delta_;
+
+ public:
+  const millrace::grammar::TokenClasses* token_classes_ = nullptr;
+]])
+replace_in(XGRAMMAR_MATCHER [[  for (const auto& [state, adaptive_token_mask_it] : latest_states_with_masks) {
+]] [[  millrace::grammar::ParseWalk walk(*this, token_classes_);
+  for (const auto& [state, adaptive_token_mask_it] : latest_states_with_masks) {
+]])
+replace_in(XGRAMMAR_MATCHER [[    const auto& uncertain_indices = adaptive_token_mask.uncertain_indices;
+    for (auto token_it = uncertain_indices.begin(); token_it != uncertain_indices.end();) {
+]] [[    const bool keeps_rejected = adaptive_token_mask.store_type == StoreType::kRejected;
+    const std::vector<int32_t>* left = &adaptive_token_mask.uncertain_indices;
+    const std::vector<int32_t>* rejected = keeps_rejected ? &adaptive_token_mask.rejected_indices : nullptr;
+    if (walk.done()) {
+      left = &walk.sort_out(left->data(), left->data() + left->size(), rejected, {}, tmp_accepted_bitset_);
+    }
+    for (auto token_it = left->begin(); token_it != left->end();) {
+      if (walk.is_worth_it()) {
+        PopLastStates(prev_matched_size + 1);
+        walk.run();
+        PushOneStateToCheck(state);
+        prev_token = nullptr;
+        prev_matched_size = 0;
+        last_rejected_uncertain_range = 0;
+        left = &walk.sort_out(&*token_it, left->data() + left->size(), rejected, tmp_rejected_indices_delta_,
+                              tmp_accepted_bitset_);
+        token_it = left->begin();
+        continue;
+      }
+]])
+replace_in(XGRAMMAR_MATCHER [[              uncertain_indices.end() - token_it, last_rejected]] [[              left->end() - token_it, last_rejected]])
+replace_in(XGRAMMAR_MATCHER [[          bool byte_accepted = has_char_budget_rules_
+]] [[          walk.note_step();
+          bool byte_accepted = has_char_budget_rules_
+]])
+replace_in(XGRAMMAR_MATCHER [[      if (adaptive_token_mask.store_type == StoreType::kAcceptedBitset ||
+          adaptive_token_mask.store_type == StoreType::kAccepted) {
+        if (accepted) {]] [[      if (walk.done() || !keeps_rejected) {
+        if (accepted) {]])
+replace_in(XGRAMMAR_MATCHER [[    if (adaptive_token_mask.store_type == StoreType::kRejected) {
+      // rejected_indices = Intersect(]] [[    if (!walk.done() && keeps_rejected) {
+      // rejected_indices = Intersect(]])
 string(APPEND XGRAMMAR_MATCHER "\n#include \"grammar/core_view.inl.h\"\n")
 foreach(name COMPILER FSM PARSER MATCHER)
   set(file ${CMAKE_BINARY_DIR}/generated/xgrammar_${name}.cc)

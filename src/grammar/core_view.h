@@ -4,6 +4,7 @@
 // In C++17, for the core includes it. Thread: any for automata; a matcher one at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,8 @@ class GrammarMatcher;
 }  // namespace xgrammar
 
 namespace millrace::grammar {
+
+class TokenClasses;
 
 enum class EdgeKind : uint8_t { kBytes, kFree, kRule, kRepeat, kOther };
 
@@ -45,6 +48,11 @@ class CoreView {
   static int32_t start_of(const xgrammar::CompiledGrammar& grammar, int32_t rule);
   static const std::vector<int32_t>& ends_of(const xgrammar::CompiledGrammar& grammar, int32_t rule);
   static void edges_of(const xgrammar::CompiledGrammar& grammar, int32_t state, std::vector<CoreEdge>& edges);
+
+  // The most tokens that the mask of one state leaves to the parser.
+  static size_t most_left(const xgrammar::CompiledGrammar& grammar);
+  // The matcher makes masks by them from now on, where it is worth it (parse_walk.inl.h). They outlive it.
+  static void use(xgrammar::GrammarMatcher& matcher, const TokenClasses* classes);
 
   // Rows of the parser: one before the text and one for each byte.
   static int32_t n_rows(const xgrammar::GrammarMatcher& matcher);

@@ -3,19 +3,10 @@
 #pragma once
 
 #include "grammar/core_view.h"
+#include "grammar/parser_rows.inl.h"
 
 namespace millrace::grammar {
 namespace {
-
-// The parser keeps its rows to itself and to what derives from it.
-struct ParserRows : xgrammar::EarleyParser {
-  static const auto& of_waiting(const xgrammar::EarleyParser& parser) {
-    return parser.*(&ParserRows::rule_id_to_completable_states_);
-  }
-  static const auto& of_places(const xgrammar::EarleyParser& parser) {
-    return parser.*(&ParserRows::scanable_state_history_);
-  }
-};
 
 CorePlace place_of(const xgrammar::ParserState& state) {
   return {state.rule_id, state.element_id, state.rule_start_pos, state.repeat_count};
@@ -60,6 +51,22 @@ void CoreView::edges_of(const xgrammar::CompiledGrammar& grammar, int32_t state,
     }
     edges.push_back(out);
   }
+}
+
+// None where what a token does is not in its bytes alone, which our constraints never ask for.
+size_t CoreView::most_left(const xgrammar::CompiledGrammar& grammar) {
+  for (int32_t rule = 0; rule < n_rules(grammar); ++rule) {
+    if (grammar->grammar->GetRule(rule).is_lazy) return 0;
+  }
+  size_t most = 0;
+  for (const auto& [state, mask] : grammar->adaptive_token_mask_cache) {
+    most = std::max(most, mask.uncertain_indices.size());
+  }
+  return most;
+}
+
+void CoreView::use(xgrammar::GrammarMatcher& matcher, const TokenClasses* classes) {
+  matcher.ImplPtr()->token_classes_ = classes;
 }
 
 int32_t CoreView::n_rows(const xgrammar::GrammarMatcher& matcher) {

@@ -40,11 +40,11 @@ CompileLimits token_limits(size_t n_vocab) {
 
 class Matcher final : public flow::TokenMatcher {
  public:
-  Matcher(std::shared_ptr<const TokenTable> tokens, const xgrammar::CompiledGrammar& compiled, std::string after,
+  Matcher(std::shared_ptr<const TokenTable> tokens, xgrammar::GrammarMatcher core, std::string after,
           std::span<const LengthBounds> lengths, const EndCosts& ends, bool proposes,
           std::shared_ptr<Durations> mask_times)
       : tokens_(std::move(tokens)),
-        core_(compiled),
+        core_(std::move(core)),
         after_(std::move(after)),
         lengths_(lengths),
         end_(*tokens_, ends, !lengths.empty()),
@@ -408,8 +408,24 @@ const TokenLengths& TokenTable::lengths() const {
   return *lengths_;
 }
 
+// What it takes grows with the vocabulary and with the grammar, and is not counted.
+std::shared_ptr<const TokenClasses> TokenTable::classes(const xgrammar::CompiledGrammar& grammar) const {
+  CompileBudget::Pause uncounted;
+  if (!leaves_many(grammar) || longest_ > TokenClasses::kLongest) return nullptr;
+  ByteClasses class_of = byte_classes(grammar);
+  std::lock_guard lock(classes_mutex_);
+  std::erase_if(classes_, [](const auto& one) { return one.second.expired(); });
+  std::shared_ptr<const TokenClasses> known = classes_[class_of].lock();
+  if (known != nullptr) return known;
+  known = std::make_shared<const TokenClasses>(info_.GetSortedDecodedVocab(), n_vocab(), class_of);
+  classes_[class_of] = known;
+  return known;
+}
+
 std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
-  return std::make_unique<Matcher>(tokens_, compiled_, after_, lengths_, ends_, proposes_, mask_times_);
+  xgrammar::GrammarMatcher core(compiled_);
+  CoreView::use(core, classes_.get());
+  return std::make_unique<Matcher>(tokens_, std::move(core), after_, lengths_, ends_, proposes_, mask_times_);
 }
 
 }  // namespace millrace::grammar

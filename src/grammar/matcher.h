@@ -7,6 +7,7 @@
 #include <array>
 #include <bitset>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,6 +20,7 @@
 #include "grammar/compiler.h"
 #include "grammar/shortest_end.h"
 #include "grammar/string_guard.h"
+#include "grammar/token_classes.h"
 
 namespace millrace::grammar {
 
@@ -38,6 +40,8 @@ class TokenTable {
   const std::vector<TokenId>& with_byte(char c) const { return holders_[static_cast<unsigned char>(c)]; }
   // What the tokens do to strings of bounded length; made when first asked for.
   const TokenLengths& lengths() const;
+  // As a grammar sees them: shared by all that see them alike. Null where masks leave little to the core's parser.
+  std::shared_ptr<const TokenClasses> classes(const xgrammar::CompiledGrammar& grammar) const;
   // The tokens that a text is written in, most likely; empty when that is not known.
   std::vector<TokenId> write(std::string_view text) const;
   // The token of exactly this text, kNoToken when there is none.
@@ -56,6 +60,8 @@ class TokenTable {
   std::array<std::vector<TokenId>, 256> holders_;
   mutable std::once_flag lengths_made_;
   mutable std::unique_ptr<TokenLengths> lengths_;
+  mutable std::mutex classes_mutex_;
+  mutable std::map<ByteClasses, std::weak_ptr<const TokenClasses>> classes_;  // guarded by classes_mutex_
   std::bitset<256> bytes_;
   std::unique_ptr<ShortTexts> pieces_;
   size_t longest_ = 0;
@@ -73,11 +79,14 @@ class CompiledGrammar final : public flow::Constraint {
         after_(std::move(after)),
         lengths_(std::move(lengths)),
         ends_(compiled_, lengths_, tokens_->bytes(), tokens_->pieces()),
+        classes_(tokens_->classes(compiled_)),
         proposes_(proposes),
         mask_times_(std::move(mask_times)) {}
   std::unique_ptr<flow::TokenMatcher> matcher() const override;
   size_t n_mask_words() const override { return tokens_->n_mask_words(); }
-  size_t n_bytes() const { return compiled_.MemorySizeBytes() + ends_.n_bytes(); }
+  size_t n_bytes() const {
+    return compiled_.MemorySizeBytes() + ends_.n_bytes() + (classes_ == nullptr ? 0 : classes_->n_bytes());
+  }
 
  private:
   std::shared_ptr<const TokenTable> tokens_;
@@ -85,6 +94,7 @@ class CompiledGrammar final : public flow::Constraint {
   std::string after_;
   std::vector<LengthBounds> lengths_;
   EndCosts ends_;
+  std::shared_ptr<const TokenClasses> classes_;  // null: masks leave little to the core's parser
   bool proposes_;
   std::shared_ptr<Durations> mask_times_;
 };
