@@ -1,10 +1,12 @@
-// millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, what that costs, and random
-// answers to them, as one line of JSON each: what tools/check/grammar_walks.py validates with programs that share no
-// code with this one. A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" | "tags",
-// "text": ...}.
+// millrace bench grammar MODEL --corpus FILE: how many constraints of a corpus compile, what that and their masks cost,
+// and random answers to them, as one line of JSON each: what tools/check/grammar_walks.py validates with programs that
+// share no code with this one. A line of the corpus: {"kind": "schema" | "regex" | "grammar" | "choice" | "object" |
+// "tags", "text": ...}.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <bit>
+#include <chrono>
 #include <ctime>
 #include <string>
 #include <utility>
@@ -61,7 +63,9 @@ class Walker {
     mask_.assign(constraint.n_mask_words(), 0);
     flow::TimedMatcher matcher(constraint.matcher(), n_most);
     while (out.tokens.size() < n_most) {
+      auto begin = std::chrono::steady_clock::now();
       matcher.fill(mask_);
+      masks_us_.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count());
       TokenId token = any(random);
       bool taken = token != kNoToken && matcher.accept(token);
       if (taken && !matcher.in_time(mask_)) {
@@ -75,6 +79,21 @@ class Walker {
       if (out.ended) return out;
       out.text += vocabulary_.tokens[static_cast<size_t>(token)];
     }
+    return out;
+  }
+
+  // Of the masks since this was asked last: how many, median, 99 %, longest.
+  Json take_times() {
+    Json out = Json::object();
+    std::ranges::sort(masks_us_);
+    auto at = [&](double part) {
+      return masks_us_.empty() ? 0 : masks_us_[static_cast<size_t>(part * static_cast<double>(masks_us_.size() - 1))];
+    };
+    out.set("n", static_cast<int64_t>(masks_us_.size()));
+    out.set("median", at(0.5));
+    out.set("p99", at(0.99));
+    out.set("longest", at(1));
+    masks_us_.clear();
     return out;
   }
 
@@ -99,6 +118,7 @@ class Walker {
 
   const grammar::Vocabulary& vocabulary_;
   std::vector<uint32_t> mask_;
+  std::vector<double> masks_us_;
 };
 
 // The fewest tokens in which an answer is known to end.
@@ -160,6 +180,7 @@ Result<void> walk_corpus(const CorpusWalks& options, grammar::Compiler& compiler
     for (int64_t i = 0; i < options.n_walks; ++i)
       walks.push_back(report_walk(walker.run(**made, 4 * shortest, random)));
     out.set("walks", std::move(walks));
+    out.set("masks_us", walker.take_times());
     fmt::print("{}\n", out.dump());
   }
   return {};
