@@ -54,6 +54,8 @@ class TokenMatcher {
     (void)n_tokens;
     return true;
   }
+  // ends_within(n) holds behind every text that is allowed, for each n above this.
+  virtual uint32_t farthest_end() const { return UINT32_MAX; }
   // Where ends_within(n_tokens) holds, clears what does not begin the end that is known: behind each token that is left
   // ends_within(n_tokens - 1) holds. mask: as filled here.
   virtual void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) {

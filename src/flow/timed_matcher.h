@@ -3,7 +3,8 @@
 //  2. Elsewhere every token that the constraint allows may be sampled; one behind which the answer could no longer end
 //     in time is taken back, and the mask holds those of the nearest end then.
 //  3. An answer that cannot end in time from its beginning on has no limit here: it is cut off.
-//  4. All of it depends on the tokens of the answer and the limit alone.
+//  4. The matcher is asked for its end only where one of what it allows may lie too far away.
+//  5. All of it depends on the tokens of the answer and the limit alone.
 // Thread: one at a time.
 #pragma once
 
@@ -22,13 +23,13 @@ class TimedMatcher {
   static constexpr uint32_t kNoLimit = UINT32_MAX;  // the answer may be cut off
   // max_tokens: of the whole answer, its end token included.
   TimedMatcher(std::unique_ptr<TokenMatcher> matcher, uint32_t max_tokens)
-      : matcher_(std::move(matcher)), max_tokens_(max_tokens) {}
+      : matcher_(std::move(matcher)), max_tokens_(max_tokens), farthest_(matcher_->farthest_end()) {}
 
   void fill(std::span<uint32_t> mask) {
     begin();
     matcher_->fill(mask);
     narrowed_ = false;
-    if (!has_limit() || n_tokens_ >= max_tokens_) return;
+    if (!may_be_late()) return;
     uint32_t n_left = max_tokens_ - n_tokens_;
     bool none_to_spare = !matcher_->ends_within(n_left - 1) && matcher_->ends_within(n_left);
     if (!none_to_spare) return;
@@ -52,12 +53,17 @@ class TimedMatcher {
     return true;
   }
 
+  // Behind fill(): whether widen() may be true, or in_time() false behind the next token.
+  bool may_be_late() const {
+    return has_limit() && n_tokens_ < max_tokens_ && max_tokens_ - n_tokens_ - 1 <= farthest_;
+  }
+
   // Behind accept() of a token out of this mask: whether the answer can still end in time. If not, and it could before,
   // that token is taken back and cleared from the mask with all others that do not begin the nearest end.
   bool in_time(std::span<uint32_t> mask) {
     if (!has_limit() || n_tokens_ > max_tokens_) return true;
     uint32_t n_left = max_tokens_ - n_tokens_;
-    if (matcher_->ends_within(n_left)) return true;
+    if (n_left > farthest_ || matcher_->ends_within(n_left)) return true;
     matcher_->rollback(1);
     if (!matcher_->ends_within(n_left + 1)) {
       (void)matcher_->accept(last_);
@@ -78,11 +84,12 @@ class TimedMatcher {
   void begin() {
     if (begun_) return;
     begun_ = true;
-    if (has_limit() && !matcher_->ends_within(max_tokens_)) max_tokens_ = kNoLimit;
+    if (has_limit() && max_tokens_ <= farthest_ && !matcher_->ends_within(max_tokens_)) max_tokens_ = kNoLimit;
   }
 
   std::unique_ptr<TokenMatcher> matcher_;
   uint32_t max_tokens_;
+  uint32_t farthest_;        // of the matcher
   uint32_t n_tokens_ = 0;    // accepted
   TokenId last_ = kNoToken;  // of them
   bool begun_ = false;

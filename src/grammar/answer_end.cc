@@ -15,7 +15,12 @@ constexpr uint64_t kMostPlaces = 20'000;  // of the parser, looked at while it i
 }  // namespace
 
 AnswerEnd::AnswerEnd(const TokenTable& tokens, const EndCosts& costs, bool bounded)
-    : tokens_(tokens), nearest_(costs), bounded_(bounded) {}
+    : tokens_(tokens), costs_(costs), nearest_(costs), bounded_(bounded) {}
+
+uint32_t AnswerEnd::farthest(size_t n_before) const {
+  uint32_t n_tokens = costs_.farthest();
+  return n_tokens >= kNoEnd ? UINT32_MAX : n_tokens + static_cast<uint32_t>(n_before);
+}
 
 bool AnswerEnd::within(uint32_t n_tokens, const AnswerPlace& place) {
   const Rest* there = known(place.n_tokens);

@@ -37,6 +37,8 @@ class AnswerEnd {
   // Both outlive this. bounded: strings have lengths that the guard counts.
   AnswerEnd(const TokenTable& tokens, const EndCosts& costs, bool bounded);
 
+  // As flow::TokenMatcher::farthest_end(), of an answer before which n_before bytes must come.
+  uint32_t farthest(size_t n_before) const;
   // As flow::TokenMatcher::ends_within() and keep_ending().
   bool within(uint32_t n_tokens, const AnswerPlace& place);
   void keep(std::span<uint32_t> mask, uint32_t n_tokens, const AnswerPlace& place);
@@ -66,6 +68,7 @@ class AnswerEnd {
   static constexpr size_t kNowhere = SIZE_MAX;
 
   const TokenTable& tokens_;
+  const EndCosts& costs_;
   NearestEnd nearest_;
   bool bounded_;
   EndCost cost_;               // as NearestEnd says

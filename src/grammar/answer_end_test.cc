@@ -202,8 +202,9 @@ TEST(AnswerEnd, DeepTextsEnd) {
 // Asks its matcher, and counts what it is asked about ends.
 class CountingMatcher final : public flow::TokenMatcher {
  public:
-  CountingMatcher(std::unique_ptr<flow::TokenMatcher> inner, int& n_asked)
-      : inner_(std::move(inner)), n_asked_(n_asked) {}
+  // tells: how far an end is at most.
+  CountingMatcher(std::unique_ptr<flow::TokenMatcher> inner, int& n_asked, bool tells = false)
+      : inner_(std::move(inner)), n_asked_(n_asked), tells_(tells) {}
   bool accept(TokenId token) override { return inner_->accept(token); }
   void rollback(uint32_t n) override { inner_->rollback(n); }
   void fill(std::span<uint32_t> mask) override { inner_->fill(mask); }
@@ -211,12 +212,14 @@ class CountingMatcher final : public flow::TokenMatcher {
     ++n_asked_;
     return inner_->ends_within(n_tokens);
   }
+  uint32_t farthest_end() const override { return tells_ ? inner_->farthest_end() : UINT32_MAX; }
   void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override { inner_->keep_ending(mask, n_tokens); }
   bool ended() const override { return inner_->ended(); }
 
  private:
   std::unique_ptr<flow::TokenMatcher> inner_;
   int& n_asked_;
+  bool tells_;
 };
 
 TEST(AnswerEnd, AnEndThatIsTooFarIsAskedForOnce) {
@@ -231,6 +234,59 @@ TEST(AnswerEnd, AnEndThatIsTooFarIsAskedForOnce) {
   }
   EXPECT_EQ(n_asked, 1);
   EXPECT_FALSE(matcher.has_limit());
+}
+
+// Far from the limit nothing is asked, and what is sampled needs no copy of its logits; nothing else changes.
+TEST(AnswerEnd, AnEndThatIsNeverFarIsAskedForNearTheLimitAlone) {
+  struct Case {
+    ConstraintKind kind;
+    const char* text;
+    uint32_t most;  // tokens before the limit at which ends are asked for
+  };
+  for (const Case& one :
+       {Case{ConstraintKind::kRegex, "[a-z]{20,90}(-[0-9]{4}){2}", 40},
+        Case{ConstraintKind::kJsonSchema,
+             R"({"type":"object","properties":{"a":{"type":"string","minLength":9},"b":{"type":"string"}},)"
+             R"("required":["a","b"]})",
+             100}}) {
+    constexpr uint32_t kTokens = 300;
+    CompiledConstraint constraint = compile({.kind = one.kind, .text = one.text}, letters({"abcd", "{\"", "12"}));
+    uint32_t farthest = constraint->matcher()->farthest_end();
+    ASSERT_GE(farthest, fewest(*constraint) - 1) << one.text;
+    ASSERT_LT(farthest, one.most) << one.text;
+    int n_asked = 0;
+    int n_asked_always = 0;
+    PhiloxSequence random(5);
+    flow::TimedMatcher matcher(std::make_unique<CountingMatcher>(constraint->matcher(), n_asked, true), kTokens);
+    flow::TimedMatcher always(std::make_unique<CountingMatcher>(constraint->matcher(), n_asked_always), kTokens);
+    std::vector<uint32_t> mask(constraint->n_mask_words());
+    std::vector<uint32_t> same(mask.size());
+    uint32_t n_far = 0;
+    for (uint32_t n = 0; n < kTokens && !matcher.matcher().ended(); ++n) {
+      bool far = kTokens - n - 1 > farthest;
+      n_far += far ? 1 : 0;
+      EXPECT_EQ(matcher.may_be_late(), !far);
+      EXPECT_TRUE(always.may_be_late());
+      matcher.fill(mask);
+      always.fill(same);
+      ASSERT_EQ(mask, same) << n;
+      TokenId token = 0;  // never the end while something else is allowed
+      std::vector<TokenId> allowed;
+      for (size_t i = 1; i < 257 + 3; ++i) {
+        if ((mask[i / 32] >> (i % 32) & 1) != 0) allowed.push_back(static_cast<TokenId>(i));
+      }
+      if (!allowed.empty()) token = allowed[random.below(static_cast<uint32_t>(allowed.size()))];
+      ASSERT_TRUE(matcher.accept(token) && always.accept(token));
+      bool in_time = matcher.in_time(mask);
+      ASSERT_EQ(always.in_time(same), in_time);
+      EXPECT_TRUE(!far || n_asked == 0) << n;
+      if (!in_time) break;
+    }
+    EXPECT_GT(n_far, 20u) << one.text;
+    EXPECT_GE(n_asked_always, static_cast<int>(n_far));
+  }
+  // what must still come grows with every bracket
+  EXPECT_EQ(compile({.kind = ConstraintKind::kJsonObject}, letters())->matcher()->farthest_end(), UINT32_MAX);
 }
 
 // How many tokens a way may take at most is never said too low: with random pieces of a text among the tokens, what

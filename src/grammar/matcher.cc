@@ -144,6 +144,8 @@ class Matcher final : public flow::TokenMatcher {
     return within_limits([&] { return end_.within(n_tokens, place()); }, true);
   }
 
+  uint32_t farthest_end() const override { return end_.farthest(after_.size()); }
+
   void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override {
     if (ended_) return;
     (void)within_limits([&] { return end_.keep(mask, n_tokens, place()), true; }, true);

@@ -235,6 +235,38 @@ TEST(GrammarProperty, AnswersEndInsideTheirLimit) {
   }
 }
 
+// No end is farther away than farthest_end() says.
+TEST(GrammarProperty, NoEndIsFartherThanIsSaid) {
+  constexpr uint32_t kWalks = 4;
+  constexpr uint32_t kTokens = 60;
+  Compiler compiler(small_vocabulary(), Limits(), 1);
+  std::vector<uint32_t> mask((small_vocabulary().tokens.size() + 31) / 32);
+  size_t n_known = 0;
+  uint64_t seed = 2000;
+  for (const Case& one : corpus()) {
+    auto compiled = compiler.compile(one.spec);
+    ASSERT_TRUE(compiled.ok()) << one.spec.text;
+    uint32_t farthest = (*compiled)->matcher()->farthest_end();
+    if (farthest == UINT32_MAX) continue;
+    ++n_known;
+    PhiloxSequence random(seed++);
+    for (uint32_t i = 0; i < kWalks; ++i) {
+      auto matcher = (*compiled)->matcher();
+      for (uint32_t n = 0; n < kTokens && !matcher->ended(); ++n) {
+        ASSERT_TRUE(matcher->ends_within(farthest + 1)) << one.spec.text << ": " << farthest;
+        matcher->fill(mask);
+        std::vector<TokenId> allowed;
+        for (size_t token = 0; token < mask.size() * 32; ++token) {
+          if ((mask[token / 32] >> (token % 32) & 1) != 0) allowed.push_back(static_cast<TokenId>(token));
+        }
+        ASSERT_FALSE(allowed.empty());
+        ASSERT_TRUE(matcher->accept(allowed[random.below(static_cast<uint32_t>(allowed.size()))]));
+      }
+    }
+  }
+  EXPECT_GT(n_known, 30u);
+}
+
 // The mask says exactly which tokens accept() takes.
 TEST(GrammarProperty, TheMaskIsWhatIsAccepted) {
   Compiler compiler(small_vocabulary(), Limits(), 1);

@@ -15,8 +15,10 @@ namespace {
 constexpr size_t kStepsOfEdge = 3;  // of work
 constexpr size_t kStepsOfState = 2;
 constexpr size_t kWaitingPerPlace = 8;
-constexpr int kRounds = 32;         // over the rules that wait at one row for one another
-constexpr uint32_t kFarQuote = 64;  // bytes behind which no quote is looked for
+constexpr int kRounds = 32;             // over the rules that wait at one row for one another
+constexpr int kDeepest = 32;            // rounds over the rules that wait for one another, where farthest() is known
+constexpr uint32_t kVeryFar = 1 << 20;  // bytes; no answer is that long
+constexpr uint32_t kFarQuote = 64;      // bytes behind which no quote is looked for
 
 uint32_t sum(uint32_t a, uint32_t b) { return std::min(a + b, kNoEnd); }
 
@@ -98,6 +100,9 @@ EndCosts::EndCosts(const xgrammar::CompiledGrammar& grammar, std::span<const Len
   Needs needs = find_needs(lengths);
   if (!needs.empty()) order = find_costs(edges, needs);
   find_tokens(edges, needs, order, pieces);
+  uint32_t longest = 0;  // a string that is open
+  for (const LengthBounds& bounds : lengths) longest = std::max(longest, bounds.min);
+  farthest_ = product(tokens_of_byte_, sum(find_farthest(), longest));
 }
 
 int EndCosts::pick(int first, int last, const std::bitset<256>& forbidden) const {
@@ -217,6 +222,59 @@ void EndCosts::find_tokens(const std::vector<Edge>& edges, const Needs& extra, s
     }
     n_tokens_[at] = sum(best.n_tokens, product(tokens_of_byte_, uint64_t{n_needed}));
   }
+}
+
+// The bytes that a place of a rule needs to its end, and behind each rule that it waits for; then, over the rules that
+// may wait for one another, the longest of such ways. It ends where nothing grows any more: not if a rule waits for
+// itself with something behind it. The work grows with the grammar and is not counted.
+uint32_t EndCosts::find_farthest() const {
+  CompileBudget::Pause uncounted;
+  struct Use {
+    int32_t rule = 0;
+    uint32_t behind = 0;
+  };
+  std::vector<std::vector<Use>> uses(starts_.size());
+  std::vector<uint32_t> farthest(starts_.size(), 0);
+  std::vector<bool> seen(is_end_.size(), false);
+  std::vector<CoreEdge> edges;
+  for (size_t rule = 0; rule < starts_.size(); ++rule) {
+    std::vector<int32_t> states{starts_[rule]};
+    std::vector<int32_t> met;
+    while (!states.empty()) {
+      int32_t state = states.back();
+      states.pop_back();
+      if (seen[static_cast<size_t>(state)]) continue;
+      seen[static_cast<size_t>(state)] = true;
+      met.push_back(state);
+      CoreView::edges_of(grammar_, state, edges);
+      for (const CoreEdge& edge : edges) {
+        states.push_back(edge.target);
+        uint32_t behind = from(edge.target).n_bytes;
+        if (behind >= kNoEnd) continue;
+        if (edge.kind == EdgeKind::kBytes) farthest[rule] = std::max(farthest[rule], 1 + behind);
+        if (!names_rule(edge)) continue;
+        if (edge.kind == EdgeKind::kRepeat && edge.last > 1) {
+          behind = sum(behind, product(static_cast<uint32_t>(edge.last - 1), of_rule(edge.first).n_bytes));
+        }
+        uses[rule].push_back({edge.first, behind});
+      }
+    }
+    for (int32_t state : met) seen[static_cast<size_t>(state)] = false;  // rules may share states
+  }
+  for (int round = 0; round < kDeepest; ++round) {
+    bool changed = false;
+    for (size_t rule = starts_.size(); rule-- > 0;) {
+      for (const Use& use : uses[rule]) {
+        uint32_t there = sum(use.behind, farthest[static_cast<size_t>(use.rule)]);
+        if (there <= farthest[rule]) continue;
+        if (there >= kVeryFar) return kNoEnd;
+        farthest[rule] = there;
+        changed = true;
+      }
+    }
+    if (!changed) return farthest.empty() ? 0 : *std::ranges::max_element(farthest);
+  }
+  return kNoEnd;
 }
 
 // Behind the opening quote of a bounded string the grammar takes a marker, besides.

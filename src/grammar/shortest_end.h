@@ -44,6 +44,9 @@ class EndCosts {
     return {costs_[i], n_tokens_[i]};
   }
   EndCost of_rule(int32_t rule) const { return from(starts_[static_cast<size_t>(rule)]); }
+  // No text is farther from its end, as NearestEnd::next() counts tokens; kNoEnd when what must still come can grow
+  // without end.
+  uint32_t farthest() const { return farthest_; }
   // From the beginning of an edge to the end of the rule it is in.
   EndCost along(const CoreEdge& edge) const;
   // Tokens of a byte that is not a literal's: strings whose characters are counted may take some more than is known.
@@ -68,6 +71,7 @@ class EndCosts {
   std::vector<int32_t> find_costs(const std::vector<Edge>& edges, const Needs& extra);
   void find_tokens(const std::vector<Edge>& edges, const Needs& extra, std::span<const int32_t> order,
                    const ShortTexts& pieces);
+  uint32_t find_farthest() const;
   Needs find_needs(std::span<const LengthBounds> lengths) const;
 
   const xgrammar::CompiledGrammar& grammar_;
@@ -78,6 +82,7 @@ class EndCosts {
   std::vector<bool> is_end_;        // [n_states] of its rule
   std::vector<uint32_t> costs_;     // [n_states] bytes
   std::vector<uint32_t> n_tokens_;  // [n_states]
+  uint32_t farthest_ = kNoEnd;      // tokens
   uint32_t tokens_of_byte_ = 1;
 };
 

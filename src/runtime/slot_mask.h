@@ -30,7 +30,8 @@ class SlotMask {
   std::span<const uint32_t> wait();
   // After wait(): the token that was sampled. False when the constraint does not take it.
   bool accept(TokenId token);
-  bool has_limit() const { return matcher_.has_limit(); }
+  // After wait(): TimedMatcher::may_be_late().
+  bool may_be_late() const { return matcher_.may_be_late(); }
   // After accept(): TimedMatcher::in_time(). When it is false, bits() is what may be sampled instead.
   bool in_time() { return matcher_.in_time(bits_); }
   // Before accept(): TimedMatcher::widen(). When it is true, bits() is what may be sampled instead.

@@ -179,17 +179,17 @@ bool WorkerGroup::sample_row(Slot& slot, std::span<float> logits, std::span<cons
     if (!one.ok() || slot.mask == nullptr || slot.mask->accept(one->token)) return;
     one = Error{ErrorCode::kInternal, "a token of the mask was not accepted", {}};
   };
-  bool limited = slot.mask != nullptr && slot.mask->has_limit();
-  if (limited) unchanged_[thread].assign(logits.begin(), logits.end());
+  bool may_be_late = slot.mask != nullptr && slot.mask->may_be_late();
+  if (may_be_late) unchanged_[thread].assign(logits.begin(), logits.end());
   auto sampled = sample::sample(runner_.table(), slot.sampler, logits, scratch_[thread], mask);
   auto resample = [&] {
     return sample::sample(runner_.table(), slot.sampler, unchanged_[thread], scratch_[thread], slot.mask->bits());
   };
   // other parameters of the request may leave nothing of the nearest end: then the answer is cut off
-  bool cut = !sampled.ok() && limited && slot.mask->widen();
+  bool cut = !sampled.ok() && may_be_late && slot.mask->widen();
   if (cut) sampled = resample();
   accept(sampled);
-  if (sampled.ok() && limited && !cut && !slot.mask->in_time()) {
+  if (sampled.ok() && may_be_late && !cut && !slot.mask->in_time()) {
     auto nearer = resample();
     if (nearer.ok()) sampled = std::move(nearer);
     accept(sampled);
