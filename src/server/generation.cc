@@ -291,10 +291,12 @@ void Stream::pump() {
   bool full = ring_bytes() >= ring_limit || (tokens >= credits && call_.connection.unsent() > 0);
   bool half_empty = ring_bytes() <= ring_limit / 2 && tokens <= credits / 2;
   if (full) set_parked(true);
-  if (parked_ && (half_empty || call_.open.aborted.load())) set_parked(false);
-  if (parked_ || ended_) return;
+  if (parked_ && half_empty) set_parked(false);
+  const bool aborted = call_.open.aborted.load();
+  if (ended_ || (parked_ && !aborted)) return;
   call_.session.pump(deltas_);
   call_.abort_when_told(deltas_);
+  if (aborted) set_parked(false);  // only now: resumed before, it would go on for some steps
   writer_.write(deltas_);
   deltas_.clear();
   if (call_.session.phase() == instance::SessionPhase::kDone) {

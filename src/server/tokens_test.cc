@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <future>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 namespace millrace::server {
 namespace {
 
+using testing::BusyWorkers;
 using testing::EchoOptions;
 using testing::eventually;
 using testing::HttpClient;
@@ -19,31 +19,6 @@ using testing::TestServer;
 
 constexpr size_t kLarge = 300 * 1024;  // a body for the worker of large jobs
 constexpr size_t kSmall = 0;
-
-// Keeps the text workers of one size busy until released or destroyed.
-class BusyWorkers {
- public:
-  BusyWorkers(TestServer& server, size_t n_bytes, int n_workers) {
-    for (int i = 0; i < n_workers; ++i) {
-      auto posted = server.instance().post_text_work(n_bytes, [this, free = free_] {
-        ++n_busy_;
-        free.wait();
-      });
-      EXPECT_TRUE(posted.ok());
-    }
-    EXPECT_TRUE(eventually([&] { return n_busy_ == n_workers; }));
-  }
-  ~BusyWorkers() { release(); }
-  void release() {
-    if (!std::exchange(released_, true)) gate_.set_value();
-  }
-
- private:
-  std::promise<void> gate_;
-  std::shared_future<void> free_ = gate_.get_future().share();
-  std::atomic<int> n_busy_{0};
-  bool released_ = false;
-};
 
 std::string tokenize_body(size_t n_bytes) { return R"({"prompt":")" + std::string(n_bytes, 'a') + "\"}"; }
 

@@ -25,6 +25,9 @@ class EchoSwitches {
  public:
   std::atomic<int> step_us{0};                   // time of each step
   std::atomic<TokenId> failing_token{kNoToken};  // a sequence that would say this fails instead
+  std::atomic<uint16_t> n_proposed{0};           // tokens proposed behind each sampled one, all of them right
+  std::atomic<TokenId> watched_token{kNoToken};  // of the sequences that begin with it steps are counted
+  std::atomic<uint64_t> n_watched_steps{0};
   std::atomic<uint64_t> n_steps{0};
   std::atomic<uint64_t> n_rows{0};
   void hold() { run_to(0); }
@@ -39,12 +42,20 @@ class EchoSwitches {
   }
   void wait_released() {
     std::unique_lock lock(mutex_);
+    held_ = true;
     changed_.wait(lock, [&] { return n_steps < last_step_; });
+    held_ = false;
+  }
+  // The step behind n_steps is there and waits.
+  bool held() {
+    std::lock_guard lock(mutex_);
+    return held_ && n_steps >= last_step_;
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
+  bool held_ = false;                  // guarded by mutex_
   uint64_t last_step_ = ~uint64_t{0};  // guarded by mutex_
 };
 
@@ -61,10 +72,16 @@ class EchoBackend final : public flow::Backend {
     }
     flow::StepOutput output;
     output.step = plan.step;
-    for (const flow::Share& share : plan.shares) output.shares.push_back(run_share(share));
+    bool watched = false;
+    for (const flow::Share& share : plan.shares) {
+      output.shares.push_back(run_share(share));
+      const std::vector<TokenId>& tokens = slots_[share.slot].tokens;
+      watched = watched || (!tokens.empty() && tokens.front() == switches_->watched_token.load());
+    }
     for (flow::SlotId slot : plan.freed_slots) slots_.erase(slot);
     auto took = std::chrono::steady_clock::now() - begin;
     output.took = std::max<Tick>(1, std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
+    if (watched) ++switches_->n_watched_steps;
     ++switches_->n_steps;
     switches_->n_rows += plan.n_rows();
     done_.push_back(std::move(output));
@@ -142,6 +159,12 @@ class EchoBackend final : public flow::Backend {
       const std::vector<TokenId>& listed = slot.sampling->logprob_token_ids;
       if (!listed.empty()) result.logprobs->top.clear();
       for (TokenId id : listed) result.logprobs->top.push_back({id, -1.5f, 7});
+    }
+    result.n_proposed = switches_->n_proposed.load();
+    for (uint32_t i = 0; i < share.n_draft && token != eos_; ++i) {
+      token = next_token(slot);
+      slot.tokens.push_back(token);
+      result.further.push_back({token, nullptr});
     }
     return result;
   }

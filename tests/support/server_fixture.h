@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -89,6 +90,31 @@ class TestServer {
   std::optional<Result<int>> result_;
   std::atomic<bool> ended_{false};
   std::thread thread_;
+};
+
+// Keeps the text workers of one size busy until released or destroyed.
+class BusyWorkers {
+ public:
+  BusyWorkers(TestServer& server, size_t n_bytes, int n_workers) {
+    for (int i = 0; i < n_workers; ++i) {
+      auto posted = server.instance().post_text_work(n_bytes, [this, free = free_] {
+        ++n_busy_;
+        free.wait();
+      });
+      CHECK(posted.ok());
+    }
+    CHECK(eventually([&] { return n_busy_ == n_workers; }));
+  }
+  ~BusyWorkers() { release(); }
+  void release() {
+    if (!std::exchange(released_, true)) gate_.set_value();
+  }
+
+ private:
+  std::promise<void> gate_;
+  std::shared_future<void> free_ = gate_.get_future().share();
+  std::atomic<int> n_busy_{0};
+  bool released_ = false;
 };
 
 }  // namespace millrace::testing
