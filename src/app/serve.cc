@@ -315,7 +315,7 @@ Result<void> close_sandbox(const ServePlan& plan) {
   SandboxRules rules{.sockets = !plan.server.traces.endpoint.empty() || plan.server.kv_events.enabled};
   Result<void> entered = enter_sandbox(rules);
   if (entered.ok() || plan.sandbox == Sandbox::kOn) return entered;
-  LOG(LogLevel::kWarning, "{}", entered.error().message);
+  LOG(LogLevel::kWarning, "served without it: {}", entered.error().message);
   return {};
 }
 

@@ -17,6 +17,7 @@
 #include "grammar/compile_budget.h"
 #include "grammar/forced_text.h"
 #include "grammar/matcher.h"
+#include "grammar/thrown_at.h"
 #include "text/tokenizer.h"
 
 namespace millrace::grammar {
@@ -152,7 +153,8 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
         break;
       case Spent::kNothing:
         if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) throw;  // says nothing about the constraint
-        LOG(LogLevel::kWarning, "a constraint was refused by the core: {}", quote_for_message(error.what(), 300));
+        LOG(LogLevel::kWarning, "a constraint of {} bytes was refused by the core: {}", spec.text.size(),
+            thrown_at(error.what()));
     }
   }
   cost.n_steps = budget.n_steps();

@@ -10,6 +10,7 @@
 #include "grammar/answer_end.h"
 #include "grammar/compile_budget.h"
 #include "grammar/spelling.h"
+#include "grammar/thrown_at.h"
 
 namespace millrace::grammar {
 namespace {
@@ -175,7 +176,7 @@ class Matcher final : public flow::TokenMatcher {
     } catch (const OverBudget&) {
       failure_ = fmt::format("the constraint takes more work for one token than {} steps", limits.steps);
     } catch (const std::exception& error) {
-      LOG(LogLevel::kError, "the grammar core failed: {}", quote_for_message(error.what(), 300));
+      LOG(LogLevel::kError, "the grammar core failed on an answer: {}", thrown_at(error.what()));
       failure_ = "the constraint cannot be followed behind this text";
     }
     return if_thrown;

@@ -430,7 +430,7 @@ Result<std::unique_ptr<Instance>> Instance::load(const InstanceOptions& options,
   text::Tokenizer tokenizer = TRY(load_tokenizer(loaded->file, options.limits));
   auto chat_template = TRY(load_chat_template(loaded->file, options.chat_template, options.limits));
   if (chat_template) {
-    for (const std::string& text : template_warnings(*chat_template, tokenizer)) LOG(LogLevel::kWarning, "{}", text);
+    for (const auto& text : template_warnings(*chat_template, tokenizer)) LOG(LogLevel::kWarning, "template: {}", text);
   }
 
   cpu_set_t engine_mask = make_pool(*loaded, options);

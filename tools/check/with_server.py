@@ -2,7 +2,7 @@
 
 Starts `MILLRACE serve MODEL` on a free loopback port, waits until /health/ready says 200, runs COMMAND with the base
 URL as its last argument, then drains the server with SIGTERM. Exits with the command's code; 1 when the server did
-not start, died, or did not drain with exit code 0."""
+not start, died, did not drain with exit code 0, or wrote a line to its log that is none of docs/log_lines.md."""
 import pathlib
 import signal
 import socket
@@ -11,6 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/support"))
+import log_lines  # noqa: E402
 
 READY_WITHIN_S = 600  # hang guards: a busy machine may be ten times slower than a free one
 DRAIN_WITHIN_S = 300
@@ -57,6 +60,10 @@ def main():
         if ended != 0:
             print(f"the server ended with {ended}:\n{log.read_text()[-4000:]}")
             code = code or 1
+    strange = log_lines.faults(log.read_text(errors="replace"))
+    if strange:
+        print(f"{len(strange)} lines of the log should not be there, such as:\n" + "\n".join(strange[:20]))
+        code = code or 1
     return code
 
 

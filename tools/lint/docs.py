@@ -1,4 +1,5 @@
-"""Every path that the docs name exists, and every check that the table of clients names; MAP.md and howtos keep their length; folders have a README."""
+"""Every path that the docs name exists, and every check that the table of clients names; every line of the log is in its table; MAP.md and howtos keep
+their length; folders have a README."""
 import re
 
 import common
@@ -20,8 +21,32 @@ def client_cells():
                 yield f"docs/howto/clients.md: {cell} is no check of tests/http/{name}"
 
 
+LOG_CALL = re.compile(r'\b(?:LOG|log_event)\(LogLevel::k(\w+),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
+LOG_ROW = re.compile(r"^\| (\w+) \| `([^`]+)` \|", re.M)
+
+
+def log_rows():
+    """A row of docs/log_lines.md is a call of LOG, and the other way round."""
+    table = common.ROOT / "docs/log_lines.md"
+    if not table.exists():
+        return
+    rows = set(LOG_ROW.findall(table.read_text()))
+    calls = {}
+    for path in common.code_files():
+        if not path.startswith("src/") or path.endswith(("_test.cc", "base/macros.h")):
+            continue
+        for level, literals in LOG_CALL.findall((common.ROOT / path).read_text()):
+            text = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals))
+            calls[(level.lower(), re.sub(r"\{[^}]*\}", "{}", text))] = path
+    for level, line in sorted(set(calls) - rows):
+        yield f"{calls[level, line]}: no row in docs/log_lines.md: {level}: {line}"
+    for level, line in sorted(rows - set(calls)):
+        yield f"docs/log_lines.md: nothing logs {level}: {line}"
+
+
 def check():
     yield from client_cells()
+    yield from log_rows()
     pages = [common.ROOT / "README.md", *sorted((common.ROOT / "docs").rglob("*.md")), *sorted((common.ROOT / "src").rglob("README.md"))]
     for page in pages:
         if not page.exists():

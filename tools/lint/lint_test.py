@@ -152,6 +152,13 @@ class Docs(Tree):
         self.write("docs/howto/clients.md", "| `a` 1.0 (`a_client.py`) | `chat`, `tools` | - |\n")
         self.expect(docs.check(), "tools is no check of tests/http/a_client.py")
 
+    def test_lines_of_the_log_are_in_their_table(self):
+        self.write("src/base/two.cc", HEAD + 'void f() {\n  LOG(LogLevel::kInfo,\n      "ready: {:.1f} "\n      "at {}", 1, 2);\n}\n')
+        self.write("docs/log_lines.md", "| info | `ready: {} at {}` | now |\n")
+        self.expect(docs.check())
+        self.write("docs/log_lines.md", "| warning | `ready: {} at {}` | now |\n")
+        self.expect(docs.check(), "no row in docs/log_lines.md: info: ready: {} at {}", "nothing logs warning: ready")
+
     def test_long_pages(self):
         self.write("docs/MAP.md", "a\n" * 61)
         self.write("docs/howto/add_it.md", "a\n" * 41)
