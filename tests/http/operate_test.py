@@ -194,6 +194,35 @@ def check_a_stopped_process_goes_on():
     assert server.poll() is None and call("/health/live")[0] == 200
 
 
+def listening():
+    """What the server listens on: (family, address) of each of its sockets that accepts."""
+    inodes = set()
+    for descriptor in pathlib.Path(f"/proc/{server.pid}/fd").iterdir():
+        try:
+            target = os.readlink(descriptor)
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    found = []
+    for family in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        for row in pathlib.Path(f"/proc/{server.pid}/net/{family}").read_text().splitlines()[1:]:
+            fields = row.split()
+            accepts = fields[3] == "0A" if family.startswith("tcp") else True
+            if accepts and fields[9] in inodes:
+                found.append((family, fields[1]))
+    for row in pathlib.Path(f"/proc/{server.pid}/net/unix").read_text().splitlines()[1:]:
+        fields = row.split()
+        if int(fields[3], 16) & 0x10000 and fields[6] in inodes:  # __SO_ACCEPTCON
+            found.append(("unix", fields[7] if len(fields) > 7 else ""))
+    return found
+
+
+def check_one_listener_and_no_other_port():
+    """While traces are sent and TLS is on: what it says on the command line, on the loopback, and nothing else."""
+    assert listening() == [("tcp", f"0100007F:{PORT:04X}")], listening()
+
+
 def check_the_sandbox_is_closed():
     """Mode 2: a filter, in every thread. What it forbids: src/base/sandbox_test.cc."""
     threads = list(pathlib.Path(f"/proc/{server.pid}/task").iterdir())
