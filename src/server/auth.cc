@@ -9,7 +9,6 @@ namespace millrace::server {
 namespace {
 
 constexpr std::string_view kBearer = "bearer ";
-constexpr size_t kMaxKeyBytes = 512;  // limit key_bytes (fixed)
 
 std::string_view presented_key(const HttpRequest& request) {
   if (const std::string* value = request.header("authorization")) {
@@ -86,7 +85,7 @@ Result<Principal> Keys::check(const HttpRequest& request, AuthClass wanted) cons
   }
   std::string_view key = presented_key(request);
   Error refused{ErrorCode::kInvalidApiKey, "no API key, or one that is not known", ""};
-  if (key.empty() || key.size() > kMaxKeyBytes) return refused;
+  if (key.empty() || std::ssize(key) > Limits()[LimitId::kKeyBytes]) return refused;
   const Known* found = find(key);
   if (found == nullptr) return refused;  // with only admin keys set, other routes still need one of them
   if (wanted == AuthClass::kAdmin && !found->principal.admin) {

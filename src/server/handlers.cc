@@ -7,6 +7,7 @@
 #include "api/fields.h"
 #include "api/output.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/macros.h"
 #include "server/abort_route.h"
 #include "server/health.h"
@@ -139,8 +140,7 @@ HttpReply metrics_reply(ServerContext& context) {
 }  // namespace
 
 bool is_visible_id(std::string_view id) {
-  constexpr size_t kMaxId = 128;  // limit request_id (fixed)
-  if (id.empty() || id.size() > kMaxId) return false;
+  if (id.empty() || std::ssize(id) > Limits()[LimitId::kRequestIdBytes]) return false;
   for (char c : id) {
     if (c < 0x21 || c > 0x7E) return false;
   }

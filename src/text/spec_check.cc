@@ -65,13 +65,13 @@ void collect_end_tokens(TokenizerSpec& spec) {
 }  // namespace
 
 Result<void> check_tokens(const TokenizerSpec& spec) {
-  if (spec.tokens.empty() || spec.tokens.size() > kMaxVocabulary) {
-    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", spec.tokens.size(), kMaxVocabulary));
+  if (spec.tokens.empty() || spec.tokens.size() > max_vocabulary()) {
+    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", spec.tokens.size(), max_vocabulary()));
   }
   for (size_t i = 0; i < spec.tokens.size(); ++i) {
     const std::string& piece = spec.tokens[i];
-    if (piece.size() > kMaxTokenBytes) {
-      return spec_error(fmt::format("token {} is {} bytes, limit {}", i, piece.size(), kMaxTokenBytes));
+    if (piece.size() > max_token_bytes()) {
+      return spec_error(fmt::format("token {} is {} bytes, limit {}", i, piece.size(), max_token_bytes()));
     }
     if (spec.types[i] == TokenType::kByte && !byte_of_piece(piece)) {
       return spec_error(fmt::format("byte token {} is malformed", quoted(piece)));

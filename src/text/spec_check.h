@@ -4,14 +4,19 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/limits.h"
 #include "base/result.h"
 #include "text/tokenizer_spec.h"
 
 namespace millrace::text {
 
-constexpr size_t kMaxVocabulary = 2'000'000;  // limits vocabulary, merges, token_bytes (base/limits.h; fixed)
-constexpr size_t kMaxMerges = 4'000'000;
-constexpr size_t kMaxTokenBytes = 4096;
+// Of a row of the table that has no flag.
+inline size_t fixed_limit(LimitId id) {
+  return static_cast<size_t>(limit_table()[static_cast<size_t>(id)].default_value);
+}
+inline size_t max_vocabulary() { return fixed_limit(LimitId::kVocabulary); }
+inline size_t max_merges() { return fixed_limit(LimitId::kMerges); }
+inline size_t max_token_bytes() { return fixed_limit(LimitId::kTokenBytes); }
 
 using PieceIds = std::unordered_map<std::string_view, TokenId>;
 

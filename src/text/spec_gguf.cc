@@ -36,8 +36,8 @@ Result<TokenizerKind> kind_of(const GgufVocab& vocab) {
 
 Result<void> copy_tokens(const GgufVocab& vocab, TokenizerSpec& spec) {
   const size_t n = vocab.tokens.size();
-  if (n == 0 || n > kMaxVocabulary) {
-    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", n, kMaxVocabulary));
+  if (n == 0 || n > max_vocabulary()) {
+    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", n, max_vocabulary()));
   }
   if (!vocab.types.empty() && vocab.types.size() != n) {
     return spec_error(fmt::format("token_type has {} entries, tokens has {}", vocab.types.size(), n));
@@ -72,8 +72,8 @@ Result<void> copy_tokens(const GgufVocab& vocab, TokenizerSpec& spec) {
 }
 
 Result<void> copy_merges(const GgufVocab& vocab, TokenizerSpec& spec) {
-  if (vocab.merges.size() > kMaxMerges) {
-    return spec_error(fmt::format("{} merges, limit {}", vocab.merges.size(), kMaxMerges));
+  if (vocab.merges.size() > max_merges()) {
+    return spec_error(fmt::format("{} merges, limit {}", vocab.merges.size(), max_merges()));
   }
   PieceIds ids;
   ids.reserve(spec.tokens.size());

@@ -12,14 +12,13 @@
 namespace millrace::text {
 namespace {
 
-constexpr size_t kMaxFileBytes = 128u << 20;  // limit tokenizer_bytes
-constexpr uint32_t kMaxNodes = 20'000'000;    // 2M tokens and 4M merges of three values each
-constexpr int64_t kMaxWordChars = 1000;       // WordPiece is quadratic in the length of a word
+constexpr uint32_t kMaxNodes = 20'000'000;  // 2M tokens and 4M merges of three values each
+constexpr int64_t kMaxWordChars = 1000;     // WordPiece is quadratic in the length of a word
 
 // Makes room for id and puts the piece there; two pieces with one id are an error.
 Result<void> place_token(TokenizerSpec& spec, const std::string& piece, int64_t id) {
-  if (id < 0 || id >= static_cast<int64_t>(kMaxVocabulary)) {
-    return spec_error(fmt::format("token {} has id {}: must be 0..{}", quoted(piece), id, kMaxVocabulary - 1));
+  if (id < 0 || id >= static_cast<int64_t>(max_vocabulary())) {
+    return spec_error(fmt::format("token {} has id {}: must be 0..{}", quoted(piece), id, max_vocabulary() - 1));
   }
   const auto at = static_cast<size_t>(id);
   if (at >= spec.tokens.size()) {
@@ -39,8 +38,8 @@ Result<void> read_vocabulary(const Json& model, TokenizerSpec& spec) {
   if (vocab == nullptr || !(spec.kind == TokenizerKind::kUnigram ? vocab->is_array() : vocab->is_object())) {
     return spec_error("model.vocab is missing or of the wrong type");
   }
-  if (vocab->size() > kMaxVocabulary) {
-    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", vocab->size(), kMaxVocabulary));
+  if (vocab->size() > max_vocabulary()) {
+    return spec_error(fmt::format("vocabulary of {} tokens: must be 1..{}", vocab->size(), max_vocabulary()));
   }
   if (spec.kind != TokenizerKind::kUnigram) {
     for (const auto& [piece, id] : vocab->as_object().members) {
@@ -63,8 +62,8 @@ Result<void> read_merges(const Json& model, TokenizerSpec& spec) {
   const Json* merges = model.get("merges");
   if (merges == nullptr) return {};
   if (!merges->is_array()) return spec_error("model.merges is not a list");
-  if (merges->size() > kMaxMerges) {
-    return spec_error(fmt::format("{} merges, limit {}", merges->size(), kMaxMerges));
+  if (merges->size() > max_merges()) {
+    return spec_error(fmt::format("{} merges, limit {}", merges->size(), max_merges()));
   }
   PieceIds ids;
   ids.reserve(spec.tokens.size());
@@ -154,9 +153,9 @@ Result<AddedToken> read_added(const Json& json, int64_t id) {
   AddedToken out;
   out.content = TRY(string_member(json, "content", ""));
   if (out.content.empty()) return spec_error(fmt::format("added token {} has no content", id));
-  if (id < 0 || id >= static_cast<int64_t>(kMaxVocabulary)) {
+  if (id < 0 || id >= static_cast<int64_t>(max_vocabulary())) {
     return spec_error(
-        fmt::format("added token {} has id {}: must be 0..{}", quoted(out.content), id, kMaxVocabulary - 1));
+        fmt::format("added token {} has id {}: must be 0..{}", quoted(out.content), id, max_vocabulary() - 1));
   }
   out.id = static_cast<TokenId>(id);
   out.special = TRY(bool_member(json, "special", false));
@@ -194,7 +193,7 @@ Result<void> read_added_tokens(const Json& file, const Json* config, TokenizerSp
       tokens.push_back(TRY(read_added(entry, id->as_int())));
     }
   }
-  if (tokens.size() > kMaxVocabulary) return spec_error(fmt::format("{} added tokens", tokens.size()));
+  if (tokens.size() > max_vocabulary()) return spec_error(fmt::format("{} added tokens", tokens.size()));
   std::vector<std::string> owned = spec.tokens;  // the map below must not see the vocabulary grow
   PieceIds pieces;
   for (size_t i = 0; i < owned.size(); ++i) {
@@ -287,8 +286,9 @@ Result<TokenizerSpec> spec_from_tokenizer_json(const Json& tokenizer_json, const
 }
 
 Result<TokenizerSpec> spec_from_tokenizer_text(std::string_view tokenizer_text, std::string_view config_text) {
-  if (tokenizer_text.size() > kMaxFileBytes) {
-    return spec_error(fmt::format("tokenizer.json is {} bytes, limit {}", tokenizer_text.size(), kMaxFileBytes));
+  if (tokenizer_text.size() > fixed_limit(LimitId::kTokenizerBytes)) {
+    return spec_error(fmt::format("tokenizer.json is {} bytes, limit {}", tokenizer_text.size(),
+                                  fixed_limit(LimitId::kTokenizerBytes)));
   }
   const auto read = [](std::string_view name, std::string_view text) -> Result<Json> {
     auto parsed = parse_json(text, {64, kMaxNodes});

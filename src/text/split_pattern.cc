@@ -9,13 +9,13 @@
 #include <limits>
 #include <utility>
 
+#include "base/limits.h"
 #include "base/macros.h"
 #include "text/utf8.h"
 
 namespace millrace::text {
 namespace {
 
-constexpr size_t kMaxPatternBytes = 4096;  // limit pretok_pattern_bytes
 constexpr uint32_t kMaxParenDepth = 64;
 constexpr uint32_t kHeapLimitKib = 16 * 1024;
 constexpr size_t kJitStackBytes = 16u << 20;
@@ -193,8 +193,8 @@ SplitPattern SplitPattern::literal(std::string text) {
 }
 
 Result<SplitPattern> SplitPattern::compile_regex(std::string_view pattern, uint32_t match_steps) {
-  if (pattern.size() > kMaxPatternBytes) {
-    return pattern_error(fmt::format("{} bytes, limit {}", pattern.size(), kMaxPatternBytes));
+  if (int64_t most = Limits()[LimitId::kPretokPatternBytes]; std::ssize(pattern) > most) {
+    return pattern_error(fmt::format("{} bytes, limit {}", pattern.size(), most));
   }
   if (const char* reason = forbidden_construct(pattern)) return pattern_error(reason);
   std::unique_ptr<pcre2_compile_context, CompileContextFree> context(pcre2_compile_context_create(nullptr));
