@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "server/routes.h"
+#include "tests/support/counted_work.h"
 
 namespace millrace::server {
 namespace {
@@ -69,6 +73,29 @@ TEST(Auth, WhereAKeyMayStand) {
     EXPECT_EQ(verdict(keys, request, AuthClass::kKey), ErrorCode::kInvalidApiKey);
   }
   EXPECT_EQ(verdict(keys, {}, AuthClass::kMetrics), ErrorCode::kInvalidApiKey);
+}
+
+// What a key that is not known costs depends on its length alone, wherever it differs from those that are: equal works,
+// counted by tools/check/counted_work.py.
+TEST(Auth, WrongKeysCostTheSame) {
+  const std::string known = "sesame-of-36-bytes-0123456789abcdefg";
+  Keys keys({"another-key", known, "sesame-of-36-bytes-0123456789abcdefX"}, {"admin"}, false, false);
+  std::vector<std::string> wrong(known.size(), known);
+  for (size_t i = 0; i < known.size(); ++i) wrong[i][i] = '!';
+  wrong.push_back(std::string(known.size(), '!'));
+  for (const std::string& key : wrong) {
+    ASSERT_EQ(key.size(), known.size());
+    const HttpRequest request = with_header("x-api-key", key);
+    std::optional<ErrorCode> code;
+    testing::count_work("an unknown key", key.size(), [&] { code = verdict(keys, request, AuthClass::kKey); });
+    EXPECT_EQ(code, ErrorCode::kInvalidApiKey);
+  }
+  wrong.push_back(known);
+  for (const std::string& key : wrong) {
+    bool equal = false;
+    testing::count_work("comparing it", key.size(), [&] { equal = equal_constant_time(known, key); });
+    EXPECT_EQ(equal, key == known);
+  }
 }
 
 TEST(Routes, TableIsConsistent) {
