@@ -229,7 +229,9 @@ Result<Json> anthropic_to_chat(const Json& body) {
 }
 
 Result<DialectRequest> parse_anthropic(const Json& body, const ParseContext& context, const FormatOptions& options) {
-  if (body.get("max_tokens") == nullptr) return Error{ErrorCode::kMissingField, "max_tokens is required", "max_tokens"};
+  const Json* max_tokens = body.get("max_tokens");
+  if (max_tokens == nullptr) return Error{ErrorCode::kMissingField, "max_tokens is required", "max_tokens"};
+  if (!max_tokens->is_int() || max_tokens->as_int() < 0) return bad("max_tokens", "must be an integer >= 0");
   const Json* temperature = body.get("temperature");
   if (temperature != nullptr &&
       (!temperature->is_number() || temperature->as_double() < 0 || temperature->as_double() > 1))

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "api/common.h"
 #include "api/tools.h"
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
 
@@ -32,6 +34,7 @@ struct ChatRequest {
   bool add_generation_prompt = true;
   std::string echo_text;                // with echo: the text of a final assistant message, to stand before the answer
   bool continue_final_message = false;  // never together with add_generation_prompt
+  std::vector<TokenId> past;            // stand before the rendered messages, as they are
 };
 
 // Bad field: Error with code, the JSON path in `param`, and a text naming value and range.

@@ -143,12 +143,16 @@ void ChunkWriter::append_finish(std::string& out, uint32_t index, const Finish& 
   close(out, running, timings);
 }
 
-void ChunkWriter::append_usage(std::string& out, const Usage& usage, const Timings* timings) {
+void ChunkWriter::append_usage(std::string& out, const Usage& usage, const Timings* timings, const Timings* metrics) {
   out += usage_prefix_;
   append_usage_object(out, usage);
   if (timings != nullptr) {
     out += R"(,"timings":)";
     append_timings_object(out, *timings);
+  }
+  if (metrics != nullptr) {
+    out += R"(,"metrics":)";
+    append_metrics_object(out, *metrics);
   }
   out += '}';
   out += kEventEnd;

@@ -47,8 +47,9 @@ class ChunkWriter {
   // finish_reason and stop_reason (present even when null); timings when given.
   void append_finish(std::string& out, uint32_t index, const Finish& finish, const Timings* timings,
                      const Usage* running = nullptr);
-  // choices:[], usage; call when include_usage is set, after every finish chunk.
-  void append_usage(std::string& out, const Usage& usage, const Timings* timings = nullptr);
+  // choices:[], usage; call when include_usage is set, after every finish chunk. timings, metrics: null: no such key.
+  void append_usage(std::string& out, const Usage& usage, const Timings* timings = nullptr,
+                    const Timings* metrics = nullptr);
 
  private:
   void open(std::string& out, uint32_t index) const;

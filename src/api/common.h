@@ -46,6 +46,8 @@ struct ParseContext {
   SamplingDefaults defaults;                  // of the model and the command line
   const SamplingDefaults* dialect = nullptr;  // behind them; null: the profile's
   const CompatProfile* profile = &compat_profiles()[0];
+  // What requests without a constraint or tools get; its any_whitespace holds where they say nothing. null: none
+  const flow::ConstraintSpec* constraint = nullptr;
   bool strict_fields = false;                // an unknown field is 400 unknown_field
   bool trust_request_chat_template = false;  // else `chat_template` is 400 chat_template_disabled
   std::string session_id = {};               // of a header; the body's wins
@@ -74,6 +76,7 @@ struct OutputParams {
   std::vector<std::string> stop;  // strings, matched on decoded text
   bool include_stop_str_in_output = false;
   bool skip_special_tokens = true;
+  std::vector<std::string> preserved_tokens;  // special tokens that are shown all the same
   bool spaces_between_special_tokens = true;
   bool echo = false;
   bool return_tokens_as_token_ids = false;  // "token_id:123" instead of text in logprobs
@@ -107,7 +110,8 @@ struct BeamParams {
 };
 
 struct CallerParams {
-  std::string request_id;  // empty: make one
+  std::string request_id;               // empty: make one
+  std::vector<std::string> prompt_ids;  // of the prompts one by one, where the client named them; else empty
   std::string session_id;
   std::string user;
   std::string prompt_cache_key;

@@ -64,6 +64,14 @@ constexpr Field on(uint8_t routes, Field field) {
   field.routes = routes;
   return field;
 }
+constexpr Field or_all(Field field) {
+  field.minus_one = MinusOne::kAll;
+  return field;
+}
+constexpr Field or_rest(Field field) {
+  field.minus_one = MinusOne::kRest;
+  return field;
+}
 constexpr Field open(Field field) {
   field.low_open = true;
   return field;
@@ -116,9 +124,14 @@ std::vector<std::string> string_list(const Json& v) {
 
 void set_stop(T& t, const Json& v) { t.common.output.stop = string_list(v); }
 
+// -1: of every token.
+int32_t logprob_count(const T& t, const Json& v) {
+  return v.as_int() < 0 ? static_cast<int32_t>(t.n_vocab) : as_int32(v);
+}
+
 void set_chat_top(T& t, const Json& v) {
   t.top_logprobs_set = true;
-  t.common.sampling.n_logprobs = as_int32(v);
+  t.common.sampling.n_logprobs = logprob_count(t, v);
 }
 
 void set_chat_logprobs(T& t, const Json& v) {
@@ -128,7 +141,7 @@ void set_chat_logprobs(T& t, const Json& v) {
 }
 
 void set_chat_probs(T& t, J v) {
-  if (v.as_int() > 0) t.common.sampling.n_logprobs = as_int32(v);
+  if (v.as_int() != 0) t.common.sampling.n_logprobs = logprob_count(t, v);
 }
 
 void set_presence(T& t, J v) { t.common.sampling.presence_penalty = as_float(v); }
@@ -142,12 +155,40 @@ void set_response_fields(T& t, J v) {
   }
 }
 
+void set_vector_form(T& t, J v) {
+  const std::string& word = v.as_string();
+  t.pooling->form = word == "base64"  ? VectorForm::kBase64
+                    : word == "bytes" ? VectorForm::kBytes
+                    : word == "float" ? VectorForm::kFloat
+                                      : VectorForm::kBytesOnly;
+}
+
+void set_vector_type(T& t, J v) {
+  const std::string& word = v.as_string();
+  t.pooling->type = word == "float16"    ? VectorType::kFloat16
+                    : word == "bfloat16" ? VectorType::kBfloat16
+                                         : VectorType::kFloat32;
+}
+
+void set_endianness(T& t, J v) {
+  const std::string& word = v.as_string();
+  t.pooling->endianness = word == "big" ? "big" : word == "little" ? "little" : "native";
+}
+
+void set_preserved_tokens(T& t, J v) {
+  for (const Json& token : v.as_array()) {
+    if (token.is_string()) t.common.output.preserved_tokens.push_back(token.as_string());
+  }
+}
+
 constexpr Field kRows[] = {
     // 3.3 length, stop, output
     {.name = "model", .routes = kAll, .type = Type::kString, .high = 256, .default_text = "the served model"},
     whole("n_predict", "num_predict", -1, kMax32, set_max_tokens),
-    whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", 0, kMax64,
-          set_max_tokens),
+    on(kOpenAi, or_rest(whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", 0, kMax64,
+                              set_max_tokens))),
+    on(kNative, whole("max_completion_tokens", "max_tokens max_new_tokens max_output_tokens", -1, kMax64,
+                      set_max_tokens)),
     whole("min_tokens", "min_new_tokens", 0, kMax32,
           [](T& t, J v) {
             t.common.sampling.min_tokens = static_cast<uint32_t>(v.as_int());
@@ -176,15 +217,13 @@ constexpr Field kRows[] = {
     {.name = "stream_interval", .type = Type::kInt, .low = 1, .default_text = "1",
      .set = [](T& t, J v) { t.common.stream.interval = v.as_int(); }},
     whole("sse_ping_interval", "", -1, 86400, [](T& t, J v) { t.common.stream.keep_alive_s = v.as_int(); }),
-    counted("top_logprobs", "", 0, LimitId::kTopLogprobs, set_chat_top, kChat),
+    or_all(counted("top_logprobs", "", 0, LimitId::kTopLogprobs, set_chat_top, kChat)),
     flag("logprobs", "", "false", set_chat_logprobs, kChat),
-    counted("n_probs", "", 0, LimitId::kTopLogprobs,
-            set_chat_probs,
-            kChat | kRouteNative),
-    counted("logprobs", "n_probs", 0, LimitId::kTopLogprobs,
-            [](T& t, J v) { t.common.sampling.n_logprobs = as_int32(v); }, kText),
-    counted("prompt_logprobs", "", 0, LimitId::kTopLogprobs,
-            [](T& t, J v) { t.common.sampling.n_prompt_logprobs = as_int32(v); }),
+    or_all(counted("n_probs", "", 0, LimitId::kTopLogprobs, set_chat_probs, kChat | kRouteNative)),
+    or_all(counted("logprobs", "n_probs", 0, LimitId::kTopLogprobs,
+                   [](T& t, J v) { t.common.sampling.n_logprobs = logprob_count(t, v); }, kText)),
+    or_all(counted("prompt_logprobs", "", 0, LimitId::kTopLogprobs,
+                   [](T& t, J v) { t.common.sampling.n_prompt_logprobs = logprob_count(t, v); })),
     {.name = "logprob_token_ids", .aliases = "token_ids_logprob", .type = Type::kTokenIds, .high = 1024,
      .set = [](T& t, J v) {
        t.common.sampling.logprob_token_ids = id_list(v);
@@ -293,8 +332,8 @@ constexpr Field kRows[] = {
     {.name = "query", .aliases = "queries text_1 data_1", .routes = kPooled},
     {.name = "documents", .aliases = "texts items text_2 data_2", .routes = kPooled},
     {.name = "messages", .routes = kPooled, .type = Type::kArray, .limit = LimitId::kMessages},
-    {.name = "encoding_format", .routes = kPooled, .type = Type::kChoice, .words = "float|base64",
-     .default_text = "float", .set = [](T& t, J v) { t.pooling->base64 = v.as_string() == "base64"; }},
+    {.name = "encoding_format", .routes = kPooled, .type = Type::kChoice, .words = "float|base64|bytes|bytes_only",
+     .default_text = "float", .set = set_vector_form},
     on(kPooled, whole("dimensions", "", 1, kMax32, [](T& t, J v) { t.pooling->dimensions = v.as_int(); })),
     flag("use_activation", "normalize", "true", [](T& t, J v) { t.pooling->activation = v.as_bool(); }, kPooled),
     flag("raw_scores", "", "false", [](T& t, J v) { t.pooling->activation = !v.as_bool(); }, kPooled),
@@ -304,8 +343,10 @@ constexpr Field kRows[] = {
     on(kPooled, whole("top_n", "", 0, kMax32, [](T& t, J v) { t.pooling->top_n = v.as_int(); })),
     flag("return_documents", "return_text", "true", [](T& t, J v) { t.pooling->return_documents = v.as_bool(); },
          kPooled),
-    refused("embed_dtype", R"("float32")", "", kPooled),
-    refused("endianness", R"("native"|"little")", "", kPooled),
+    {.name = "embed_dtype", .routes = kPooled, .type = Type::kChoice, .words = "float32|float16|bfloat16",
+     .default_text = "float32", .set = set_vector_type},
+    {.name = "endianness", .routes = kPooled, .type = Type::kChoice, .words = "native|little|big",
+     .default_text = "native", .set = set_endianness},
     // 3.7 structured output (read by api/constraints.h) and 3.8 tools: what is not built fails closed
     {.name = "structured_outputs"},
     {.name = "response_format"},
@@ -319,7 +360,7 @@ constexpr Field kRows[] = {
     {.name = "grammar"},
     refused("grammar_lazy", "false"),
     refused("grammar_triggers", "[]"),
-    refused("preserved_tokens", "[]"),
+    {.name = "preserved_tokens", .type = Type::kArray, .high = 256, .set = set_preserved_tokens},
     {.name = "json_schema"},
     {.name = "regex"},
     {.name = "ebnf"},

@@ -110,6 +110,15 @@ Result<void> check_token_ids(const Field& field, const Json& value, const ParseC
   return {};
 }
 
+bool int_ok(const Field& field, const Json& value, const ParseContext& context) {
+  if (!value.is_int()) return false;
+  const int64_t number = value.as_int();
+  if (number >= field.low && number <= field_high(field, context.limits)) return true;
+  if (number != -1) return false;
+  const bool all = field.minus_one == MinusOne::kAll && field_high(field, context.limits) >= context.model.n_vocab;
+  return all || (field.minus_one == MinusOne::kRest && context.profile->clamp);
+}
+
 Result<void> check_type(const Field& field, const Json& value, const ParseContext& context) {
   const Limits& limits = context.limits;
   bool ok = true;
@@ -120,7 +129,7 @@ Result<void> check_type(const Field& field, const Json& value, const ParseContex
       ok = value.is_bool();
       break;
     case FieldType::kInt:
-      ok = value.is_int() && value.as_int() >= field.low && value.as_int() <= field_high(field, limits);
+      ok = int_ok(field, value, context);
       break;
     case FieldType::kNumber:
       ok = value.is_number() && value.as_double() >= field.low_number && value.as_double() <= field.high_number &&
@@ -344,7 +353,8 @@ std::string range_text(const Field& field, const Limits& limits) {
     case FieldType::kInt:
       if (field.low == INT64_MIN) return fmt::format("{} must be a 64-bit integer", field.name);
       if (high == INT64_MAX) return fmt::format("{} must be an integer >= {}", field.name, field.low);
-      return fmt::format("{} must be an integer in {}..{}", field.name, field.low, high);
+      return fmt::format("{} must be an integer in {}..{}{}", field.name, field.low, high,
+                         field.minus_one == MinusOne::kAll ? ", or -1 where --max-logprobs is -1" : "");
     case FieldType::kNumber:
       if (field.low_number <= -1e300) return fmt::format("{} must be a number", field.name);
       if (field.low_open) {
@@ -394,6 +404,8 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
   apply_defaults(context.dialect != nullptr ? *context.dialect : context.profile->defaults, target.common);
   apply_defaults(context.defaults, target.common);
   target.common.caller.session_id = context.session_id;
+  target.n_vocab = context.model.n_vocab;
+  if (context.constraint != nullptr) target.common.constraint.any_whitespace = context.constraint->any_whitespace;
   auto rows = request_fields();
   std::vector<NameRow> names = sorted_names(route);
   struct Chosen {
@@ -424,6 +436,10 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
     TRY(set_special(rows[i], *chosen[i].value, context, target));
     if (rows[i].set != nullptr) rows[i].set(target, *chosen[i].value);
   }
+  const Json* tools = body.get("tools");
+  const bool own = target.common.constraint.kind != flow::ConstraintKind::kNone ||
+                   (tools != nullptr && tools->size() > 0) || route == kRoutePooling;
+  if (context.constraint != nullptr && !own) target.common.constraint = *context.constraint;
   return check_together(target, context);
 }
 

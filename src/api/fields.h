@@ -52,6 +52,13 @@ enum class Support : uint8_t {
   kUnlessNeutral,  // 400 unsupported_parameter unless the value is one of Field::words (JSON texts)
 };
 
+// Whether -1, below the range of a kInt, is allowed too.
+enum class MinusOne : uint8_t {
+  kNo,
+  kRest,  // the rest of the context, where lengths are cut to what fits (CompatProfile::clamp)
+  kAll,   // every token of the vocabulary, where the field's limit is no less
+};
+
 // Where a field's setter puts the value; the pointer of the other route is null.
 struct FieldTarget {
   CommonParams& common;
@@ -68,6 +75,7 @@ struct FieldTarget {
   bool stream_options_set = false;
   bool generation_prompt_sent = false;
   bool add_generation_sent = false;  // whatever its value
+  int64_t n_vocab = 0;
 };
 
 struct Field {
@@ -80,8 +88,9 @@ struct Field {
   int64_t high = INT64_MAX;
   double low_number = 0;
   double high_number = 0;
-  bool low_open = false;               // low_number itself is refused
-  LimitId limit = LimitId::kCount;     // replaces `high` when set
+  bool low_open = false;            // low_number itself is refused
+  LimitId limit = LimitId::kCount;  // replaces `high` when set
+  MinusOne minus_one = MinusOne::kNo;
   std::string_view words = {};         // kChoice and neutral values, separated by "|"
   std::string_view default_text = {};  // for documentation
   std::string_view note = {};          // kUnlessNeutral: why, appended to the message

@@ -214,6 +214,23 @@ TEST(FieldsTest, EveryRowKeepsItsRange) {
   }
 }
 
+TEST(FieldsTest, MinusOneIsAllTokensWhereTheLimitHoldsThemAll) {
+  Limits limits;
+  ASSERT_TRUE(limits.set(LimitId::kTopLogprobs, 1000).ok());
+  auto asked = [](const Limits& with) {
+    const ParseContext own{.limits = with, .served_names = kNames, .model = kContext.model};
+    return parse_completion(json(R"({"prompt":"x","logprobs":-1,"prompt_logprobs":-1})"), own);
+  };
+  auto all = asked(limits);
+  ASSERT_TRUE(all.ok()) << all.error().message;
+  EXPECT_EQ(all->common.sampling.n_logprobs, 1000);
+  EXPECT_EQ(all->common.sampling.n_prompt_logprobs, 1000);
+  ASSERT_TRUE(limits.set(LimitId::kTopLogprobs, 999).ok());
+  auto refused = asked(limits);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("must be an integer in 0..999, or -1 where --max-logprobs is -1"));
+}
+
 // Whether values of this JSON kind can be right for the field.
 bool takes(const Field& field, const Json& value) {
   switch (field.type) {
@@ -305,7 +322,7 @@ TEST(FieldsTest, RangeTexts) {
   };
   EXPECT_EQ(text("n", "129"), "n must be an integer in 1..128");
   EXPECT_EQ(text("temperature", "2.1"), "temperature must be a number in 0..2");
-  EXPECT_EQ(text("top_logprobs", "21"), "top_logprobs must be an integer in 0..20");
+  EXPECT_EQ(text("top_logprobs", "21"), "top_logprobs must be an integer in 0..20, or -1 where --max-logprobs is -1");
   EXPECT_EQ(text("stop", "\"\""), "stop: at most 16 strings of 1..256 bytes");
   EXPECT_EQ(text("timeout", "0"), "timeout must be a number > 0 and <= 86400");
   EXPECT_EQ(text("logit_bias", "{\"1000\":1}"), "logit_bias: token 1000 outside vocabulary 0..999");

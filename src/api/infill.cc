@@ -70,6 +70,11 @@ Result<void> add_files(PromptBuilder& prompt, const text::Tokenizer& tokenizer, 
 
 }  // namespace
 
+bool knows_infill(const text::Tokenizer* tokenizer) {
+  return tokenizer != nullptr && find_any(*tokenizer, kPrefixTokens) && find_any(*tokenizer, kSuffixTokens) &&
+         find_any(*tokenizer, kMiddleTokens);
+}
+
 Result<std::vector<TokenId>> infill_prompt(const text::Tokenizer* tokenizer, const InfillTexts& texts,
                                            std::span<const InfillFile> files) {
   std::optional<TokenId> before = tokenizer == nullptr ? std::nullopt : find_any(*tokenizer, kPrefixTokens);

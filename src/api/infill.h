@@ -28,6 +28,8 @@ struct InfillTexts {
   std::string_view after;
 };
 
+bool knows_infill(const text::Tokenizer* tokenizer);
+
 // Special tokens in the texts stay text. kNotSupported when there is no tokenizer or it has no such tokens.
 Result<std::vector<TokenId>> infill_prompt(const text::Tokenizer* tokenizer, const InfillTexts& texts,
                                            std::span<const InfillFile> files = {});

@@ -5,7 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <iterator>
-#include <vector>
+#include <unordered_set>
+#include <utility>
 
 #include "base/json.h"
 
@@ -57,18 +58,15 @@ void append_token(std::string& out, const TokenText& token, bool as_id) {
 // {"text":logprob,...}: the most likely tokens, then the chosen one when it is not among them. Two tokens with one
 // text would be one key: the likelier is kept.
 void append_top_object(std::string& out, const PositionText& position, bool tokens_as_ids) {
-  std::vector<std::string> keys;
+  std::unordered_set<std::string> keys;  // as many as the vocabulary has tokens
   out += '{';
   auto add = [&](const TokenText& token) {
-    std::string key = shown(token, tokens_as_ids);
-    for (const std::string& seen : keys) {
-      if (seen == key) return;
-    }
-    if (!keys.empty()) out += ',';
-    append_json_string(out, key);
+    auto [key, is_new] = keys.insert(shown(token, tokens_as_ids));
+    if (!is_new) return;
+    if (keys.size() > 1) out += ',';
+    append_json_string(out, *key);
     out += ':';
     append_logprob(out, token.logprob);
-    keys.push_back(std::move(key));
   };
   for (const TokenText& token : position.top) add(token);
   add(position.chosen);
@@ -233,6 +231,24 @@ void append_timings_object(std::string& out, const Timings& t) {
   out += R"(,"predicted_per_second":)";
   append_json_double(out, rate(decoded, predicted_ms));
   out += '}';
+}
+
+void append_metrics_object(std::string& out, const Timings& t) {
+  auto gaps = t.predicted_n > 1 ? static_cast<double>(t.predicted_n - 1) : 0.0;
+  const std::pair<std::string_view, double> members[] = {
+      {"time_to_first_token_ms", t.queue_ms + t.prompt_ms},
+      {"generation_time_ms", t.predicted_ms},
+      {"queue_time_ms", t.queue_ms},
+      {"mean_itl_ms", share(t.predicted_ms, gaps)},
+      {"tokens_per_second", rate(gaps, t.predicted_ms)},
+  };
+  out += '{';
+  for (const auto& [name, value] : members) {
+    fmt::format_to(std::back_inserter(out), R"("{}":)", name);
+    append_json_double(out, value);
+    out += ',';
+  }
+  out += R"("speculative_decoding":{}})";
 }
 
 bool is_object(std::string_view text) {

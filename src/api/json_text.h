@@ -43,6 +43,8 @@ void append_reasoning_keys(std::string& out, std::string_view text, ReasoningFie
 // {"prompt_tokens",...}
 void append_usage_object(std::string& out, const Usage& usage);
 void append_timings_object(std::string& out, const Timings& timings);
+// {"time_to_first_token_ms",...}: vLLM's metrics of a request.
+void append_metrics_object(std::string& out, const Timings& timings);
 // "finish_reason":...,"stop_reason":...
 void append_finish_keys(std::string& out, const Finish& finish);
 

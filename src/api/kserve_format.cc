@@ -103,7 +103,10 @@ class KserveInferFormat final : public ReplyFormat {
     json_bytes_ = out.size();
     return out += tensor;
   }
-  size_t json_bytes() const override { return json_bytes_; }
+  ReplyHeaders whole_headers() const override {
+    if (!binary_) return {};
+    return {.content_type = kBinaryType, .more = {{"Inference-Header-Content-Length", std::to_string(json_bytes_)}}};
+  }
 
   // infer answers whole: `stream` is not among the fields that reach the request.
   void begin(std::string&, const StreamView&) override {}

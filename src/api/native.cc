@@ -9,6 +9,7 @@
 #include "api/bad_value.h"
 #include "api/fields.h"
 #include "api/json_object.h"
+#include "api/json_text.h"
 #include "api/native_format.h"
 #include "api/pooling.h"
 #include "base/macros.h"
@@ -124,6 +125,9 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   request.common.output.return_prompt_text = true;
   if (form.stream || options.details) request.common.sampling.n_logprobs = options.n_top;
   if (options.prefill) request.common.sampling.n_prompt_logprobs = 0;
+  options.n_characters = count_characters(text);
+  options.ranked = options.details && request.common.best_of > request.common.n;
+  if (options.ranked) request.common.n = std::exchange(request.common.best_of, 0);  // all are given, the format ranks
   request.prompts.emplace_back(std::move(text));
   return DialectRequest{.body = std::move(request), .format = make_tgi_format(options)};
 }
@@ -162,6 +166,52 @@ Result<Json> sglang_prompt(const Json& body) {
     return Error{ErrorCode::kUnsupportedParameter, "input_embeds: not supported by this server", "input_embeds"};
   }
   return Error{ErrorCode::kMissingField, "text or input_ids is required", "text"};
+}
+
+// Members that SGLang takes as lists, too, an item for each prompt. The prompts of one request have one set of
+// parameters here: the items must be equal.
+Result<Json> with_one_of_each(const Json& body, size_t n_prompts) {
+  Json out = body;
+  for (std::string_view name : {"sampling_params", "return_logprob", "logprob_start_len", "top_logprobs_num",
+                                "token_ids_logprob", "priority", "lora_path"}) {
+    const Json* value = body.get(name);
+    const bool one = value == nullptr || !value->is_array() ||
+                     (name == "token_ids_logprob" && (value->size() == 0 || !value->as_array()[0].is_array()));
+    if (one) continue;
+    const JsonArray& items = value->as_array();
+    if (items.size() != n_prompts) {
+      return bad(std::string(name), fmt::format("has {} items for {} prompts", items.size(), n_prompts));
+    }
+    for (const Json& item : items) {
+      if (item == items.front()) continue;
+      return Error{ErrorCode::kUnsupportedParameter,
+                   fmt::format("{}: items that differ are not supported, send one request for each", name),
+                   std::string(name)};
+    }
+    Json first = items.front();  // of `body`, which `out` is a copy of
+    out.set(name, std::move(first));
+  }
+  return out;
+}
+
+// `rid`: one id, or one for each prompt.
+Result<std::vector<std::string>> prompt_ids(const Json& body, size_t n_prompts) {
+  std::vector<std::string> out;
+  const Json* rid = body.get("rid");
+  if (rid == nullptr || !rid->is_array()) return out;
+  auto is_id = [](const Json& item) {
+    constexpr size_t kMost = 128;
+    if (!item.is_string() || item.as_string().empty() || item.as_string().size() > kMost) return false;
+    return std::ranges::all_of(item.as_string(), [](char c) { return c >= 0x21 && c <= 0x7E; });
+  };
+  if (rid->size() != n_prompts) return bad("rid", fmt::format("has {} ids for {} prompts", rid->size(), n_prompts));
+  for (const Json& item : rid->as_array()) {
+    if (!is_id(item)) {
+      return bad(fmt::format("rid[{}]", out.size()), "must be an id of 1..128 characters of 0x21..0x7E");
+    }
+    out.push_back(item.as_string());
+  }
+  return out;
 }
 
 // From where SGLang's body wants log probabilities of the prompt; -1: none.
@@ -210,9 +260,12 @@ Result<DialectRequest> parse_tgi_stream(const Json& body, const ParseContext& co
   return tgi(body, context, {.stream = true});
 }
 
-Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& context, const FormatOptions&) {
-  Json prompt = TRY(sglang_prompt(body));
-  TRY(refuse_sglang_members(body));
+Result<DialectRequest> parse_sglang(const Json& sent, const ParseContext& context, const FormatOptions&) {
+  Json prompt = TRY(sglang_prompt(sent));
+  TRY(refuse_sglang_members(sent));
+  bool list = false;
+  std::vector<PromptInput> prompts = TRY(read_native_prompts(prompt, context, list));
+  const Json body = list ? TRY(with_one_of_each(sent, prompts.size())) : sent;
   Json fields = TRY(inner(body, "sampling_params"));
   for (std::string_view name : {"stream", "rid", "priority", "cache_salt", "model", "lora_path"}) {
     if (const Json* value = body.get(name); value != nullptr && !value->is_array()) fields.set(name, *value);
@@ -227,8 +280,8 @@ Result<DialectRequest> parse_sglang(const Json& body, const ParseContext& contex
     if (start >= 0) return bad("token_ids_logprob", "is of output tokens only: not with logprob_start_len");
   }
   CompletionRequest request = TRY(read(fields, context, kSglangDefaults, logprobs ? n_top : -1));
-  bool list = false;
-  request.prompts = TRY(read_native_prompts(prompt, context, list));
+  request.common.caller.prompt_ids = TRY(prompt_ids(body, prompts.size()));
+  request.prompts = std::move(prompts);
   TRY(check_choices(request, context));
   if (logprobs && start >= 0) {
     if (request.common.stream.stream) return bad("logprob_start_len", "of 0 and more cannot be streamed");

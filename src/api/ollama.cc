@@ -9,6 +9,7 @@
 
 #include "api/bad_value.h"
 #include "api/fields.h"
+#include "api/infill.h"
 #include "api/json_object.h"
 #include "api/ollama_format.h"
 #include "api/samplers.h"
@@ -101,12 +102,50 @@ void finish_common(CommonParams& common) {
   if (common.seed == -1) common.seed.reset();
 }
 
-Result<DialectRequest> chat_request(const Json& chat, const ParseContext& context, bool generate) {
+Result<ChatRequest> read_chat(const Json& chat, const ParseContext& context) {
   ChatRequest request = TRY(parse_chat(chat, with_ollama_defaults(context), kRouteNativeChat));
   request.common.sampling.penalty_window = kPenaltyWindow;
   finish_common(request.common);
-  return DialectRequest{.body = std::move(request),
-                        .format = make_ollama_format(generate ? OllamaReply::kGenerate : OllamaReply::kChat)};
+  return request;
+}
+
+// A prompt as it is; with `after` one that asks for what stands before it.
+Result<DialectRequest> text_request(const Json& fields, const ParseContext& context, const InfillTexts& texts,
+                                    bool with_context) {
+  CompletionRequest request;
+  TRY(read_native_fields(fields, with_ollama_defaults(context), request, kPenaltyWindow));
+  finish_common(request.common);
+  if (!texts.after.empty()) {
+    Result<std::vector<TokenId>> ids = infill_prompt(context.model.tokenizer, texts);
+    if (!ids.ok() && ids.error().code == ErrorCode::kNotSupported) {
+      return Error{ErrorCode::kUnsupportedParameter,
+                   "suffix: not supported by this model, which has no fill-in-the-middle tokens", "suffix"};
+    }
+    request.prompts.emplace_back(TRY(std::move(ids)));
+  } else {
+    if (texts.before.empty()) return Error{ErrorCode::kEmptyPrompt, "prompt: must not be empty", "prompt"};
+    request.prompts.emplace_back(std::string(texts.before));
+  }
+  return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kGenerate, with_context)};
+}
+
+// `context`: the tokens that an earlier answer ended with.
+Result<std::vector<TokenId>> past_of(const Json& body, const ParseContext& context) {
+  std::vector<TokenId> out;
+  const Json* past = body.get("context");
+  if (past == nullptr || *past == Json::array()) return out;
+  if (!past->is_array()) return bad("context", "must be an array of token ids");
+  out.reserve(past->size());
+  for (const Json& id : past->as_array()) {
+    std::string path = fmt::format("context[{}]", out.size());
+    if (!id.is_int()) return bad(std::move(path), "must be a token id (an integer)");
+    if (id.as_int() < 0 || id.as_int() >= context.model.n_vocab) {
+      std::string text = fmt::format("{} = {}: token id outside 0..{}", path, id.as_int(), context.model.n_vocab - 1);
+      return Error{ErrorCode::kTokenOutOfRange, std::move(text), std::move(path)};
+    }
+    out.push_back(static_cast<TokenId>(id.as_int()));
+  }
+  return out;
 }
 
 Result<std::string> text_or_empty(const Json& body, std::string_view name) {
@@ -222,7 +261,8 @@ Result<DialectRequest> parse_ollama_chat(const Json& body, const ParseContext& c
   TRY(add_think(body, chat));
   chat.set("messages", TRY(messages_of(*messages)));
   if (const Json* tools = body.get("tools"); tools != nullptr && tools->size() > 0) chat.set("tools", *tools);
-  return chat_request(chat, context, false);
+  ChatRequest request = TRY(read_chat(chat, context));
+  return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kChat)};
 }
 
 Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContext& context, const FormatOptions&) {
@@ -234,34 +274,31 @@ Result<DialectRequest> parse_ollama_generate(const Json& body, const ParseContex
   std::string system = TRY(text_or_empty(body, "system"));
   std::string suffix = TRY(text_or_empty(body, "suffix"));
   TRY(refuse_images(body, "images"));
-  if (!suffix.empty()) return Error{ErrorCode::kUnsupportedParameter, "suffix: not supported by this model", "suffix"};
   const Json* template_text = body.get("template");
-  const Json* past = body.get("context");
   if (template_text != nullptr && !(*template_text == Json(""))) {
     return Error{ErrorCode::kChatTemplateDisabled, "template in requests is disabled", "template"};
   }
-  if (past != nullptr && past->size() > 0) {
-    return Error{ErrorCode::kUnsupportedParameter, "context: not supported, use /api/chat", "context"};
-  }
+  std::vector<TokenId> past = TRY(past_of(body, context));
   const Json* raw = body.get("raw");
   if (raw != nullptr && !raw->is_bool()) return bad("raw", "must be a boolean");
-  Json fields = Json::object();
-  bool is_raw = raw != nullptr && raw->as_bool();
-  TRY(add_shared(body, !is_raw, fields));
-  if (!is_raw) {
-    TRY(add_think(body, fields));
-    Json messages = Json::array();
-    if (!system.empty()) messages.push_back(json_object({{"role", "system"}, {"content", system}}));
-    messages.push_back(json_object({{"role", "user"}, {"content", prompt}}));
-    fields.set("messages", std::move(messages));
-    return chat_request(fields, context, true);
+  const bool is_raw = raw != nullptr && raw->as_bool();
+  if (is_raw && !(system.empty() && past.empty())) return bad("raw", "mode does not support system or context");
+  if (!suffix.empty() && !past.empty()) return bad("suffix", "and context exclude each other");
+  if (is_raw || !suffix.empty()) {
+    Json fields = Json::object();
+    TRY(add_shared(body, false, fields));
+    return text_request(fields, context, {.before = prompt, .after = suffix}, !is_raw);
   }
-  CompletionRequest request;
-  TRY(read_native_fields(fields, with_ollama_defaults(context), request, kPenaltyWindow));
-  finish_common(request.common);
-  if (prompt.empty()) return Error{ErrorCode::kEmptyPrompt, "prompt: must not be empty", "prompt"};
-  request.prompts.emplace_back(std::move(prompt));
-  return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kGenerate)};
+  Json fields = Json::object();
+  TRY(add_shared(body, true, fields));
+  TRY(add_think(body, fields));
+  Json messages = Json::array();
+  if (!system.empty()) messages.push_back(json_object({{"role", "system"}, {"content", system}}));
+  messages.push_back(json_object({{"role", "user"}, {"content", prompt}}));
+  fields.set("messages", std::move(messages));
+  ChatRequest request = TRY(read_chat(fields, context));
+  request.past = std::move(past);
+  return DialectRequest{.body = std::move(request), .format = make_ollama_format(OllamaReply::kGenerate, true)};
 }
 
 std::string ollama_tags_reply(std::span<const OllamaModel> models) {

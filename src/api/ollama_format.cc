@@ -55,11 +55,12 @@ void append_logprobs(std::string& out, std::span<const PositionText> positions) 
 
 class OllamaFormat final : public ReplyFormat {
  public:
-  explicit OllamaFormat(OllamaReply reply) : reply_(reply), begin_ns_(now_ns()) {}
+  OllamaFormat(OllamaReply reply, bool with_context)
+      : reply_(reply), with_context_(with_context), begin_ns_(now_ns()) {}
 
   std::string_view id_prefix() const override { return "ollama-"; }
   ErrorStyle error_style() const override { return ErrorStyle::kOllama; }
-  std::string_view stream_type() const override { return "application/x-ndjson"; }
+  ReplyHeaders stream_headers() const override { return {.content_type = "application/x-ndjson", .more = {}}; }
   std::string_view keep_alive() const override { return {}; }  // every line is an object
 
   std::string whole(const ReplyParts& parts) override {
@@ -71,12 +72,13 @@ class OllamaFormat final : public ReplyFormat {
     }
     append_text(out, parts.head, choice.text, choice.reasoning, calls);
     append_logprobs(out, choice.logprobs);
-    append_end(out, choice.finish, choice.timings, parts.prompts.front());
+    append_end(out, {choice.finish, choice.timings, parts.prompts.front(), choice.token_ids});
     return out;
   }
 
   void begin(std::string&, const StreamView&) override {}
   void piece(std::string& out, const StreamView& view, const Piece& piece) override {
+    if (with_context_) ids_.insert(ids_.end(), piece.token_ids.begin(), piece.token_ids.end());
     if (piece.call != nullptr) collect(piece);
     if (piece.call == nullptr || piece.finish != nullptr) send_calls(out, view);
     if (!piece.text.empty() || !piece.reasoning.empty() || !piece.logprobs.empty()) {
@@ -87,7 +89,7 @@ class OllamaFormat final : public ReplyFormat {
     }
     if (piece.finish == nullptr) return;
     append_text(out, view.head, "", "", {});
-    append_end(out, *piece.finish, *piece.timings, view.prompt_of(piece.choice));
+    append_end(out, {*piece.finish, *piece.timings, view.prompt_of(piece.choice), ids_});
     out += '\n';
   }
   void end(std::string&, const StreamView&) override {}
@@ -141,23 +143,40 @@ class OllamaFormat final : public ReplyFormat {
     if (reply_ == OllamaReply::kChat) out += '}';
   }
 
-  void append_end(std::string& out, const Finish& finish, const Timings& timings, const PromptOutput& prompt) const {
+  struct End {
+    const Finish& finish;
+    const Timings& timings;
+    const PromptOutput& prompt;
+    std::span<const TokenId> answer;
+  };
+  void append_end(std::string& out, const End& end) const {
+    const Timings& timings = end.timings;
     fmt::format_to(std::back_inserter(out), R"(,"done":true,"done_reason":"{}")",
-                   finish.kind == FinishKind::kLength ? "length" : "stop");
+                   end.finish.kind == FinishKind::kLength ? "length" : "stop");
+    if (with_context_) {
+      std::vector<TokenId> all = end.prompt.token_ids;
+      all.insert(all.end(), end.answer.begin(), end.answer.end());
+      out += R"(,"context":)";
+      append_ids(out, all);
+    }
     fmt::format_to(std::back_inserter(out),
                    R"(,"total_duration":{},"load_duration":0,"prompt_eval_count":{},"prompt_eval_duration":{},)"
                    R"("eval_count":{},"eval_duration":{}}})",
-                   now_ns() - begin_ns_, prompt.token_ids.size(), nanos(timings.prompt_ms), timings.predicted_n,
+                   now_ns() - begin_ns_, end.prompt.token_ids.size(), nanos(timings.prompt_ms), timings.predicted_n,
                    nanos(timings.predicted_ms));
   }
 
   OllamaReply reply_;
+  bool with_context_;
   int64_t begin_ns_;
+  std::vector<TokenId> ids_;      // of a streamed answer so far
   std::vector<CallPiece> calls_;  // not sent yet
 };
 
 }  // namespace
 
-std::unique_ptr<ReplyFormat> make_ollama_format(OllamaReply reply) { return std::make_unique<OllamaFormat>(reply); }
+std::unique_ptr<ReplyFormat> make_ollama_format(OllamaReply reply, bool with_context) {
+  return std::make_unique<OllamaFormat>(reply, with_context);
+}
 
 }  // namespace millrace::api

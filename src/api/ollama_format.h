@@ -10,6 +10,7 @@ namespace millrace::api {
 
 enum class OllamaReply : uint8_t { kGenerate, kChat };
 
-std::unique_ptr<ReplyFormat> make_ollama_format(OllamaReply reply);
+// with_context: the end of the answer carries the tokens of prompt and answer, which a next request may bring.
+std::unique_ptr<ReplyFormat> make_ollama_format(OllamaReply reply, bool with_context = false);
 
 }  // namespace millrace::api

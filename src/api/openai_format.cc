@@ -6,6 +6,7 @@
 
 #include "api/chunks.h"
 #include "api/dialect.h"
+#include "api/json_text.h"
 #include "base/macros.h"
 
 namespace millrace::api {
@@ -20,6 +21,12 @@ class OpenAiFormat final : public ReplyFormat {
   ErrorStyle error_style() const override { return options_.error_style; }
   std::string whole(const ReplyParts& parts) override {
     std::string out = kind_ == ReplyKind::kChat ? chat_reply(parts, options_.reasoning_field) : completion_reply(parts);
+    if (options_.metrics && parts.params.n == 1 && parts.choices.size() == 1) {
+      out.pop_back();
+      out += R"(,"metrics":)";
+      append_metrics_object(out, parts.choices.front().timings);
+      out += '}';
+    }
     if (parts.params.output.verbose && !parts.choices.empty()) add_verbose(out, parts);
     return out;
   }
@@ -54,14 +61,17 @@ class OpenAiFormat final : public ReplyFormat {
     }
     if (piece.finish != nullptr) {
       chunks_->append_finish(out, piece.choice, *piece.finish, options_.timings ? piece.timings : nullptr, running);
-      if (options_.timings_on_usage) last_timings_ = *piece.timings;
+      last_timings_ = *piece.timings;
     }
   }
 
   // The usage chunk, if asked for, and the end mark.
   void end(std::string& out, const StreamView& view) override {
     if (view.params.stream.include_usage || options_.force_include_usage) {
-      chunks_->append_usage(out, view.usage, last_timings_ ? &*last_timings_ : nullptr);
+      const bool one = view.params.n == 1 && view.n_choices == 1;
+      const Timings* last = last_timings_ ? &*last_timings_ : nullptr;
+      chunks_->append_usage(out, view.usage, options_.timings_on_usage ? last : nullptr,
+                            options_.metrics && one ? last : nullptr);
     }
     out += kDoneEvent;
   }

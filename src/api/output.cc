@@ -164,7 +164,8 @@ void append_card(std::string& out, const ModelCard& card) {
 Timings timings_of(const flow::TokenEvent& finish) {
   const flow::RequestTimes& times = finish.times;
   Tick first = times.first_token > 0 ? times.first_token : times.finished;
-  return {.cache_n = finish.n_cached,
+  return {.queue_ms = ms_between(times.arrival, times.first_scheduled),
+          .cache_n = finish.n_cached,
           .prompt_n = finish.n_prompt >= finish.n_cached ? finish.n_prompt - finish.n_cached : 0,
           .prompt_ms = ms_between(times.first_scheduled, first),
           .predicted_n = finish.n_output,

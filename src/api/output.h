@@ -37,6 +37,7 @@ struct Usage {
 
 // llama-server's timings object; rates exclude the first token.
 struct Timings {
+  double queue_ms = 0;  // arrival to first scheduled; not part of that object
   uint64_t cache_n = 0;
   uint64_t prompt_n = 0;  // prompt tokens computed
   double prompt_ms = 0;
@@ -112,6 +113,7 @@ struct ReplyParts {
   std::span<const ChoiceOutput> choices;  // in index order
   Usage usage;                            // summed over prompts and choices
   const Timings* timings = nullptr;       // null: no timings key
+  double prepare_ms = 0;                  // arrival until the engine had the tokens of the prompt
 };
 
 // Appends one more part, joined to the last one when it goes on with that.

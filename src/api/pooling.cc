@@ -42,6 +42,11 @@ Result<EmbedFields> read_embed_fields(const Json& body, const ParseContext& cont
                  "pooling none gives a vector of each token: use /pooling or /embedding, or another --pooling",
                  "model"};
   }
+  const bool raw = out.options.form == VectorForm::kBytes || out.options.form == VectorForm::kBytesOnly;
+  if (raw && reply != EmbeddingReply::kOpenAi && reply != EmbeddingReply::kPooling) {
+    return Error{ErrorCode::kInvalidValue, "encoding_format: bytes are given by /v1/embeddings and /pooling",
+                 "encoding_format"};
+  }
   if (out.options.dimensions && *out.options.dimensions > facts.d_model) {
     return bad("dimensions", fmt::format("= {}: must be at most {}", *out.options.dimensions, facts.d_model));
   }

@@ -10,20 +10,28 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/dialect.h"
 
 namespace millrace::api {
 
+// How a vector is written: numbers, the base64 of its bytes, or its bytes behind those of the others, which are then
+// the whole body; kBytes: a header tells where each begins.
+enum class VectorForm : uint8_t { kFloat, kBase64, kBytes, kBytesOnly };
+enum class VectorType : uint8_t { kFloat32, kFloat16, kBfloat16 };  // of base64 and bytes
+
 // What the rows of the field table set on these routes.
 struct PoolingOptions {
-  bool base64 = false;                // little-endian f32
-  std::optional<int64_t> dimensions;  // the first so many values of a vector; none: all
-  bool activation = true;             // vectors are normalised, scores of a head go through its activation
-  int64_t norm = 2;                   // of embd_normalize: -1 none, 0 largest value, 1, 2, p: p-norm
-  bool every_token = false;           // task token_embed: a vector of each token
-  int64_t top_n = 0;                  // rerank: most results; 0: all
+  VectorForm form = VectorForm::kFloat;
+  VectorType type = VectorType::kFloat32;
+  std::string_view endianness = "native";  // native and little are the same here; big
+  std::optional<int64_t> dimensions;       // the first so many values of a vector; none: all
+  bool activation = true;                  // vectors are normalised, scores of a head go through its activation
+  int64_t norm = 2;                        // of embd_normalize: -1 none, 0 largest value, 1, 2, p: p-norm
+  bool every_token = false;                // task token_embed: a vector of each token
+  int64_t top_n = 0;                       // rerank: most results; 0: all
   bool return_documents = true;
 };
 

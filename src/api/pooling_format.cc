@@ -3,13 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <iterator>
 #include <utility>
 
 #include "api/json_text.h"
+#include "api/vector_bytes.h"
 #include "text/base64.h"
 
 namespace millrace::api {
@@ -30,13 +29,10 @@ double norm_of(std::span<const float> values, int64_t norm) {
   return norm == 2 ? std::sqrt(sum) : std::pow(sum, 1.0 / static_cast<double>(norm));
 }
 
-void append_vector(std::string& out, std::span<const float> values, bool base64) {
-  static_assert(std::endian::native == std::endian::little);
-  if (base64) {
-    std::string bytes(values.size_bytes(), '\0');
-    if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
+void append_vector(std::string& out, std::span<const float> values, const PoolingOptions& options) {
+  if (options.form == VectorForm::kBase64) {
     out += '"';
-    out += text::encode_base64(bytes);
+    out += text::encode_base64(vector_bytes(values, options.type, options.endianness == "big"));
     out += '"';
     return;
   }
@@ -80,6 +76,8 @@ class EmbeddingFormat final : public WholeFormat {
   std::string_view id_prefix() const override { return reply_ == EmbeddingReply::kPooling ? "pool-" : "embd-"; }
 
   std::string whole(const ReplyParts& parts) override {
+    const bool raw = options_.form == VectorForm::kBytes || options_.form == VectorForm::kBytesOnly;
+    if (raw) return bytes(parts);
     switch (reply_) {
       case EmbeddingReply::kOpenAi:
       case EmbeddingReply::kPooling:
@@ -110,7 +108,35 @@ class EmbeddingFormat final : public WholeFormat {
     return {};
   }
 
+  ReplyHeaders whole_headers() const override { return headers_; }
+
  private:
+  // The vectors one behind the other. Source of the header: vLLM, entrypoints/pooling/utils.py (MetadataItem).
+  std::string bytes(const ReplyParts& parts) {
+    std::string out;
+    std::string items;
+    for (size_t i = 0; i < parts.prompts.size(); ++i) {
+      const PromptOutput& prompt = parts.prompts[i];
+      const size_t n_rows = every_token_ ? std::max<size_t>(prompt.token_ids.size(), 1) : 1;
+      std::vector<float> values = every_token_ ? prompt.pooled : finished_embedding(prompt.pooled, options_);
+      const std::string shape =
+          every_token_ ? fmt::format("{}, {}", n_rows, values.size() / n_rows) : std::to_string(values.size());
+      const size_t begin = out.size();
+      out += vector_bytes(values, options_.type, options_.endianness == "big");
+      fmt::format_to(std::back_inserter(items),
+                     R"({}{{"index":{},"embed_dtype":"{}","endianness":"{}","start":{},"end":{},"shape":[{}]}})",
+                     i > 0 ? "," : "", i, type_name(options_.type), options_.endianness, begin, out.size(), shape);
+    }
+    headers_ = {.content_type = kBinaryType, .more = {}};
+    if (options_.form == VectorForm::kBytesOnly) return out;
+    std::string metadata;
+    append_head(metadata, parts.head);
+    metadata += R"(,"data":[)" + items + "],";
+    append_usage(metadata, parts.usage);
+    headers_.more.emplace_back("metadata", metadata + '}');
+    return out;
+  }
+
   template <class Append>
   static std::string list(const ReplyParts& parts, const Append& append) {
     std::string out = "[";
@@ -126,7 +152,7 @@ class EmbeddingFormat final : public WholeFormat {
     if (every_token_) {
       append_rows(out, prompt);
     } else {
-      append_vector(out, finished_embedding(prompt.pooled, options_), options_.base64);
+      append_vector(out, finished_embedding(prompt.pooled, options_), options_);
     }
   }
   void append_rows(std::string& out, const PromptOutput& prompt) const {
@@ -137,9 +163,9 @@ class EmbeddingFormat final : public WholeFormat {
       if (row > 0) out += ',';
       auto values = std::span(prompt.pooled).subspan(row * width, width);
       if (every_token_) {
-        append_vector(out, values, options_.base64);
+        append_vector(out, values, options_);
       } else {
-        append_vector(out, finished_embedding(values, options_), options_.base64);
+        append_vector(out, finished_embedding(values, options_), options_);
       }
     }
     out += ']';
@@ -176,7 +202,8 @@ class EmbeddingFormat final : public WholeFormat {
   std::string cohere(const ReplyParts& parts) const {
     std::string out = R"({"id":)";
     append_json_string(out, parts.head.id);
-    fmt::format_to(std::back_inserter(out), R"(,"embeddings":{{"{}":)", options_.base64 ? "base64" : "float");
+    fmt::format_to(std::back_inserter(out), R"(,"embeddings":{{"{}":)",
+                   options_.form == VectorForm::kBase64 ? "base64" : "float");
     out += list(parts, [&](std::string& to, size_t i) { append_one(to, parts.prompts[i]); });
     fmt::format_to(std::back_inserter(out),
                    R"(}},"meta":{{"api_version":{{"version":"2"}},"billed_units":{{"input_tokens":{}}}}},)",
@@ -198,6 +225,7 @@ class EmbeddingFormat final : public WholeFormat {
   EmbeddingReply reply_;
   PoolingOptions options_;
   bool every_token_;
+  ReplyHeaders headers_;
 };
 
 double cosine(std::span<const float> a, std::span<const float> b) {

@@ -81,7 +81,7 @@ TEST(Pooling, RefusalsNameTheField) {
            Row{R"({"input":"a","dimensions":5})", ErrorCode::kInvalidValue, "dimensions"},
            Row{R"({"input":"a","dimensions":0})", ErrorCode::kInvalidValue, "dimensions"},
            Row{R"({"input":"a","encoding_format":1})", ErrorCode::kInvalidValue, "encoding_format"},
-           Row{R"({"input":"a","embed_dtype":"float16"})", ErrorCode::kUnsupportedParameter, "embed_dtype"},
+           Row{R"({"input":"a","embed_dtype":"fp8_e5m2"})", ErrorCode::kInvalidValue, "embed_dtype"},
            Row{R"({"input":"a","task":"token_embed"})", ErrorCode::kInvalidValue, "model"},
            Row{R"({"input":"a","model":"other"})", ErrorCode::kModelNotFound, "model"},
        }) {

@@ -9,6 +9,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "api/common.h"
 #include "api/errors.h"
@@ -22,6 +24,7 @@ struct FormatOptions {
   bool force_include_usage = false;
   bool timings = true;
   bool timings_on_usage = false;  // streams repeat them on the usage chunk
+  bool metrics = false;           // the times of a request, on /v1, with n = 1
   bool null_role = false;         // role chunks have content null
   ReasoningField reasoning_field = ReasoningField::kBoth;
 };
@@ -52,6 +55,14 @@ struct Piece {
 };
 
 constexpr std::string_view kEventStreamType = "text/event-stream; charset=utf-8";
+constexpr std::string_view kJsonType = "application/json";
+constexpr std::string_view kBinaryType = "application/octet-stream";
+
+// What a dialect says of its reply before the body.
+struct ReplyHeaders {
+  std::string_view content_type = kJsonType;
+  std::vector<std::pair<std::string, std::string>> more;
+};
 
 class ReplyFormat {
  public:
@@ -65,10 +76,10 @@ class ReplyFormat {
   virtual bool tells_abort() const { return false; }
 
   virtual std::string whole(const ReplyParts& parts) = 0;
-  // Of what whole() wrote last: the bytes of the JSON when binary data stand behind it, else 0.
-  virtual size_t json_bytes() const { return 0; }
+  // Of what whole() wrote last.
+  virtual ReplyHeaders whole_headers() const { return {}; }
 
-  virtual std::string_view stream_type() const { return kEventStreamType; }
+  virtual ReplyHeaders stream_headers() const { return {.content_type = kEventStreamType, .more = {}}; }
   virtual void begin(std::string& out, const StreamView& view) = 0;
   virtual void piece(std::string& out, const StreamView& view, const Piece& piece) = 0;
   virtual void end(std::string& out, const StreamView& view) = 0;

@@ -17,6 +17,7 @@ struct BodyRow {
   std::string_view without = {};   // fields that are not taken from the table
   std::string_view required = {};  // members of the body
   std::string_view own = {};       // JSON: further properties
+  std::string_view more = {};      // and some more
 };
 
 constexpr std::string_view kConversation =
@@ -33,7 +34,7 @@ constexpr std::string_view kAnthropicOwn = R"("messages":{"type":"array","minIte
   "content":{"anyOf":[{"type":"string"},{"type":"array","items":{"type":"object","required":["type"]}}]}}}},
   "system":{"anyOf":[{"type":["string","null"]},{"type":"array","items":{"type":"object","required":["type","text"],
   "properties":{"type":{"const":"text"},"text":{"type":"string"}}}}]},
-  "temperature":{"type":["number","null"],"minimum":0,"maximum":1},
+  "temperature":{"type":["number","null"],"minimum":0,"maximum":1},"max_tokens":{"type":"integer","minimum":0},
   "thinking":{"type":["object","null"],"required":["type"],"properties":{"type":{"enum":["enabled","disabled",
        "adaptive"]},
   "budget_tokens":{"type":["integer","null"],"minimum":1}}},
@@ -121,7 +122,12 @@ constexpr BodyRow kBodies[] = {
      .required = "messages",
      .own = kAnthropicOwn},
     {.name = "OllamaOptions", .fields = kRouteNative, .without = "model stream prompt"},
-    {.name = "OllamaGenerateRequest", .fields = kRouteNative, .only = "model", .own = kOllamaOwn},
+    {.name = "OllamaGenerateRequest",
+     .fields = kRouteNative,
+     .only = "model",
+     .own = kOllamaOwn,
+     .more = R"("prompt":{"type":["string","null"]},"suffix":{"type":["string","null"]},
+       "context":{"anyOf":[{"$ref":"#/components/schemas/TokenIds"},{"type":"null"}]})"},
     {.name = "OllamaChatRequest", .fields = kRouteNative, .only = "model", .own = kOllamaOwn},
     {.name = "ModelRequest", .fields = kRouteNative, .only = "model"},
     {.name = "TgiRequest",
@@ -136,6 +142,8 @@ constexpr BodyRow kBodies[] = {
      .without = "model prompt stream request_id priority cache_salt lora_path",
      .own = R"("text":{"anyOf":[{"type":["string","null"]},{"type":"array","items":{"type":"string"}}]},
        "input_ids":{"type":["array","null"]},"return_logprob":{"type":["boolean","null"]},
+       "rid":{"anyOf":[{"$ref":"#/components/schemas/RequestId"},{"type":"null"},
+         {"type":"array","items":{"$ref":"#/components/schemas/RequestId"}}]},
        "logprob_start_len":{"type":["integer","null"],"minimum":-1},
        "token_ids_logprob":{"anyOf":[{"$ref":"#/components/schemas/TokenIds"},{"type":"null"}]},
        "input_embeds":{"type":"null"})"},
@@ -252,7 +260,9 @@ void add_fields(Json& properties, const BodyRow& body, const SchemaFacts& facts)
 Json body_schema(const BodyRow& row, const SchemaFacts& facts) {
   Json properties = Json::object();
   if (!row.own.empty()) {
-    Result<Json> own = parse_json("{" + std::string(row.own) + "}");
+    std::string text(row.own);
+    if (!row.more.empty()) text.append(",").append(row.more);
+    Result<Json> own = parse_json("{" + text + "}");
     CHECK(own.ok(), "own members of {}", row.name);
     properties = std::move(*own);
   }

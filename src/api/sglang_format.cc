@@ -82,7 +82,13 @@ struct Told {
   const PromptOutput& prompt;
   const Finish* finish;  // null while it runs
   const Timings& timings;
+  size_t prompt_idx;
   std::string_view more;  // members behind the others
+
+  std::string_view id() const {
+    const std::vector<std::string>& named = params.caller.prompt_ids;
+    return prompt_idx < named.size() ? named[prompt_idx] : head.id;
+  }
 };
 
 class SglangFormat final : public ReplyFormat {
@@ -100,7 +106,7 @@ class SglangFormat final : public ReplyFormat {
       if (&choice != parts.choices.data()) out += ',';
       ChoiceState state{.text = choice.text, .ids = choice.token_ids, .logprobs = choice.logprobs};
       const PromptOutput& prompt = parts.prompts[choice.prompt_index];
-      append(out, {parts.head, parts.params, state, prompt, &choice.finish, choice.timings, {}});
+      append(out, {parts.head, parts.params, state, prompt, &choice.finish, choice.timings, choice.prompt_index, {}});
     }
     if (many_) out += ']';
     return out;
@@ -117,7 +123,8 @@ class SglangFormat final : public ReplyFormat {
     if (piece.text.empty() && piece.finish == nullptr) return;
     out += kEventPrefix;
     std::string index = many_ ? fmt::format(R"(,"index":{})", piece.choice) : "";
-    append(out, {view.head, view.params, state, view.prompt_of(piece.choice), piece.finish, *piece.timings, index});
+    append(out, {view.head, view.params, state, view.prompt_of(piece.choice), piece.finish, *piece.timings,
+                 piece.choice / view.params.n, index});
     out += kEventEnd;
   }
   void end(std::string& out, const StreamView&) override { out += kDoneEvent; }
@@ -133,14 +140,14 @@ class SglangFormat final : public ReplyFormat {
     out += R"(,"output_ids":)";
     append_ids(out, told.state.ids);
     out += R"(,"meta_info":{"id":)";
-    append_json_string(out, told.head.id);
+    append_json_string(out, told.id());
     out += R"(,"finish_reason":)";
     append_finish(out, told.finish, told.state.ids.size());
     fmt::format_to(std::back_inserter(out),
                    R"(,"prompt_tokens":{},"completion_tokens":{},"cached_tokens":{},"weight_version":"default",)"
                    R"("e2e_latency":{})",
                    told.prompt.token_ids.size(), told.state.ids.size(), told.timings.cache_n,
-                   (told.timings.prompt_ms + told.timings.predicted_ms) / kMsPerSecond);
+                   (told.timings.queue_ms + told.timings.prompt_ms + told.timings.predicted_ms) / kMsPerSecond);
     const bool listed = !told.params.sampling.logprob_token_ids.empty();
     const bool top = told.params.sampling.n_logprobs > 0 || listed;
     if (told.params.sampling.n_prompt_logprobs >= 0) {

@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <iterator>
 #include <string>
 
@@ -60,27 +62,26 @@ class TgiFormat final : public ReplyFormat {
   ErrorStyle error_style() const override { return ErrorStyle::kTgi; }
 
   std::string whole(const ReplyParts& parts) override {
-    const ChoiceOutput& choice = parts.choices.front();
+    const size_t best = best_of(parts.choices);
+    const ChoiceOutput& choice = parts.choices[best];
     const PromptOutput& prompt = parts.prompts.front();
     std::string out = options_.list ? R"([{"generated_text":)" : R"({"generated_text":)";
     append_json_string(out, options_.full_text ? prompt.text + choice.text : choice.text);
     if (options_.details) {
-      fmt::format_to(std::back_inserter(out), R"(,"details":{{"finish_reason":"{}","generated_tokens":{})",
-                     finish_name(choice.finish), choice.timings.predicted_n);
-      append_seed(out, parts.params);
-      out += R"(,"prefill":[)";
-      if (options_.prefill) append_prefill(out, prompt.logprobs);
-      out += R"(],"tokens":[)";
-      for (const PositionText& position : choice.logprobs) {
-        if (&position != choice.logprobs.data()) out += ',';
-        append_token(out, position.chosen);
-      }
-      out += ']';
-      if (options_.n_top > 0) append_top(out, choice.logprobs);
+      out += R"(,"details":{)";
+      append_details(out, parts.params, prompt, choice);
+      if (options_.ranked) append_others(out, parts, best);
       out += '}';
     }
     out += options_.list ? "}]" : "}";
+    headers_ = headers_of(parts, choice);
     return out;
+  }
+  ReplyHeaders whole_headers() const override { return headers_; }
+
+  ReplyHeaders stream_headers() const override {
+    return {.content_type = kEventStreamType,
+            .more = {{"x-compute-type", "cpu"}, {"x-compute-characters", std::to_string(options_.n_characters)}}};
   }
 
   void begin(std::string&, const StreamView&) override {}
@@ -112,6 +113,72 @@ class TgiFormat final : public ReplyFormat {
   void fail(std::string& out, const ApiError& error) override { out += error_event(error, ErrorStyle::kTgi); }
 
  private:
+  // The likeliest by the mean of its tokens' log probabilities, the first of equal ones.
+  size_t best_of(std::span<const ChoiceOutput> choices) const {
+    if (!options_.ranked) return 0;
+    auto mean = [](const ChoiceOutput& choice) {
+      double sum = 0;
+      for (const PositionText& position : choice.logprobs) sum += static_cast<double>(position.chosen.logprob);
+      return sum / std::max(static_cast<double>(choice.logprobs.size()), 1.0);
+    };
+    size_t best = 0;
+    for (size_t i = 1; i < choices.size(); ++i) {
+      if (mean(choices[i]) > mean(choices[best])) best = i;
+    }
+    return best;
+  }
+
+  void append_details(std::string& out, const CommonParams& params, const PromptOutput& prompt,
+                      const ChoiceOutput& choice) const {
+    fmt::format_to(std::back_inserter(out), R"("finish_reason":"{}","generated_tokens":{})", finish_name(choice.finish),
+                   choice.timings.predicted_n);
+    append_seed(out, params);
+    out += R"(,"prefill":[)";
+    if (options_.prefill) append_prefill(out, prompt.logprobs);
+    out += R"(],"tokens":[)";
+    for (const PositionText& position : choice.logprobs) {
+      if (&position != choice.logprobs.data()) out += ',';
+      append_token(out, position.chosen);
+    }
+    out += ']';
+    if (options_.n_top > 0) append_top(out, choice.logprobs);
+  }
+
+  void append_others(std::string& out, const ReplyParts& parts, size_t best) const {
+    out += R"(,"best_of_sequences":[)";
+    bool first = true;
+    for (size_t i = 0; i < parts.choices.size(); ++i) {
+      if (i == best) continue;
+      out += first ? R"({"generated_text":)" : R"(,{"generated_text":)";
+      first = false;
+      append_json_string(out, parts.choices[i].text);
+      out += ',';
+      append_details(out, parts.params, parts.prompts.front(), parts.choices[i]);
+      out += '}';
+    }
+    out += ']';
+  }
+
+  // router/src/server.rs of TGI: seconds for x-compute-time, whole milliseconds for the others.
+  ReplyHeaders headers_of(const ReplyParts& parts, const ChoiceOutput& choice) const {
+    constexpr double kMsPerSecond = 1000.0;
+    const Timings& times = choice.timings;
+    const double inference_ms = times.prompt_ms + times.predicted_ms;
+    const double total_ms = times.queue_ms + inference_ms;
+    auto whole_ms = [](double ms) { return std::to_string(static_cast<int64_t>(std::max(ms, 0.0))); };
+    const auto n_tokens = static_cast<double>(std::max<uint64_t>(times.predicted_n, 1));
+    return {.more = {{"x-compute-type", "cpu"},
+                     {"x-compute-time", fmt::format("{}", total_ms / kMsPerSecond)},
+                     {"x-compute-characters", std::to_string(options_.n_characters)},
+                     {"x-total-time", whole_ms(total_ms)},
+                     {"x-validation-time", whole_ms(parts.prepare_ms)},
+                     {"x-queue-time", whole_ms(times.queue_ms - parts.prepare_ms)},
+                     {"x-inference-time", whole_ms(inference_ms)},
+                     {"x-time-per-token", whole_ms(inference_ms / n_tokens)},
+                     {"x-prompt-tokens", std::to_string(parts.prompts.front().token_ids.size())},
+                     {"x-generated-tokens", std::to_string(times.predicted_n)}}};
+  }
+
   static void append_top(std::string& out, std::span<const PositionText> positions) {
     out += R"(,"top_tokens":[)";
     for (const PositionText& position : positions) {
@@ -130,6 +197,7 @@ class TgiFormat final : public ReplyFormat {
   }
 
   TgiOptions options_;
+  ReplyHeaders headers_;  // of the whole answer
   std::string text_;
   std::string held_;  // the last token, until it is known whether it is the end
   uint64_t index_ = 0;

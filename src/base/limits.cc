@@ -36,7 +36,7 @@ constexpr Limit kLimits[] = {
     {Id::kStopStrings, "stop_strings", 16, 64, "items", "--limit-stop-strings", Code::kInvalidValue},
     {Id::kStopBytes, "stop_bytes", 256, 4096, "bytes", "--limit-stop-bytes", Code::kInvalidValue},
     {Id::kStopTokenIds, "stop_token_ids", 256, 4096, "items", "--limit-stop-token-ids", Code::kInvalidValue},
-    {Id::kTopLogprobs, "top_logprobs", 20, 1'000'000, "items", "--max-logprobs", Code::kInvalidValue},
+    {Id::kTopLogprobs, "top_logprobs", 20, 2'000'000, "items", "--max-logprobs", Code::kInvalidValue},
     {Id::kLogitBias, "logit_bias", 1024, 1'000'000, "items", "--limit-logit-bias", Code::kInvalidValue},
     {Id::kRequestTimeoutSeconds, "request_timeout_s", 86400, 86400, "s", "", Code::kInvalidValue},
     {Id::kQueuedRequests, "queued_requests", 512, 65536, "items", "--max-num-queued-reqs", Code::kQueueFull},

@@ -42,6 +42,11 @@ Choice::Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params
       lines_({.n_indent = params.output.n_indent, .max_ms = params.output.t_max_predict_ms}),
       params_(&params),
       index_(index) {
+  for (const std::string& text : params.output.preserved_tokens) {
+    if (std::optional<TokenId> id = tokenizer.find(text)) preserved_.push_back(*id);
+  }
+  std::ranges::sort(preserved_);
+  detokenizer_.keep(preserved_);
   detokenizer_.prime(prompt.last(std::min(prompt.size(), kPrimeTokens)));
 }
 
@@ -84,7 +89,9 @@ void Choice::parse(const text::AnswerOptions& options, std::span<const TokenId> 
   short_ids_ = options.tools != nullptr && options.tools->short_ids;
   hide_reasoning_ = hide_reasoning;
   named_tool_ = named_tool;
-  detokenizer_.keep(kept);
+  preserved_.insert(preserved_.end(), kept.begin(), kept.end());
+  std::ranges::sort(preserved_);
+  detokenizer_.keep(preserved_);
 }
 
 ChoiceDelta Choice::delta_of(text::AnswerPart& part) {

@@ -74,6 +74,7 @@ class Choice {
   ChoiceDelta delta_of(text::AnswerPart& part);
 
   const text::Tokenizer* tokenizer_;
+  std::vector<TokenId> preserved_;  // special tokens that are shown; sorted
   text::Detokenizer detokenizer_;
   text::StopMatcher stops_;
   text::LineLimits lines_;

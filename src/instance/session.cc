@@ -137,6 +137,7 @@ void Session::parse_answer(Choice& choice, const text::AnswerOptions& options) c
 
 void Session::accept(Prepared prepared) {
   if (phase_ != SessionPhase::kTokenising) return;
+  prepared_ = instance_->clock().now();
   if (prepared.error) {
     fail(std::move(*prepared.error));
     return;
@@ -330,7 +331,11 @@ void Session::resume() {
 void Session::cancel_requests() {
   if (!submitted_) return;
   for (size_t i = 0; i < prompts_.size(); ++i) instance_->engine().cancel(request_id_of(key_, i));
-  for (uint32_t i = 0; i < n_choices_; ++i) {
+  count_aborted(0, n_choices_);
+}
+
+void Session::count_aborted(uint32_t first, uint32_t end) {
+  for (uint32_t i = first; i < end; ++i) {
     if (times_[i].counted || choices_[i].finished()) continue;
     times_[i].counted = true;
     ChoiceStats stats;
@@ -347,16 +352,30 @@ void Session::abort(bool keep_text, std::vector<ChoiceDelta>& out) {
     fail({Error{ErrorCode::kCancelled, "the request was aborted", ""}});
     return;
   }
-  cancel_requests();
-  for (uint32_t i = 0; i < n_choices_; ++i) {
+  for (uint32_t i = 0; i < prompts_.size(); ++i) abort_prompt(i, out);
+}
+
+void Session::abort_prompt(uint32_t prompt, std::vector<ChoiceDelta>& out) {
+  if (phase_ != SessionPhase::kRunning || picks_best()) return;
+  const uint32_t first = prompt * n_;
+  instance_->engine().cancel(request_id_of(key_, prompt));
+  count_aborted(first, first + n_);
+  for (uint32_t i = first; i < first + n_; ++i) {
+    if (choices_[i].finished()) continue;
     ChoiceDelta so_far{.choice = i, .n_output = choices_[i].n_output()};
     if (so_far.n_output > 0) time_deltas(i, std::span(&so_far, 1));
     choices_[i].abort(so_far.timings, out);
+    ++n_ended_;
   }
-  phase_ = SessionPhase::kDone;
+  if (n_ended_ == n_choices_) phase_ = SessionPhase::kDone;
 }
 
 void Session::cancel() { fail({Error{ErrorCode::kCancelled, "the request was cancelled", ""}}); }
+
+double Session::prepare_ms() const {
+  const Tick taken = std::max<Tick>(prepared_ - job_->arrival, 0);
+  return static_cast<double>(taken) / static_cast<double>(kMillisecond);
+}
 
 api::Usage Session::usage() const {
   api::Usage usage;

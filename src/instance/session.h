@@ -80,6 +80,8 @@ class Session {
   // Ends it because its client said so elsewhere: with kCancelled, or, with keep_text, by a last delta of each choice
   // that is not finished (FinishKind::kAbort).
   void abort(bool keep_text, std::vector<ChoiceDelta>& out);
+  // The choices of one prompt, each with its text so far; nothing unless the phase is kRunning.
+  void abort_prompt(uint32_t prompt, std::vector<ChoiceDelta>& out);
   // Tokens not handed out yet stay; choices unfinished are counted as aborted.
   void cancel();
 
@@ -91,6 +93,7 @@ class Session {
   api::Usage usage() const;
   uint64_t predicted_ttft_ms() const { return predicted_ttft_ms_; }  // with kDeadlineUnreachable
   const api::Timings& timings() const { return timings_; }           // of the first choice to end
+  double prepare_ms() const;  // arrival until the tokens of the prompt were known
 
  private:
   void accept(Prepared prepared);
@@ -104,6 +107,7 @@ class Session {
   void weigh(flow::TokenEvent& event, uint32_t choice);
   void hand_out_best(std::vector<ChoiceDelta>& out);
   void cancel_requests();
+  void count_aborted(uint32_t first, uint32_t end);
   void time_deltas(uint32_t choice, std::span<ChoiceDelta> deltas) const;
 
   struct ChoiceTimes {
@@ -124,6 +128,7 @@ class Session {
   std::vector<Choice> choices_;
   std::vector<ChoiceTimes> times_;  // by choice
   api::Timings timings_;
+  Tick prepared_ = 0;
   uint32_t n_ = 1;                    // answers made per prompt
   uint32_t n_shown_ = 1;              // of those, given: fewer with best_of
   std::vector<double> logprob_sums_;  // by choice, with best_of

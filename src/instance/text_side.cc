@@ -158,7 +158,12 @@ Result<PreparedPrompt> TextSide::prepare_chat(const api::ChatRequest& chat) cons
   options.add_special = chat.common.prompt.add_special_tokens;
   options.literal = rendered.literal;
   PreparedPrompt prepared;
-  prepared.tokens = TRY(encode_prompt(rendered.text, options, chat.common.prompt));
+  prepared.tokens = TRY(encode_prompt(rendered.text, options, chat.common.prompt, chat.past.size()));
+  if (!chat.past.empty()) {
+    const bool begins = !prepared.tokens.empty() && prepared.tokens.front() == parts_.tokenizer.bos();
+    if (begins) prepared.tokens.erase(prepared.tokens.begin());  // what is past has begun already
+    prepared.tokens.insert(prepared.tokens.begin(), chat.past.begin(), chat.past.end());
+  }
   prepared.answer = answers_.plan(chat, rendered.text);
   if (chat.common.output.echo) prepared.text = last_assistant_text(chat.messages);
   if (chat.common.output.return_prompt_text) prepared.text = std::move(rendered.text);

@@ -86,7 +86,7 @@ Metrics& ServerContext::metrics_of(const instance::Instance& of) {
 }
 
 std::string ServerContext::metrics_text() {
-  const BuildLabels build{.version = options.version, .commit = options.commit};
+  const BuildLabels build{.version = options.version, .commit = options.commit, .old_names = options.hidden_metrics};
   if (options.kv_event_counts) {
     KvEventCounts counts = options.kv_event_counts();
     metrics.take_kv_events(counts.n_sent, counts.n_dropped);

@@ -128,7 +128,7 @@ TEST(Dialects, Refusals) {
            {"/v1/messages/count_tokens", "{}", 400, "invalid_request_error"},
            {"/api/generate", R"({"prompt":5})", 400, nullptr},
            {"/api/generate", R"({"prompt":"x","options":[]})", 400, nullptr},
-           {"/api/generate", R"({"prompt":"x","context":[1]})", 400, nullptr},
+           {"/api/generate", R"({"prompt":"x","context":[999]})", 400, nullptr},
            {"/api/generate", R"({"prompt":"x","template":"y"})", 400, nullptr},
            {"/api/generate", R"({"prompt":"x","suffix":"y"})", 400, nullptr},
            {"/api/generate", R"({"prompt":"x","images":["AAAA"]})", 400, nullptr},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <ctime>
+#include <deque>
 #include <memory>
 #include <random>
 #include <string>
@@ -80,7 +81,8 @@ struct Call {
   Headers headers;
   size_t dialect = 0;  // place in the labels of kUnknownFields
   OpenRequest open;
-  std::vector<std::unique_ptr<OpenRequests::Place>> places;  // of `open`: by its id, and by that of the reply
+  std::deque<OpenRequest> open_prompts;                      // of prompts with ids of their own
+  std::vector<std::unique_ptr<OpenRequests::Place>> places;  // of `open`: by its id, and by that of the reply; of these
 
   Call(Connection& on, const HttpRequest& from, instance::Instance& with, GenerationRequest asked)
       : connection(on),
@@ -104,6 +106,12 @@ struct Call {
   // What POST /abort_request asked for.
   void abort_when_told(std::vector<instance::ChoiceDelta>& deltas) {
     if (open.aborted.load() && !is_over(session)) session.abort(format->tells_abort(), deltas);
+    if (session.phase() != instance::SessionPhase::kRunning) return;
+    uint32_t i = 0;
+    for (OpenRequest& prompt : open_prompts) {
+      if (prompt.aborted.exchange(false)) session.abort_prompt(i, deltas);
+      ++i;
+    }
   }
 };
 
@@ -133,9 +141,16 @@ void fill_head(Call& call) {
 // The id stands in the reply's id behind a prefix, if there is one.
 void make_abortable(Call& call, const Principal& who) {
   OpenRequests& all = call.connection.context().open_requests;
-  call.open.notifier = &call.connection.io();
-  call.open.key = call.session.key();
-  call.open.tenant = who.tenant;
+  auto fill = [&](OpenRequest& open) {
+    open.notifier = &call.connection.io();
+    open.key = call.session.key();
+    open.tenant = who.tenant;
+  };
+  fill(call.open);
+  for (const std::string& id : call.params().caller.prompt_ids) {
+    fill(call.open_prompts.emplace_back());
+    call.places.push_back(std::make_unique<OpenRequests::Place>(all, id, call.open_prompts.back()));
+  }
   std::string bare = call.head.id.substr(call.format->id_prefix().size());
   if (bare != call.head.id) call.places.push_back(std::make_unique<OpenRequests::Place>(all, bare, call.open));
   call.places.push_back(std::make_unique<OpenRequests::Place>(all, call.head.id, call.open));
@@ -174,7 +189,8 @@ asio::awaitable<void> reply_whole(Call& call, std::vector<api::ChoiceOutput>& ch
                         .prompts = call.session.prompts(),
                         .choices = choices,
                         .usage = call.session.usage(),
-                        .timings = call.connection.context().options.timings ? &timings : nullptr};
+                        .timings = call.connection.context().options.timings ? &timings : nullptr,
+                        .prepare_ms = call.session.prepare_ms()};
   std::string body;
   size_t values = n_values(call.session);
   if (values <= kInlineValues) {
@@ -189,11 +205,10 @@ asio::awaitable<void> reply_whole(Call& call, std::vector<api::ChoiceOutput>& ch
     }
   }
   HttpReply reply = json_reply(std::move(body));
+  api::ReplyHeaders own = call.format->whole_headers();
+  reply.content_type = own.content_type;
   reply.headers = call.headers;
-  if (size_t n = call.format->json_bytes(); n > 0) {
-    reply.content_type = kBinaryTensors;
-    reply.headers.emplace_back("Inference-Header-Content-Length", std::to_string(n));
-  }
+  reply.headers.insert(reply.headers.end(), own.more.begin(), own.more.end());
   call.connection.send_reply(call.request, std::move(reply));
 }
 
@@ -321,7 +336,9 @@ std::string Stream::take_head() {
   head_sent_ = true;
   Headers headers = call_.headers;
   add_stream_headers(headers);
-  return call_.connection.begin_open_ended(call_.request, call_.format->stream_type(), headers);
+  api::ReplyHeaders own = call_.format->stream_headers();
+  headers.insert(headers.end(), own.more.begin(), own.more.end());
+  return call_.connection.begin_open_ended(call_.request, own.content_type, headers);
 }
 
 // What is buffered leaves as one chunk, once the previous one has left.

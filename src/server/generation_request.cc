@@ -50,6 +50,7 @@ api::FormatOptions format_options(const ServerOptions& options) {
           .force_include_usage = options.force_include_usage,
           .timings = options.timings,
           .timings_on_usage = options.compat == api::Compat::kLlamaServer,
+          .metrics = options.request_metrics,
           .null_role = api::compat_profile(options.compat).null_role,
           .reasoning_field = options.reasoning_field};
 }

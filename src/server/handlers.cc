@@ -122,9 +122,9 @@ HttpReply root_reply(ServerContext& context, const HttpRequest& request) {
   return reply;
 }
 
-// Under llama-server's profile the route needs --metrics, and its names come first.
+// Under llama-server's profile the route needs --metrics. Its names come first.
 HttpReply metrics_reply(ServerContext& context) {
-  bool llama = context.options.compat == api::Compat::kLlamaServer;
+  const bool llama = context.options.llama_metrics || context.options.compat == api::Compat::kLlamaServer;
   if (!context.options.metrics_route) {
     return context.error_reply({Error{ErrorCode::kNotSupported,
                                       "This server does not support metrics endpoint. Start it with `--metrics`", ""}});
@@ -157,6 +157,7 @@ api::ParseContext parse_context(const ServerContext& context, const Instance& in
                     .pooling = instance.text_parts().pooling},
           .defaults = instance.defaults(),
           .profile = &api::compat_profile(context.options.compat),
+          .constraint = &context.options.constraint,
           .strict_fields = context.options.strict_fields,
           .trust_request_chat_template = context.options.trust_request_chat_template};
 }

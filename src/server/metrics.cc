@@ -46,6 +46,20 @@ void add_info(prometheus::MetricFamily& family, Labels labels) {
   metric.gauge.value = 1.0;
 }
 
+// Dashboards made for vLLM before 0.11 ask for these.
+void add_old_names(std::vector<prometheus::MetricFamily>& families) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"},
+      {"vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"}};
+  for (const auto& [name, old_name] : kNames) {
+    auto found = std::find_if(families.begin(), families.end(), [&](const auto& one) { return one.name == name; });
+    CHECK(found != families.end(), "no metric {}", name);
+    prometheus::MetricFamily copy = *found;
+    copy.name = old_name;
+    families.push_back(std::move(copy));
+  }
+}
+
 // Gauges that add() moves up and down; the others are set from the engine.
 bool is_counted_gauge(MetricId id) {
   return id == MetricId::kStreamsOpen || id == MetricId::kStreamsParked || id == MetricId::kConnectionsOpen;
@@ -356,6 +370,7 @@ std::string Metrics::render(std::span<const MetricsOfModel> models, const BuildL
       one.metrics->add_series(row, one.model, max_len, family);
     }
   }
+  if (build.old_names) add_old_names(families);
   prometheus::MetricFamily cache = info_family("vllm:cache_config_info", "Settings of the KV cache.");
   prometheus::MetricFamily info = info_family("millrace:build_info", "What runs here.");
   for (const MetricsOfModel& one : models) {

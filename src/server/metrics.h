@@ -33,10 +33,11 @@ namespace millrace::server {
 
 class Metrics;
 
-// The labels of millrace:build_info that are the same for all models.
+// What of an exposition is the same for all models.
 struct BuildLabels {
-  std::string version;
+  std::string version;  // labels of millrace:build_info
   std::string commit;
+  bool old_names = false;  // metrics under the names that older versions of vLLM had, too
 };
 
 // One model of several: its numbers, and its instance while it is loaded.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/infill.h"
 #include "base/macros.h"
 #include "base/sha256.h"
 
@@ -28,6 +29,7 @@ std::vector<std::string> capabilities_of(const instance::Instance& instance) {
   bool chats = text.chat_template.has_value();
   if (chats && instance.text().answers().knows_tools()) out.emplace_back("tools");
   if (chats && instance.text().answers().knows_reasoning()) out.emplace_back("thinking");
+  if (api::knows_infill(&text.tokenizer)) out.emplace_back("insert");
   return out;
 }
 

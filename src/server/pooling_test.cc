@@ -85,6 +85,42 @@ TEST(PoolingRoutes, EveryDialect) {
   }
 }
 
+// The echo reads out [number of tokens, their sum, first, last].
+TEST(PoolingRoutes, VectorsAsBytes) {
+  TestServer server;
+  HttpClient client(server.port());
+  const std::string ask = R"({"input":["ab","c"],"use_activation":false,"encoding_format":)";
+  auto reply = client.post("/v1/embeddings", ask + R"("bytes","embed_dtype":"bfloat16","endianness":"big"})");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  EXPECT_EQ(reply.header("Content-Type"), "application/octet-stream");
+  // 2, 195, 97, 98; 1, 99, 99, 99
+  EXPECT_EQ(reply.body, std::string("\x40\x00\x43\x43\x42\xC2\x42\xC4\x3F\x80\x42\xC6\x42\xC6\x42\xC6", 16));
+  Json metadata = parse_json(reply.header("metadata").value_or("")).value();
+  EXPECT_EQ(metadata.get("data")->dump(),
+            R"([{"index":0,"embed_dtype":"bfloat16","endianness":"big","start":0,"end":8,"shape":[4]},)"
+            R"({"index":1,"embed_dtype":"bfloat16","endianness":"big","start":8,"end":16,"shape":[4]}])");
+  EXPECT_EQ(metadata.get("usage")->get("prompt_tokens")->as_int(), 3);
+  auto bare = client.post("/v1/embeddings", ask + R"("bytes_only"})");
+  EXPECT_EQ(bare.body.size(), 32u);
+  EXPECT_EQ(bare.body.substr(0, 4), std::string("\x00\x00\x00\x40", 4));
+  EXPECT_FALSE(bare.header("metadata").has_value());
+  auto tokens = client.post("/pooling", R"({"input":"ab","task":"token_embed","encoding_format":"bytes"})");
+  EXPECT_EQ(tokens.body.size(), 32u);
+  metadata = parse_json(tokens.header("metadata").value_or("")).value();
+  EXPECT_EQ(metadata.get("data")->as_array()[0].get("shape")->dump(), "[2,4]");
+  Json base64 = client.post("/v1/embeddings", ask + R"("base64","embed_dtype":"float16"})").json();
+  EXPECT_EQ(base64.get("data")->as_array()[1].get("embedding")->as_string(), "ADwwVjBWMFY=");
+  for (const char* path : {"/embedding", "/v2/embed"}) {
+    auto refused =
+        client.post(path, R"({"content":"a","texts":["a"],"encoding_format":"bytes","embedding_types":["bytes"]})");
+    EXPECT_EQ(refused.status, 400) << path;
+    EXPECT_THAT(refused.body, ::testing::HasSubstr("bytes are given by /v1/embeddings and /pooling")) << path;
+  }
+  for (const char* bad : {R"("embed_dtype":"fp8_e4m3")", R"("endianness":"middle")", R"("encoding_format":"hex")"}) {
+    EXPECT_EQ(client.post("/v1/embeddings", R"({"input":"a",)" + std::string(bad) + "}").status, 400) << bad;
+  }
+}
+
 TEST(PoolingRoutes, RefusalsAreOfTheirDialect) {
   TestServer server({}, {.max_len = 64});
   HttpClient client(server.port());

@@ -10,6 +10,7 @@
 #include "api/errors.h"
 #include "api/output.h"
 #include "base/limits.h"
+#include "flow/constraint.h"
 #include "server/kv_publisher.h"
 #include "server/tls.h"
 #include "server/trace_exporter.h"
@@ -46,6 +47,11 @@ struct ServerOptions {
   bool strict_fields = false;
   bool trust_request_chat_template = false;
   bool force_include_usage = false;
+  bool request_metrics = false;  // /v1 replies carry `metrics`
+  bool hidden_metrics = false;   // /metrics has the names of older vLLM, too
+  bool llama_metrics = false;    // and those of llama-server, which it has under that profile anyway
+  // Of answers to requests without one; any_whitespace also where requests say nothing of it.
+  flow::ConstraintSpec constraint = {};
   api::ReasoningField reasoning_field = api::ReasoningField::kBoth;
   bool timings = true;
   bool ui = true;             // the web page at /
