@@ -13,7 +13,6 @@ constexpr std::string_view kShift =
     "context shifting rewrites cached positions, so shared blocks and equal output would be lost";
 constexpr std::string_view kOneProcess = "one process serves the whole model";
 constexpr std::string_view kNoRope = "the model's own rope settings are used";
-constexpr std::string_view kNoConstraint = "structured output is not supported yet";
 constexpr std::string_view kNoDrafts = "speculative decoding is not supported yet";
 constexpr std::string_view kNoLora = "LoRA adapters are not supported yet";
 constexpr std::string_view kNoPage = "the web page is built in; --no-ui turns it off";
@@ -77,7 +76,7 @@ constexpr ForeignFlag kFlags[] = {
     refused("--headless", kOneProcess, Value::kNone),
     refused("--cluster-bind", kOneProcess),
     refused("--chat-template-content-format", "it is read from the template", Value::kOne, "auto"),
-    refused("--structured-outputs-config,--grammar,--grammar-file,--json-schema,-j,--constraint-cache", kNoConstraint),
+    refused("--constraint-cache", "the cache of constraints has a fixed size"),
     refused("--speculative-config,--spec-model,--spec-tokens,--spec-method,-md,--model-draft", kNoDrafts),
     refused("--spec-draft-model,--spec-draft-n-max,--spec-draft-n-min,--spec-type", kNoDrafts),
     refused("--enable-lora,--enable-runtime-lora", kNoLora, Value::kNone),
@@ -101,9 +100,7 @@ constexpr ForeignFlag kFlags[] = {
     refused("--sleep-idle-seconds", "use --keep-alive, with several models", Value::kOne, "-1"),
     refused("--mmproj-url,--media-path", kTextOnly),
     harmless("--no-mmproj"),
-    refused("--metrics-compat", "vLLM's names, and llama-server's under its profile", Value::kOne, "vllm|llamacpp"),
-    refused("--show-hidden-metrics,--kv-cache-metrics,--enable-per-request-metrics", "there are no such metrics",
-            Value::kNone),
+    refused("--kv-cache-metrics", "there are no such metrics", Value::kNone),
     refused("--custom-histogram-buckets", "buckets are vLLM's"),
     harmless("--collect-detailed-traces", Value::kOne),
 };

@@ -11,6 +11,7 @@
 #include "app/build_info.h"
 #include "app/commands.h"
 #include "app/compat_flags.h"
+#include "app/constraint_flags.h"
 #include "app/flags.h"
 #include "app/model_flags.h"
 #include "app/one_of.h"
@@ -84,7 +85,11 @@ struct ServeFlags {
   bool strict_fields = false;
   bool trust_template = false;
   bool force_include_usage = false;
+  bool request_metrics = false;
   AnswerFlags answers;
+  ConstraintFlags constraints;
+  std::string metrics_compat;
+  bool hidden_metrics = false;
   bool timings = true;
   bool ui = true;
   bool metrics = false;  // these three matter under llama-server's profile only
@@ -99,6 +104,16 @@ struct ServeFlags {
   int64_t top_k = -1;
   std::deque<int64_t> limits;  // one value per row of limit_table(), addresses stable
 };
+
+// What other servers call it, too.
+std::string flag_names(const Limit& row) {
+  return std::string(row.flag) + (row.id == LimitId::kDrainSeconds ? ",--drain-timeout" : "");
+}
+
+std::string limit_help(const Limit& row) {
+  return fmt::format("{} ({}, at most {}{})", row.name, row.unit, row.hard_max,
+                     row.id == LimitId::kTopLogprobs ? "; -1 = all tokens, which a request asks for by -1" : "");
+}
 
 void declare(FlagSet& set, ServeFlags& f) {
   set.add("--compat", &f.compat, "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow");
@@ -143,7 +158,14 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
   add_answer_flags(set, f.answers);
+  add_constraint_flags(set, f.constraints);
+  set.add(
+      "--metrics-compat", &f.metrics_compat,
+      "vllm | llamacpp, separated by commas: whose names /metrics has; default: vLLM's, under --compat llama-server "
+      "both");
+  set.add("--show-hidden-metrics", &f.hidden_metrics, "vLLM metrics under the names of older versions, too");
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
+  set.add("--enable-per-request-metrics", &f.request_metrics, "metrics in /v1 replies with n = 1");
   set.add("--timings", &f.timings, "timings in replies");
   set.add("--ui,--webui", &f.ui, "the web page at /");
   set.add("--metrics", &f.metrics, "under --compat llama-server: opens /metrics");
@@ -159,9 +181,9 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--top-k", &f.top_k, "default of requests; 0 = off, -1 = the model's", {-1, INT32_MAX});
   for (const Limit& row : limit_table()) {
     f.limits.push_back(row.default_value);
-    if (!row.flag.empty())
-      set.add(row.flag, &f.limits.back(), fmt::format("{} ({}, at most {})", row.name, row.unit, row.hard_max),
-              {1, row.hard_max});
+    if (row.flag.empty()) continue;
+    set.add(flag_names(row), &f.limits.back(), limit_help(row),
+            {row.id == LimitId::kTopLogprobs ? -1 : 1, row.hard_max});
   }
 }
 
@@ -244,14 +266,26 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.strict_fields = f.strict_fields;
   out.trust_request_chat_template = f.trust_template;
   out.force_include_usage = f.force_include_usage;
+  out.request_metrics = f.request_metrics;
+  out.hidden_metrics = f.hidden_metrics;
+  for (const std::string& pack : split(f.metrics_compat, ',')) {
+    if (pack != "vllm" && pack != "llamacpp") {
+      return Error{ErrorCode::kUsage,
+                   fmt::format("--metrics-compat = {}: must be of vllm and llamacpp", quote_for_message(pack)),
+                   "--metrics-compat"};
+    }
+    out.llama_metrics = out.llama_metrics || pack == "llamacpp";
+  }
   out.reasoning_field = TRY(reasoning_field(f.answers));
   out.ui = f.ui;
   out.timings = f.timings;
   size_t i = 0;
   for (const Limit& row : limit_table()) {
     int64_t value = f.limits[i++];
+    if (row.id == LimitId::kTopLogprobs && value == -1) value = row.hard_max;  // no vocabulary is larger
     if (value != row.default_value) TRY(out.limits.set(row.id, value));
   }
+  out.constraint = TRY(default_constraint(f.constraints, out.limits));
   return out;
 }
 
