@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <random>
 
-#include "api/completions.h"
+#include "app/bench_prompts.h"
 #include "app/commands.h"
 #include "app/flags.h"
 #include "app/machine_rates.h"
@@ -28,43 +28,12 @@ struct BenchModelFlags {
   bool json = false;
 };
 
-// Prompts differ in every run, so the prefix cache never helps.
-Json random_prompt(std::mt19937& random, int64_t n, int64_t n_vocab) {
-  Json out = Json::array();
-  for (int64_t i = 0; i < n; ++i) out.push_back(static_cast<int64_t>(random() % static_cast<uint32_t>(n_vocab)));
-  return out;
-}
-
-struct Prompts {
-  Json tokens = Json::array();
-  bool cached = false;  // read from and left in the prefix cache
-
-  Prompts(std::mt19937& random, int64_t n_seqs, int64_t n_prompt, int64_t n_vocab) {
-    for (int64_t i = 0; i < n_seqs; ++i) tokens.push_back(random_prompt(random, n_prompt, n_vocab));
-  }
-};
-
-using OnDelta = std::function<bool(const instance::ChoiceDelta&)>;
-
-// Each prompt answered with n_gen tokens.
-Result<instance::Answer> generate(instance::Instance& model, const Prompts& prompts, int64_t n_gen,
-                                  const OnDelta& on_delta = {}) {
-  Json body = Json::object();
-  body.set("prompt", prompts.tokens);
-  body.set("max_tokens", n_gen);
-  body.set("temperature", 0.0);
-  body.set("ignore_eos", true);
-  body.set("cache_prompt", prompts.cached);
-  instance::Job job{.body = TRY(api::parse_completion(body, model.parse_context())), .arrival = model.clock().now()};
-  return instance::generate_blocking(model, std::move(job), on_delta);
-}
-
 // Tokens per second of n_batch streams while all of them decode: from the moment the last has its first token to the
 // moment the first has all of its n_gen. Prompts come from the prefix cache, so that they start together.
-Result<double> decode_batch(instance::Instance& model, Prompts prompts, int64_t n_gen) {
+Result<double> decode_batch(instance::Instance& model, BenchPrompts prompts, int64_t n_gen) {
   auto n_seqs = static_cast<size_t>(prompts.tokens.size());
   prompts.cached = true;
-  TRY(generate(model, prompts, 1));
+  TRY(answer_prompts(model, prompts, 1));
   std::vector<uint32_t> n_output(n_seqs, 0);
   size_t n_started = 0;
   Tick begin = 0;
@@ -79,7 +48,7 @@ Result<double> decode_batch(instance::Instance& model, Prompts prompts, int64_t 
     if (delta.finish) end = model.clock().now();
     return true;
   };
-  TRY(generate(model, prompts, n_gen, on_delta));
+  TRY(answer_prompts(model, prompts, n_gen, on_delta));
   if (begin == 0 || end <= begin) return 0.0;
   return static_cast<double>(n_tokens) * static_cast<double>(kSecond) / static_cast<double>(end - begin);
 }
@@ -121,15 +90,15 @@ Result<std::vector<Rate>> measure(instance::Instance& model, const BenchModelFla
   };
   for (int64_t i = 0; i <= f.repetitions; ++i) {  // the first round warms caches and is not counted
     if (f.n_prompt > 0) {
-      api::Timings t = TRY(generate(model, Prompts(random, 1, f.n_prompt, n_vocab), 1)).timings;
+      api::Timings t = TRY(answer_prompts(model, BenchPrompts(random, 1, f.n_prompt, n_vocab), 1)).timings;
       if (i > 0) add(fmt::format("pp{}", f.n_prompt), static_cast<double>(t.prompt_n) * 1e3 / t.prompt_ms);
     }
     if (f.n_gen > 0) {
-      api::Timings t = TRY(generate(model, Prompts(random, 1, f.n_depth, n_vocab), f.n_gen + 1)).timings;
+      api::Timings t = TRY(answer_prompts(model, BenchPrompts(random, 1, f.n_depth, n_vocab), f.n_gen + 1)).timings;
       if (i > 0) add(name_of_decode(f), static_cast<double>(t.predicted_n - 1) * 1e3 / t.predicted_ms);
     }
     if (f.n_batch > 0) {
-      double rate = TRY(decode_batch(model, Prompts(random, f.n_batch, f.n_depth, n_vocab), f.n_gen + 1));
+      double rate = TRY(decode_batch(model, BenchPrompts(random, f.n_batch, f.n_depth, n_vocab), f.n_gen + 1));
       if (i > 0) add(fmt::format("{}x{}", name_of_decode(f), f.n_batch), rate);
     }
   }

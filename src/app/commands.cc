@@ -13,6 +13,9 @@ constexpr Command kBenchCommands[] = {
     {"kernels", "rates of the kernels beside the peak of the machine", bench_kernels_command},
     {"model", "prefill and decode rates of a model (pp512, tg128)", bench_model_command},
     {"serve", "load an OpenAI-style server and report latencies", bench_serve_command},
+    {"latency", "seconds until a batch of answers has ended, without a server", bench_latency_command},
+    {"throughput", "requests and tokens a second, without a server", bench_throughput_command},
+    {"startup", "seconds of loading a model", bench_startup_command},
     {"plan", "time of planning a step, for each scheduling policy", bench_plan_command},
     {"grammar", "time of compiling constraints and of their masks", bench_grammar_command},
     {"calibrate", "learn how long steps take here, for the scheduler of later starts", bench_calibrate_command},
@@ -23,7 +26,7 @@ constexpr Command kCommands[] = {
     {"serve", "serve a model over the OpenAI API", serve_command},
     {"batch", "answer a file of requests without a server", batch_command},
     {"run-batch", "the same, as vLLM calls it", batch_command},
-    {"bench", "kernels | model | plan | grammar | serve | calibrate: measure", bench_command},
+    {"bench", "kernels | model | latency | throughput | startup | serve | plan | grammar | calibrate", bench_command},
     {"inspect", "what a model file holds and what it needs", inspect_command},
     {"perplexity", "perplexity of a text, and KL divergence to saved logits", perplexity_command},
     {"simulate", "the scheduler on a cost model: a trace in, latencies out", simulate_command},
@@ -51,7 +54,8 @@ Result<int> bench_command(std::span<const std::string> args) {
   if (!help)
     return Error{
         ErrorCode::kUsage,
-        fmt::format("bench {}: want calibrate, grammar, kernels, plan, model or serve", quote_for_message(args[0])),
+        fmt::format("bench {}: want calibrate, grammar, kernels, latency, model, plan, serve, startup or throughput",
+                    quote_for_message(args[0])),
         ""};
   for (const Command& command : kBenchCommands) fmt::print("millrace bench {:<12} {}\n", command.name, command.summary);
   return args.empty() ? 2 : 0;
