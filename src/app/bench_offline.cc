@@ -99,7 +99,7 @@ Result<int> bench_latency_command(std::span<const std::string> args) {
   OfflineFlags f;
   FlagSet set("bench latency", "Seconds until every answer of a batch has ended.");
   declare_lengths(set, f);
-  set.add("--batch-size", &f.batch_size, "prompts at once", {1, 1024});
+  set.add("--num-prompts", &f.batch_size, "prompts at once (vLLM's --batch-size)", {1, 1024});
   set.add("--num-iters-warmup", &f.n_warmup, "runs before those that count", {0, 100000});
   set.add("--num-iters", &f.n_iterations, "runs", {1, 100000});
   if (!TRY(set.parse(args))) return 0;
