@@ -1,8 +1,9 @@
 // ParseWalk: what becomes of a vocabulary's tokens behind the text that the core's parser has taken, all at once. The
 // parser is asked once for each of its rows and class of bytes instead of for each token: rows are the same when their
 // states are, and what those wait for is, wherever in the text they lie (a graph-structured stack: Tomita 1986). A
-// token then costs a step or two in a table (token_classes.h). The work counts (compile_budget.h). Not a header to
-// include: it is compiled inside the core's grammar_matcher.cc (cmake/xgrammar.cmake). In C++17. Thread: its matcher's.
+// token then costs a step or two in a table (token_classes.h). The work counts (compile_budget.h).
+// Not a header to include: it is compiled inside the core's grammar_matcher.cc (cmake/xgrammar.cmake). In C++17.
+// Thread: its matcher's.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,8 @@
-// TokenClasses: a vocabulary as one constraint sees it. Bytes between which none of its rules tells apart are one
-// class, and tokens that are the same classes one after the other are allowed or not together: of 150,000 tokens some
-// thousand are left to follow, as a tree of classes. For masks of states behind which the core's parser would follow
-// most tokens one by one (parse_walk.inl.h). Any classes do: the walk looks whether the bytes of one are alike where it
-// is. Thread: any. In C++17, for the core includes it.
+// TokenClasses: a vocabulary as one constraint sees it. Bytes that none of its rules tells apart are one class, and
+// tokens that are the same classes one after the other are allowed or not together: of 150,000 tokens some thousand are
+// left to follow, as a tree of classes. For masks of states that leave most tokens to the core's parser
+// (parse_walk.inl.h). Any classes do: the walk looks whether the bytes of one are alike where it is.
+// Thread: any. In C++17, for the core includes it.
 #pragma once
 
 #include <array>
