@@ -2,7 +2,7 @@
 //  1. Where no token is to spare the mask allows those of the nearest end only.
 //  2. Elsewhere every token that the constraint allows may be sampled; one behind which the answer could no longer end
 //     in time is taken back, and the mask holds those of the nearest end then.
-//  3. An answer that cannot end in time from its beginning on has no limit here: it is cut off.
+//  3. An answer whose nearest end, by bytes, is too far at its beginning has no limit here: it is cut off.
 //  4. The matcher is asked for its end only where one of what it allows may lie too far away.
 //  5. All of it depends on the tokens of the answer and the limit alone.
 // Thread: one at a time.

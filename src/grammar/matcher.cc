@@ -346,13 +346,13 @@ TokenTable::TokenTable(Vocabulary vocabulary)
     }
     if (special[i] || bytes.empty()) continue;
     sorted_.emplace_back(bytes, id);
-    if (bytes.size() == 1) bytes_.set(static_cast<unsigned char>(bytes[0]));
+    if (bytes.size() == 1 && !is_end(id)) bytes_.set(static_cast<unsigned char>(bytes[0]));
     longest_ = std::max(longest_, bytes.size());
   }
   std::ranges::sort(sorted_);
   std::vector<std::string_view> pieces;
   for (const auto& [bytes, id] : sorted_) {
-    if (std::ranges::count(bytes, '"') < 2) pieces.push_back(bytes);
+    if (!is_end(id) && std::ranges::count(bytes, '"') < 2) pieces.push_back(bytes);
   }
   pieces_ = std::make_unique<ShortTexts>(pieces);
 }

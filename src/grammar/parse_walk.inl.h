@@ -102,7 +102,8 @@ class ParseWalk {
       if (outcomes[places[*i].node] == WalkOutcome::kUnknown) unknown.push_back(*i);
     }
     unknown_ = std::move(unknown);
-    charge_steps(static_cast<size_t>(end - begin) / kTokensPerStep);
+    size_t n_cleared = rejected == nullptr ? 0 : rejected->size() + refused.size();
+    charge_steps((static_cast<size_t>(end - begin) + n_cleared) / kTokensPerStep + taken_.size() / kWordsPerStep);
     return unknown_;
   }
 
@@ -121,6 +122,8 @@ class ParseWalk {
   static constexpr size_t kNodesPerStep = 32;
   static constexpr size_t kLookedPerStep = 4;  // nodes
   static constexpr size_t kTokensPerStep = 8;
+  static constexpr size_t kWordsPerStep = 256;
+  static constexpr size_t kCopiedPerStep = 4;  // states of the parser
 
   // A row as it is in the parser when the rows of `before`, and those before that, lie under it.
   struct Row {
@@ -149,24 +152,28 @@ class ParseWalk {
     row.waiting.assign(waiting.begin(), waiting.end());
     row.complete = ParserRows::of_ends(parser_).back();
     std::vector<std::pair<std::pair<size_t, int32_t>, size_t>> targets;  // of a place, the number of the way there
+    size_t n_edges = 0;
     for (size_t i = 0; i < row.places.size() && !row.mixed; ++i) {
       const State& place = row.places[i];
       row.mixed = place.rule_id < 0;  // no automaton
       if (row.mixed) break;
       for (const auto& edge : ParserRows::grammar_of(parser_)->complete_fsm.GetEdges(place.element_id)) {
+        ++n_edges;
         if (!edge.IsCharRange()) continue;
         auto target = std::pair(i, edge.target);
         auto found = std::find_if(targets.begin(), targets.end(), [&](const auto& one) { return one.first == target; });
         if (found == targets.end()) {
+          row.mixed = row.ways.size() == kMostWays;
+          if (row.mixed) break;
           targets.emplace_back(target, row.ways.size());
           found = targets.end() - 1;
           row.ways.emplace_back();
         }
         for (int byte = edge.min; byte <= edge.max; ++byte) row.ways[found->second].set(static_cast<size_t>(byte));
       }
-      row.mixed = row.ways.size() > kMostWays;
     }
-    charge_steps(1 + row.places.size() + row.ways.size());
+    if (row.mixed) row.ways = {};
+    charge_steps(1 + row.places.size() + n_edges);
     rows_.push_back(std::move(row));
     next_.resize(next_.size() + classes_->classes().size(), kUnknown);
     return static_cast<int32_t>(rows_.size()) - 1;
@@ -260,6 +267,7 @@ class ParseWalk {
       ParserRows::of_waiting(parser_).PushBack(one.waiting);
       ParserRows::of_places(parser_).PushBack(one.places);
       ParserRows::of_ends(parser_).push_back(one.complete);
+      charge_steps((one.places.size() + one.waiting.size()) / kCopiedPerStep);
     }
     at_ = row;
   }

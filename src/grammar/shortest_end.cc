@@ -220,7 +220,10 @@ void EndCosts::find_tokens(const std::vector<Edge>& edges, const Needs& extra, s
         if (n > 1 && pieces.contains(key)) best.n_tokens = std::min(best.n_tokens, n_tokens);
       }
     }
-    n_tokens_[at] = sum(best.n_tokens, product(tokens_of_byte_, uint64_t{n_needed}));
+    // a pattern whose shortest text is too short for its string: that text is not taken
+    bool by_bytes = n_needed > 0 && to_quote(state) > 0;
+    n_tokens_[at] = by_bytes ? product(tokens_of_byte_, costs_[at])
+                             : sum(best.n_tokens, product(tokens_of_byte_, uint64_t{n_needed}));
   }
 }
 
@@ -369,8 +372,8 @@ NearestEnd::Next NearestEnd::next(const xgrammar::GrammarMatcher& parser, const 
       if (byte < 0) continue;
       EndCost one = costs_.along(edge);
       if (one.n_bytes == kNoEnd) continue;
-      if (one.n_bytes == from_here.n_bytes) one.n_tokens = std::min(one.n_tokens, from_here.n_tokens);
       uint32_t need = guard.in_string() ? guard.need() : 0;
+      if (need == 0 && one.n_bytes == from_here.n_bytes) one.n_tokens = std::min(one.n_tokens, from_here.n_tokens);
       if (need > 0 && plain && starts_character(byte)) --need;
       if (need > 0) {
         uint32_t there = costs_.to_quote(edge.target);
@@ -420,7 +423,9 @@ EndCost NearestEnd::cost_of(const CoreWaiting& waiting) {
 }
 
 // False, and rows that come first, when they are missing.
+// Not counted: who was preempted makes at once the rows that others made one by one, each once.
 bool NearestEnd::make_row(const xgrammar::GrammarMatcher& parser, int32_t row, std::vector<int32_t>& needed) {
+  CompileBudget::Pause uncounted;
   CoreView::waiting(parser, row, waiting_);
   size_t n_before = needed.size();
   for (const CoreWaiting& one : waiting_) {
