@@ -140,7 +140,7 @@ void PrefixTrie::watch(ChangeLog* log) {
   names_.assign(nodes_.size(), 0);
 }
 
-// The low 64 bits of SHA-256 over the name before it and the tokens.
+// The first 8 bytes of SHA-256 over the name before it and the tokens.
 uint64_t PrefixTrie::name_below(NodeId parent, uint32_t scope, std::span<const TokenId> tokens) const {
   uint64_t before = names_[parent];
   if (parent == kNoNode) {
