@@ -436,9 +436,12 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
     TRY(set_special(rows[i], *chosen[i].value, context, target));
     if (rows[i].set != nullptr) rows[i].set(target, *chosen[i].value);
   }
-  const Json* tools = body.get("tools");
-  const bool own = target.common.constraint.kind != flow::ConstraintKind::kNone ||
-                   (tools != nullptr && tools->size() > 0) || route == kRoutePooling;
+  auto has = [&](std::string_view name) {
+    const Json* value = body.get(name);
+    return value != nullptr && value->size() > 0;
+  };
+  const bool own = target.common.constraint.kind != flow::ConstraintKind::kNone || has("tools") || has("functions") ||
+                   route == kRoutePooling;
   if (context.constraint != nullptr && !own) target.common.constraint = *context.constraint;
   return check_together(target, context);
 }

@@ -114,6 +114,8 @@ Result<DialectRequest> tgi(const Json& body, const ParseContext& context, TgiFor
   if (options.prefill && form.stream) return bad("decoder_input_details", "cannot be streamed");
   options.details = options.details || options.prefill;
   options.n_top = TRY(top_count(parameters, "top_n_tokens", context));
+  const Json* n_new = parameters.get("max_new_tokens");  // -1 is no length here, unlike on other native routes
+  if (n_new != nullptr && n_new->is_int() && n_new->as_int() < 0) return bad("max_new_tokens", "must not be negative");
   Json fields = without(parameters, {"details", "return_full_text", "do_sample", "decoder_input_details",
                                      "top_n_tokens", "return_tokens", "grammar"});
   fields.set("stream", form.stream);
@@ -281,6 +283,9 @@ Result<DialectRequest> parse_sglang(const Json& sent, const ParseContext& contex
   }
   CompletionRequest request = TRY(read(fields, context, kSglangDefaults, logprobs ? n_top : -1));
   request.common.caller.prompt_ids = TRY(prompt_ids(body, prompts.size()));
+  if (!request.common.caller.prompt_ids.empty() && request.common.best_of > request.common.n) {
+    return bad("rid", "as a list and best_of exclude each other");
+  }
   request.prompts = std::move(prompts);
   TRY(check_choices(request, context));
   if (logprobs && start >= 0) {

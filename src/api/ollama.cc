@@ -95,17 +95,19 @@ ParseContext with_ollama_defaults(const ParseContext& context) {
   return out;
 }
 
-void finish_common(CommonParams& common) {
+Result<void> finish_common(CommonParams& common) {
+  if (common.n != 1) return Error{ErrorCode::kInvalidValue, "n must be 1: a reply has one answer", "options.n"};
   common.clamp_max_tokens = true;
   use_llama_order(common.sampling);
   if (!common.max_tokens) common.max_tokens = common.default_max_tokens.value_or(-1);
   if (common.seed == -1) common.seed.reset();
+  return {};
 }
 
 Result<ChatRequest> read_chat(const Json& chat, const ParseContext& context) {
   ChatRequest request = TRY(parse_chat(chat, with_ollama_defaults(context), kRouteNativeChat));
   request.common.sampling.penalty_window = kPenaltyWindow;
-  finish_common(request.common);
+  TRY(finish_common(request.common));
   return request;
 }
 
@@ -114,7 +116,7 @@ Result<DialectRequest> text_request(const Json& fields, const ParseContext& cont
                                     bool with_context) {
   CompletionRequest request;
   TRY(read_native_fields(fields, with_ollama_defaults(context), request, kPenaltyWindow));
-  finish_common(request.common);
+  TRY(finish_common(request.common));
   if (!texts.after.empty()) {
     Result<std::vector<TokenId>> ids = infill_prompt(context.model.tokenizer, texts);
     if (!ids.ok() && ids.error().code == ErrorCode::kNotSupported) {
