@@ -35,17 +35,14 @@ void cut_text(api::PositionText& position, uint64_t n_bytes) {
 }  // namespace
 
 Choice::Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params, std::span<const TokenId> prompt,
-               uint32_t index)
+               std::span<const TokenId> preserved, uint32_t index)
     : tokenizer_(&tokenizer),
+      preserved_(preserved.begin(), preserved.end()),
       detokenizer_(tokenizer, params.output.skip_special_tokens),
       stops_(params.output.stop, params.output.include_stop_str_in_output),
       lines_({.n_indent = params.output.n_indent, .max_ms = params.output.t_max_predict_ms}),
       params_(&params),
       index_(index) {
-  for (const std::string& text : params.output.preserved_tokens) {
-    if (std::optional<TokenId> id = tokenizer.find(text)) preserved_.push_back(*id);
-  }
-  std::ranges::sort(preserved_);
   detokenizer_.keep(preserved_);
   detokenizer_.prime(prompt.last(std::min(prompt.size(), kPrimeTokens)));
 }

@@ -36,8 +36,9 @@ struct ChoiceDelta {
 
 class Choice {
  public:
+  // preserved: special tokens that are shown; sorted.
   Choice(const text::Tokenizer& tokenizer, const api::CommonParams& params, std::span<const TokenId> prompt,
-         uint32_t index);
+         std::span<const TokenId> preserved, uint32_t index);
   // The text says calls and reasoning: they are told apart from here on. `kept`: special tokens that belong to the
   // text. hide_reasoning: it is not handed out.
   void parse(const text::AnswerOptions& options, std::span<const TokenId> kept, bool hide_reasoning, bool named_tool);

@@ -149,7 +149,7 @@ void Session::accept(Prepared prepared) {
     max_tokens_ = prompt.request.sampling.max_tokens;
     prompt_lengths_.push_back(static_cast<uint32_t>(prompt.tokens.size()));
     for (uint32_t k = 0; k < n_; ++k) {
-      choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens,
+      choices_.emplace_back(instance_->text().tokenizer(), params, prompt.tokens, prepared.preserved,
                             static_cast<uint32_t>(choices_.size()));
       if (prompt.answer.options != nullptr) parse_answer(choices_.back(), *prompt.answer.options);
     }

@@ -234,7 +234,7 @@ TEST(Router, KeysOfClosedSessionsAreDead) {
 // Feeds bytes as tokens and gathers what comes out.
 class ChoiceRig {
  public:
-  explicit ChoiceRig(api::CommonParams params) : params_(std::move(params)), choice_(tokenizer(), params_, {}, 0) {}
+  explicit ChoiceRig(api::CommonParams params) : params_(std::move(params)), choice_(tokenizer(), params_, {}, {}, 0) {}
   bool say(const std::string& text) {
     bool stopped = false;
     for (char c : text) {

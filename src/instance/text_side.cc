@@ -78,6 +78,39 @@ Error no_beams_within(const flow::ConstraintSpec& constraint) {
   return {ErrorCode::kUnsupportedParameter, param + ": not supported with beam search", param};
 }
 
+// Of texts that are tokens; sorted.
+std::vector<TokenId> ids_of(const std::vector<std::string>& texts, const text::Tokenizer& tokenizer) {
+  std::vector<TokenId> out;
+  for (const std::string& text : texts) {
+    if (std::optional<TokenId> id = tokenizer.find(text)) out.push_back(*id);
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+constexpr int32_t kManyLogprobs = 1000;         // of a position: only where --max-logprobs is -1
+constexpr uint64_t kMostLogprobs = 16'000'000;  // of a request that asks for so many, some 100 bytes each
+
+// What a request of very many log probabilities keeps until it is answered.
+uint64_t n_logprobs_of(const flow::GenerateRequest& request) {
+  const flow::SamplingParams& sampling = request.sampling;
+  uint64_t n = 0;
+  if (sampling.n_logprobs > kManyLogprobs) {
+    n += static_cast<uint64_t>(sampling.n_logprobs) * sampling.max_tokens * request.n;
+  }
+  if (sampling.n_prompt_logprobs > kManyLogprobs) {
+    n += static_cast<uint64_t>(sampling.n_prompt_logprobs) * request.prompt.size();
+  }
+  return n;
+}
+
+Error too_many_logprobs(uint64_t n) {
+  return {ErrorCode::kInvalidValue,
+          fmt::format("logprobs: {} log probabilities in all, at most {}: ask for fewer tokens (max_tokens)", n,
+                      kMostLogprobs),
+          "logprobs"};
+}
+
 }  // namespace
 
 const api::CommonParams& Job::params() const {
@@ -272,6 +305,7 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) try {
     out.error = api::ApiError{able.take_error()};
     return out;
   }
+  out.preserved = ids_of(params.output.preserved_tokens, parts_.tokenizer);
   api::AdmitContext admit;
   admit.tenant = job.tenant;
   admit.scope = scope_of(params);
@@ -283,6 +317,7 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) try {
   admit.eos_token_ids = parts_.eos_token_ids;
   admit.completions = completion != nullptr;
   uint64_t n_values = 0;
+  uint64_t n_logprobs = 0;
   size_t n_prompts = chat != nullptr ? 1 : completion->prompts.size();
   for (size_t i = 0; i < n_prompts; ++i) {
     Result<PreparedPrompt> prepared =
@@ -330,6 +365,11 @@ Prepared TextSide::prepare(const Job& job, SessionKey key) try {
     if (params.output.echo && completion != nullptr) {
       flow::SamplingParams& sampling = prepared->request.sampling;  // logprobs of what is echoed
       sampling.n_prompt_logprobs = std::max(sampling.n_prompt_logprobs, sampling.n_logprobs);
+    }
+    n_logprobs += n_logprobs_of(prepared->request);
+    if (n_logprobs > kMostLogprobs) {
+      out.error = api::ApiError{too_many_logprobs(n_logprobs)};
+      return out;
     }
     out.prompts.push_back(std::move(prepared).value());
   }

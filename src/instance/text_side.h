@@ -50,6 +50,7 @@ struct PreparedPrompt {
 struct Prepared {
   std::optional<api::ApiError> error;
   std::vector<PreparedPrompt> prompts;
+  std::vector<TokenId> preserved;  // special tokens that are shown; sorted
 };
 
 struct TextParts {

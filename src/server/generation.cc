@@ -173,10 +173,18 @@ void count_disconnect(Call& call) {
   call.metrics.add(MetricId::kDisconnects, 1, running ? 1u : 0u);
 }
 
-// Values of the vectors in the reply, which cost a microsecond for some ten of them.
-size_t n_values(const instance::Session& session) {
+size_t n_values(const std::vector<api::PositionText>& positions) {
   size_t n = 0;
-  for (const api::PromptOutput& prompt : session.prompts()) n += prompt.pooled.size();
+  for (const api::PositionText& position : positions) n += 1 + position.top.size();
+  return n;
+}
+
+// Values of the vectors in the reply, which cost a microsecond for some ten of them, and what its log probabilities
+// cost as much as.
+size_t n_values(const instance::Session& session, const std::vector<api::ChoiceOutput>& choices) {
+  size_t n = 0;
+  for (const api::PromptOutput& prompt : session.prompts()) n += prompt.pooled.size() + n_values(prompt.logprobs);
+  for (const api::ChoiceOutput& choice : choices) n += n_values(choice.logprobs);
   return n;
 }
 constexpr size_t kInlineValues = 8192;
@@ -192,7 +200,7 @@ asio::awaitable<void> reply_whole(Call& call, std::vector<api::ChoiceOutput>& ch
                         .timings = call.connection.context().options.timings ? &timings : nullptr,
                         .prepare_ms = call.session.prepare_ms()};
   std::string body;
-  size_t values = n_values(call.session);
+  size_t values = n_values(call.session, choices);
   if (values <= kInlineValues) {
     body = call.format->whole(parts);
   } else {
