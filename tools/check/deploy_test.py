@@ -103,7 +103,7 @@ def probes_are_routes():
     for word in box["args"] + compose["services"]["millrace"]["command"]:
         assert not word.startswith("--") or word in flags, f"{word} is no flag of serve"
     # draining ends before the machine's patience
-    drain = int(re.search(r"--shutdown-timeout N=(\d+)", flags)[1]) + 5
+    drain = int(re.search(r"--shutdown-timeout(?:,\S+)? N=(\d+)", flags)[1]) + 5
     assert pod["terminationGracePeriodSeconds"] > drain and int(compose["services"]["millrace"]["stop_grace_period"][:-1]) > drain
 
 
