@@ -179,7 +179,9 @@ async def memory_of_unread_streams(server):
           f"{percentile(waits, 0.99):.2f} s")
     for one in kept:
         one.close()
-    while await metric(server.port, "millrace:http_streams_open") > 0:
+    left_at = time.monotonic()
+    while (n_open := await metric(server.port, "millrace:http_streams_open")) > 0:
+        assert time.monotonic() - left_at < 600 + 4 * N_UNREAD, f"{n_open:.0f} of {N_UNREAD} streams are open after their clients left"
         await asyncio.sleep(0.2)
     assert growth <= N_UNREAD * 96 * 1024 + (12 << 20)
 
