@@ -3,10 +3,12 @@
 Every text field, key and header of every dialect carries a word of its own, in requests that are answered, refused, cut off, streamed and
 aborted. None of the words may come up in the log, in either format, in /metrics or in what another client is told; an error may quote the request
 back to the one who sent it, and nothing else of the machine."""
+import atexit
 import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import log_lines  # noqa: E402
 
 PROGRAM, MODEL = sys.argv[1:]
 FOLDER = pathlib.Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 KEY, ADMIN, GATEWAY = "sesame-of-users", "sesame-of-admins", "sesame-of-gateways"
 WORDS = []
 MACHINE = re.compile(r"0x[0-9a-f]{6,}|(?<![\w.])/(?:home|root|usr|tmp|var|opt|etc|proc|dev|work)/|sesame")
@@ -43,12 +46,17 @@ class Server:
             self.process = subprocess.Popen(command, stdout=out, stderr=out)
 
     def __enter__(self):
-        checks.eventually(lambda: "ready: http" in self.log.read_text() or self.process.poll() is not None, "ready")
+        try:
+            checks.eventually(lambda: "ready: http" in self.log.read_text() or self.process.poll() is not None, "ready")
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+        except BaseException:  # __exit__ is not called then
+            checks.end(self.process)
+            raise
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        assert self.process.wait(checks.HANG_S) == 0, self.log.read_text()[-2000:]
+        status = checks.end(self.process)
+        assert status == 0, (status, self.log.read_text()[-2000:])
 
     def raw(self, sent):
         """Sends bytes, ends its side, reads to the end."""

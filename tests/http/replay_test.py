@@ -10,7 +10,6 @@ import json
 import pathlib
 import random
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -42,14 +41,26 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = (self.folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", MODEL, "--port", str(self.port), "--served-model-name", "m", "--max-model-len", "512", "--kv-cache-memory-bytes",
-             str(SMALL_POOL), "--kv-disk-path", self.folder / "kv", "--kv-disk-write", "all", "--slot-save-path", self.folder / "slots",
-             "--gateway-api-key", "gateway", "--admin-api-key", "admin", "--tenant", "large:1", "--tenant", "small:3", "--tenant", "capped:1:10",
-             "--record-events", self.events, *flags], stdout=self.log, stderr=self.log)
-        checks.eventually(lambda: self.process.poll() is not None or self.ready(), "the server is ready")
-        assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+        self.log = self.folder / "log"
+        command = [PROGRAM, "serve", MODEL, "--port", str(self.port), "--served-model-name", "m", "--max-model-len", "512", "--kv-cache-memory-bytes",
+                   str(SMALL_POOL), "--kv-disk-path", self.folder / "kv", "--kv-disk-write", "all", "--slot-save-path", self.folder / "slots",
+                   "--gateway-api-key", "gateway", "--admin-api-key", "admin", "--tenant", "large:1", "--tenant", "small:3", "--tenant", "capped:1:10",
+                   "--record-events", self.events, *flags]
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out)
+
+    def __enter__(self):
+        try:
+            checks.eventually(lambda: self.process.poll() is not None or self.ready(), "the server is ready")
+            assert self.process.poll() is None, self.log.read_text()[-2000:]
+        except BaseException:  # __exit__ is not called then
+            checks.end(self.process)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        status = checks.end(self.process)
+        assert status == 0, (status, self.log.read_text()[-2000:])
 
     def ready(self):
         try:
@@ -88,12 +99,6 @@ class Server:
     def metric(self, name, labels=""):
         found = re.search(rf"^{name}\{{[^}}]*{labels}[^}}]*\}} (\S+)", self.get("/metrics")[1], re.M)
         return float(found[1])
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        ended = self.process.wait(checks.HANG_S)
-        self.log.close()
-        assert ended == 0, (ended, (self.folder / "log").read_text()[-2000:])
 
 
 def mixed_asks():
@@ -157,8 +162,7 @@ def served_otherwise(server):
 def play(*flags):
     """A run with these flags: the numbers of what it reached."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(folder, *flags)
-        try:
+        with Server(folder, *flags) as server:
             answers = drive(server)
             use_sessions(server)
             again = [server.complete(prompt=words(i, 40 + 20 * (i % 5)) + " and", max_tokens=4) for i in range(12)]  # from disk, some of them
@@ -170,8 +174,6 @@ def play(*flags):
                        "aborted": server.metric("vllm:request_success_total", 'finished_reason="abort"')}
             strange = [one for one in answers + again if one[0] not in (200, 504) and not re.search("deadline|low priority", str(one))]
             assert not strange, strange[:3]
-        finally:
-            server.stop()
         reached["plans"] = replayed(server)["plans"]
         assert served_otherwise(server) > 60
         print(f"{' '.join(flags) or 'defaults'}: {reached}")

@@ -17,6 +17,17 @@ def eventually(condition, what="the condition", seconds=HANG_S):
         time.sleep(0.05)
 
 
+def end(process):
+    """Asks the process to end, kills it when it does not, and waits for it: its exit status."""
+    process.terminate()
+    try:
+        return process.wait(HANG_S)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
 def post(url, body):
     """Status and body of a JSON request, refused or not."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
