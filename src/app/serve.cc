@@ -159,10 +159,10 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");
   add_answer_flags(set, f.answers);
   add_constraint_flags(set, f.constraints);
-  set.add(
-      "--metrics-compat", &f.metrics_compat,
-      "vllm | llamacpp, separated by commas: whose names /metrics has; default: vLLM's, under --compat llama-server "
-      "both");
+  set.add("--metrics-compat", &f.metrics_compat,
+          "vllm | llamacpp, separated by commas; llamacpp, which --compat llama-server implies, puts llama-server's "
+          "names in "
+          "/metrics before vLLM's, which are always there (not where several models are served)");
   set.add("--show-hidden-metrics", &f.hidden_metrics, "vLLM metrics under the names of older versions, too");
   set.add("--enable-force-include-usage", &f.force_include_usage, "every stream ends with a usage chunk");
   set.add("--enable-per-request-metrics", &f.request_metrics, "metrics in /v1 replies with n = 1");
