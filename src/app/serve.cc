@@ -115,6 +115,15 @@ std::string limit_help(const Limit& row) {
                      row.id == LimitId::kTopLogprobs ? "; -1 = all tokens, which a request asks for by -1" : "");
 }
 
+// The value as Limits has it.
+Result<int64_t> limit_value(const Limit& row, int64_t value) {
+  if (row.id != LimitId::kTopLogprobs || value > 0) return value;
+  if (value == -1) return row.hard_max;  // no vocabulary is larger
+  return Error{ErrorCode::kUsage,
+               fmt::format("{} = {}: must be 1..{} {}, or -1 for all tokens", row.flag, value, row.hard_max, row.unit),
+               std::string(row.flag)};
+}
+
 void declare(FlagSet& set, ServeFlags& f) {
   set.add("--compat", &f.compat, "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow");
   declare_model_flags(set, f.model);
@@ -281,8 +290,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
   out.timings = f.timings;
   size_t i = 0;
   for (const Limit& row : limit_table()) {
-    int64_t value = f.limits[i++];
-    if (row.id == LimitId::kTopLogprobs && value == -1) value = row.hard_max;  // no vocabulary is larger
+    const int64_t value = TRY(limit_value(row, f.limits[i++]));
     if (value != row.default_value) TRY(out.limits.set(row.id, value));
   }
   out.constraint = TRY(default_constraint(f.constraints, out.limits));

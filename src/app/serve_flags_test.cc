@@ -330,6 +330,7 @@ TEST_F(ServeFlags, BadValuesNameFlagAndRange) {
   EXPECT_THAT(error_of({"--error-style", "x"}), HasSubstr("--error-style = x: must be"));
   EXPECT_THAT(error_of({"--api-key", ""}), HasSubstr("--api-key"));
   EXPECT_THAT(error_of({"--port", "1", "--port", "2"}), HasSubstr("--port"));
+  EXPECT_EQ(error_of({"--max-logprobs", "0"}), "--max-logprobs = 0: must be 1..2000000 items, or -1 for all tokens");
   EXPECT_THAT(error_of({"--port"}), HasSubstr("--port"));
   EXPECT_THAT(error_of({"--prot", "1"}), HasSubstr("did you mean --port?"));
   for (const char* bad : {"{", "[]", R"({"temperature":3})", R"({"top_k":"x"})", R"({"odd":1})"}) {
