@@ -236,6 +236,7 @@ Result<void> set_tls(const ServeFlags& f, server::ServerOptions& out) {
   return {};
 }
 
+// Without the default constraint, whose file is read at the start only.
 Result<server::ServerOptions> server_options(const ServeFlags& f) {
   server::ServerOptions out;
   out.error_style = TRY(one_of<api::ErrorStyle>(
@@ -293,7 +294,6 @@ Result<server::ServerOptions> server_options(const ServeFlags& f) {
     const int64_t value = TRY(limit_value(row, f.limits[i++]));
     if (value != row.default_value) TRY(out.limits.set(row.id, value));
   }
-  out.constraint = TRY(default_constraint(f.constraints, out.limits));
   return out;
 }
 
@@ -332,6 +332,7 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, b
   declare(set, f);
   if (!TRY(set.parse(args))) return std::optional<ServePlan>();
   ServePlan plan{.server = TRY(server_options(f)), .model = {}};
+  plan.server.constraint = TRY(default_constraint(f.constraints, plan.server.limits));
   if (!f.kv_events.empty()) plan.server.kv_events = TRY(server::parse_kv_events_config(f.kv_events));
   plan.several = TRY(models_plan(f.models, f.model, *f.profile));
   plan.model = TRY(model_options(f, plan.server.limits, !plan.several));
@@ -343,6 +344,14 @@ Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, b
   plan.sandbox = TRY(one_of<Sandbox>("--sandbox", f.sandbox,
                                      {{"auto", Sandbox::kAuto}, {"on", Sandbox::kOn}, {"off", Sandbox::kOff}}));
   return std::optional<ServePlan>(std::move(plan));
+}
+
+Result<server::ServerOptions> options_for_reload(std::span<const std::string> args) {
+  ServeFlags f(*TRY(profile_of_args(args)));
+  FlagSet set("serve", "Serve a model over the OpenAI API.");
+  declare(set, f);
+  (void)TRY(set.parse(args));
+  return server_options(f);
 }
 
 Result<void> check_serve_flags(std::span<const std::string> args) {
@@ -365,11 +374,8 @@ Result<int> serve_command(std::span<const std::string> args) {
   std::optional<ServePlan> plan = TRY(plan_serve(args));
   if (!plan) return 0;
   set_log_format(plan->log_format);
-  auto options_again = [&]() -> Result<server::ServerOptions> {
-    std::optional<ServePlan> next = TRY(plan_serve(args));
-    return std::move(next->server);
-  };
-  server::ServerParts parts{.reload = options_again, .on_loaded = [&plan] { return close_sandbox(*plan); }};
+  server::ServerParts parts{.reload = [&] { return options_for_reload(args); },
+                            .on_loaded = [&plan] { return close_sandbox(*plan); }};
   if (plan->several) {
     parts.several = several_models(*plan->several, plan->model);
     return server::run_server(plan->server, std::move(parts));

@@ -10,9 +10,11 @@
 
 #include "app/commands.h"
 #include "app/foreign_flags.h"
+#include "app/serve_plan.h"
 #include "base/limits.h"
 #include "base/macros.h"
 #include "base/result.h"
+#include "tests/support/temp_dir.h"
 
 namespace millrace::app {
 namespace {
@@ -328,14 +330,30 @@ TEST_F(ServeFlags, BadValuesNameFlagAndRange) {
   EXPECT_THAT(error_of({"--threads", "100000"}), HasSubstr("--threads = 100000: must be an integer in 0..1024"));
   EXPECT_THAT(error_of({"--kv-cache-memory-bytes", "-1"}), HasSubstr("must be an integer >= 0"));
   EXPECT_THAT(error_of({"--error-style", "x"}), HasSubstr("--error-style = x: must be"));
+  EXPECT_EQ(error_of({"--max-logprobs", "0"}), "--max-logprobs = 0: must be 1..2000000 items, or -1 for all tokens");
   EXPECT_THAT(error_of({"--api-key", ""}), HasSubstr("--api-key"));
   EXPECT_THAT(error_of({"--port", "1", "--port", "2"}), HasSubstr("--port"));
-  EXPECT_EQ(error_of({"--max-logprobs", "0"}), "--max-logprobs = 0: must be 1..2000000 items, or -1 for all tokens");
   EXPECT_THAT(error_of({"--port"}), HasSubstr("--port"));
   EXPECT_THAT(error_of({"--prot", "1"}), HasSubstr("did you mean --port?"));
   for (const char* bad : {"{", "[]", R"({"temperature":3})", R"({"top_k":"x"})", R"({"odd":1})"}) {
     EXPECT_THAT(error_of({"--override-generation-config", bad}), HasSubstr("--override-generation-config: "));
   }
+}
+
+// What a reload does not apply cannot make it fail.
+TEST_F(ServeFlags, AReloadReadsTheFilesOfKeysOnly) {
+  const testing::TempDir folder;
+  const std::string gone = folder.file("gone");
+  const std::string keys = folder.write("keys", "one\ntwo\n");
+  for (const char* flag : {"--grammar-file", "--json-schema-file", "--chat-template-file"}) {
+    EXPECT_THAT(error_of({flag, gone}), HasSubstr(gone));
+    const std::vector<std::string> args = {"model.gguf", flag, gone, "--api-key-file", keys};
+    auto again = options_for_reload(args);
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    EXPECT_EQ(again->api_keys, (std::vector<std::string>{"one", "two"}));
+  }
+  const std::vector<std::string> args = {"model.gguf", "--api-key-file", gone};
+  EXPECT_FALSE(options_for_reload(args).ok());
 }
 
 }  // namespace

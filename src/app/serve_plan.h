@@ -26,4 +26,8 @@ struct ServePlan {
 // access_log: whether requests are logged when no flag says so.
 Result<std::optional<ServePlan>> plan_serve(std::span<const std::string> args, bool access_log = true);
 
+// Flags, environment and --config file once more, as they are now; key files are read, those of constraint, template
+// and model are not: a server that runs does not take them again.
+Result<server::ServerOptions> options_for_reload(std::span<const std::string> args);
+
 }  // namespace millrace::app
