@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <numeric>
 #include <optional>
+#include <memory>
 #include <random>
 #include <thread>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "base/file.h"
 #include "base/macros.h"
 #include "instance/instance.h"
+#include "base/limits.h"
 
 namespace millrace::app {
 namespace {
@@ -45,6 +47,15 @@ void declare_lengths(FlagSet& set, OfflineFlags& f) {
 }
 
 double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
+
+// All requests are there at once: the queue takes as many as any server's may.
+Result<std::unique_ptr<instance::Instance>> load_with_room(const ModelFlags& flags) {
+  instance::InstanceOptions options = TRY(instance_options(flags));
+  for (LimitId id : {LimitId::kQueuedRequests, LimitId::kQueuedTokens, LimitId::kQueuedBytes}) {
+    TRY(options.limits.set(id, limit_table()[static_cast<size_t>(id)].hard_max));
+  }
+  return instance::Instance::load(std::move(options), progress_printer());
+}
 
 double mean_of(const std::vector<double>& x) {
   return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
@@ -103,7 +114,7 @@ Result<int> bench_latency_command(std::span<const std::string> args) {
   set.add("--num-iters-warmup", &f.n_warmup, "runs before those that count", {0, 100000});
   set.add("--num-iters", &f.n_iterations, "runs", {1, 100000});
   if (!TRY(set.parse(args))) return 0;
-  auto model = TRY(load_instance(f.model));
+  auto model = TRY(load_with_room(f.model));
   std::mt19937 random(static_cast<uint32_t>(f.seed));
   std::vector<double> latencies;
   for (int64_t i = -f.n_warmup; i < f.n_iterations; ++i) {
@@ -135,7 +146,7 @@ Result<int> bench_throughput_command(std::span<const std::string> args) {
   declare_lengths(set, f);
   set.add("--num-prompts", &f.n_prompts, "requests", {1, 100000});
   if (!TRY(set.parse(args))) return 0;
-  auto model = TRY(load_instance(f.model));
+  auto model = TRY(load_with_room(f.model));
   const Tick begin = model->clock().now();
   TRY(answer_all(*model, f));
   const double elapsed_s = seconds(model->clock().now() - begin);
