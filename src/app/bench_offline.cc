@@ -1,13 +1,15 @@
-// millrace bench latency, throughput and startup: a model without a server, under the names, flags and JSON keys of
-// vLLM's commands. Every prompt and every answer has the length asked for.
+// millrace bench latency, throughput and startup: a model without a server. The commands are named as vLLM's, and so
+// are these flags of theirs: --input-len, --output-len, --batch-size, --num-prompts, --num-iters, --num-iters-warmup,
+// --seed and --output-json. The JSON of the first two has vLLM's keys, that of startup its own. Every prompt and every
+// answer has the length asked for.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <numeric>
 #include <optional>
-#include <memory>
 #include <random>
 #include <thread>
 #include <utility>
@@ -19,9 +21,9 @@
 #include "app/model_flags.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/macros.h"
 #include "instance/instance.h"
-#include "base/limits.h"
 
 namespace millrace::app {
 namespace {
@@ -39,14 +41,12 @@ struct OfflineFlags {
 };
 
 void declare_lengths(FlagSet& set, OfflineFlags& f) {
-  declare_model_flags(set, f.model);
+  declare_model_flags(set, f.model, BatchSize::kOfTheCommand);
   set.add("--input-len", &f.input_len, "tokens of each prompt", {1, 1 << 20});
   set.add("--output-len", &f.output_len, "tokens of each answer", {1, 1 << 20});
   set.add("--seed", &f.seed, "of the prompts", {0, UINT32_MAX});
   set.add("--output-json", &f.output_json, "file for the result");
 }
-
-double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
 
 // All requests are there at once: the queue takes as many as any server's may.
 Result<std::unique_ptr<instance::Instance>> load_with_room(const ModelFlags& flags) {
@@ -56,6 +56,8 @@ Result<std::unique_ptr<instance::Instance>> load_with_room(const ModelFlags& fla
   }
   return instance::Instance::load(std::move(options), progress_printer());
 }
+
+double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
 
 double mean_of(const std::vector<double>& x) {
   return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size());
@@ -110,7 +112,7 @@ Result<int> bench_latency_command(std::span<const std::string> args) {
   OfflineFlags f;
   FlagSet set("bench latency", "Seconds until every answer of a batch has ended.");
   declare_lengths(set, f);
-  set.add("--num-prompts", &f.batch_size, "prompts at once (vLLM's --batch-size)", {1, 1024});
+  set.add("--batch-size", &f.batch_size, "prompts at once", {1, 1024});
   set.add("--num-iters-warmup", &f.n_warmup, "runs before those that count", {0, 100000});
   set.add("--num-iters", &f.n_iterations, "runs", {1, 100000});
   if (!TRY(set.parse(args))) return 0;

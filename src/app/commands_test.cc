@@ -130,6 +130,8 @@ TEST_F(BadInput, NumbersOutOfRange) {
       {bench_command, {"x"}, "want calibrate, grammar, kernels, latency, model, plan"},
       {bench_latency_command, {"m", "--num-iters", "0"}, "--num-iters = 0: must be"},
       {bench_latency_command, {"m", "--input-len", "0"}, "--input-len = 0: must be"},
+      {bench_latency_command, {"m", "--batch-size", "1025"}, "--batch-size = 1025: must be an integer in 1..1024"},
+      {bench_throughput_command, {"m", "--batch-size", "8"}, "--batch-size"},
       {bench_throughput_command, {"m", "--num-prompts", "0"}, "--num-prompts = 0: must be"},
       {bench_startup_command, {"m", "--num-iters", "x"}, "--num-iters = x: must be"},
       {simulate_command, {"--replicas", "0"}, "--replicas = 0: must be an integer in 1..4096"},

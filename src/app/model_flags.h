@@ -1,6 +1,7 @@
 // The flags that every command with a model shares, and how loading shows its progress.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,7 +54,9 @@ struct ModelFlags {
   bool verbose = false;
 };
 
-void declare_model_flags(FlagSet& set, ModelFlags& flags);
+// Whether --batch-size is one more name of the tokens of a step, as in llama-server, or left to the command.
+enum class BatchSize : uint8_t { kTokensOfAStep, kOfTheCommand };
+void declare_model_flags(FlagSet& set, ModelFlags& flags, BatchSize batch_size = BatchSize::kTokensOfAStep);
 // kUsage for values out of range, or no model unless there need be none; reads the chat template file.
 Result<instance::InstanceOptions> instance_options(const ModelFlags& flags, bool needs_model = true);
 
