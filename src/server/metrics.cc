@@ -52,7 +52,7 @@ void add_old_names(std::vector<prometheus::MetricFamily>& families) {
       {"vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"},
       {"vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"}};
   for (const auto& [name, old_name] : kNames) {
-    auto found = std::find_if(families.begin(), families.end(), [&](const auto& one) { return one.name == name; });
+    auto found = std::ranges::find(families, name, &prometheus::MetricFamily::name);
     CHECK(found != families.end(), "no metric {}", name);
     prometheus::MetricFamily copy = *found;
     copy.name = old_name;
