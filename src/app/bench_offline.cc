@@ -54,7 +54,7 @@ Result<std::unique_ptr<instance::Instance>> load_with_room(const ModelFlags& fla
   for (LimitId id : {LimitId::kQueuedRequests, LimitId::kQueuedTokens, LimitId::kQueuedBytes}) {
     TRY(options.limits.set(id, limit_table()[static_cast<size_t>(id)].hard_max));
   }
-  return instance::Instance::load(std::move(options), progress_printer());
+  return instance::Instance::load(options, progress_printer());
 }
 
 double seconds(Tick ticks) { return static_cast<double>(ticks) / static_cast<double>(kSecond); }
