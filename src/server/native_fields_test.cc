@@ -34,7 +34,7 @@ TEST(Lengths, MinusOneIsTheRestOfTheContextOnNativeRoutes) {
   Json sglang =
       client.post("/generate", R"({"text":"abcd","sampling_params":{"max_new_tokens":-1,)" + endless + "}}").json();
   EXPECT_EQ(sglang.get("meta_info")->get("completion_tokens")->as_int(), 60);
-  EXPECT_EQ(client.post("/generate", R"({"inputs":"abcd","parameters":{"max_new_tokens":-1}})").status, 200);
+  EXPECT_EQ(client.post("/generate", R"({"inputs":"abcd","parameters":{"max_new_tokens":-1}})").status, 422);
   auto anthropic = client.post("/v1/messages", R"({"max_tokens":-1,"messages":[{"role":"user","content":"hi"}]})");
   EXPECT_EQ(anthropic.status, 400);
   EXPECT_THAT(anthropic.body, HasSubstr("max_tokens must be an integer >= 0"));
