@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "api/error_slugs.h"
 #include "api/json_text.h"
 #include "base/json.h"
 
@@ -135,7 +136,7 @@ bool append_plain_error(std::string& out, const ApiError& error, ErrorStyle styl
 // What is not found has two slugs: a model, and by these members a response.
 std::string_view slug_of(const Error& error, const ErrorRow& row) {
   bool response = error.param == "previous_response_id" || error.param == "response_id";
-  return response && row.code == ErrorCode::kModelNotFound ? "response_not_found" : error_slug(row.code);
+  return response && row.code == ErrorCode::kModelNotFound ? kResponseNotFound : error_slug(row.code);
 }
 
 void append_error(std::string& out, const ApiError& error, ErrorStyle style) {

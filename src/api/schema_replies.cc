@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "api/error_slugs.h"
 #include "api/json_object.h"
 #include "api/schema.h"
 #include "base/macros.h"
@@ -247,6 +248,7 @@ Json error_schema(ErrorStyle style, int status) {
   for (const ErrorRow& row : error_table()) {
     if (error_status(row.code, style) != status) continue;
     codes.push_back(error_slug(row.code));
+    if (row.code == ErrorCode::kModelNotFound) codes.push_back(kResponseNotFound);
     Json type(style == ErrorStyle::kOpenAi ? row.type : style == ErrorStyle::kVllm ? row.vllm_type : row.llama_type);
     const JsonArray& known = types.as_array();
     if (std::find(known.begin(), known.end(), type) == known.end()) types.push_back(std::move(type));

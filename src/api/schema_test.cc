@@ -234,6 +234,8 @@ TEST(SchemaTest, ErrorsAreThoseOfTheTable) {
       int other = error_status(row.code, style) == 404 ? 400 : 404;
       bool named = style == ErrorStyle::kOpenAi || style == ErrorStyle::kVllm || style == ErrorStyle::kLlama;
       if (!named) continue;
+      Json of_response = json(error_body(Error{row.code, "what", "response_id"}, style));
+      EXPECT_EQ(testing::SchemaValidator(schema).broken(of_response), "") << of_response.dump();
       Json wrong = error_schema(style, other);
       EXPECT_NE(testing::SchemaValidator(wrong).broken(body), "") << body.dump();
     }
