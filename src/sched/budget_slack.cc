@@ -28,7 +28,7 @@ constexpr uint32_t kMostGrowth = 4;
 constexpr uint32_t kCrowd = 64;
 constexpr double kFixedPart = 0.05;
 constexpr double kCrowdMultiple = 2;
-constexpr double kOnTheWay = 0.92;  // of the time until a token is due: the rest takes the way to its client
+constexpr double kOnTheWay = 0.88;  // of the time until a token is due: the rest takes the way to its client
 constexpr Tick kLongestStep = 500 * kMillisecond;  // without decodes
 // Prompt rows of a step that nobody waits beside: below this the weights are read too often for the work done.
 constexpr uint32_t kWorthwhileRows = 128;

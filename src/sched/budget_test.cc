@@ -121,7 +121,7 @@ TEST(Budget, StepsAreAsLongAsTheLoadNeedsToStayInBalance) {
 TEST(Budget, SlackWithATargetEndsBeforeTheFirstStreamIsDue) {
   CostModel cost = simple_model();
   BudgetView view = view_of(cost, 8);
-  view.due = view.now + 10 * kMillisecond;  // 0.92 / 1.18 of it: 7.8 ms, 5.2 of them for prompts
+  view.due = view.now + 10 * kMillisecond;  // 0.88 / 1.18 of it: 7.4 ms, 4.8 of them for prompts
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 46u);
   view.due = view.now + kSecond;
   EXPECT_EQ(rows_of(BudgetKind::kSlack, view), 592u);
