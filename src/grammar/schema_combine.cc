@@ -18,8 +18,6 @@ namespace {
 constexpr uint64_t kMaxExpansions = 200'000;  // nodes merged for one schema, whatever its size: bounds nested choices
 constexpr size_t kMaxPairs = 16;              // branches of a failing oneOf of which two may hold
 
-Node failing(const Json& schema, std::string pointer) { return {&schema, std::move(pointer), Sense::kFails}; }
-
 Result<const JsonArray*> list_at(const Json& value, const std::string& at) {
   if (!value.is_array() || value.size() == 0) return schema_error(at, "must be a non-empty array");
   return &value.as_array();
@@ -81,7 +79,7 @@ Result<void> ShapeReader::part_one_of(const Pending& base, Choice& choice) {
       }
       if (apart) continue;
       const Node& other = choice.branches[k][0];
-      choice.branches[i].push_back({other.schema, other.pointer, Sense::kFails});
+      choice.branches[i].push_back(other.failing(*other.schema, other.pointer));
     }
   }
   return {};
@@ -91,28 +89,30 @@ Result<void> ShapeReader::open(Pending& pending, const Node& node) {
   const Json& schema = *node.schema;
   const std::string& pointer = node.pointer;
   for (const char* name : {"$ref", "$dynamicRef", "$recursiveRef"}) {
-    if (const Json* ref = schema.find(name)) pending.add(TRY(resolve(*ref, pointer_to(pointer, name))));
+    if (schema.find(name) != nullptr) pending.add(TRY(resolve(node, name)));
   }
   if (const Json* all = schema.find("allOf")) {
     std::string at = pointer_to(pointer, "allOf");
     const JsonArray& list = *TRY(list_at(*all, at));
-    for (size_t i = 0; i < list.size(); ++i) pending.add({&list[i], pointer_to(at, i)});
+    for (size_t i = 0; i < list.size(); ++i) pending.add(node.part(list[i], pointer_to(at, i)));
   }
   for (const char* name : {"anyOf", "oneOf"}) {
     const Json* any = schema.find(name);
     if (any == nullptr) continue;
     Choice choice{.pointer = pointer_to(pointer, name), .branches = {}, .exactly_one = name[0] == 'o'};
     const JsonArray& list = *TRY(list_at(*any, choice.pointer));
-    for (size_t i = 0; i < list.size(); ++i) choice.branches.push_back({{&list[i], pointer_to(choice.pointer, i)}});
+    for (size_t i = 0; i < list.size(); ++i) {
+      choice.branches.push_back({node.part(list[i], pointer_to(choice.pointer, i))});
+    }
     pending.choices.push_back(std::move(choice));
   }
-  if (const Json* refused = schema.find("not")) pending.add(failing(*refused, pointer_to(pointer, "not")));
+  if (const Json* refused = schema.find("not")) pending.add(node.failing(*refused, pointer_to(pointer, "not")));
   if (node.schema == pending.top) {
     if (const Json* rest = schema.find("unevaluatedProperties")) {
-      pending.unevaluated_members = Node{rest, pointer_to(pointer, "unevaluatedProperties")};
+      pending.unevaluated_members = node.part(*rest, pointer_to(pointer, "unevaluatedProperties"));
     }
     if (const Json* rest = schema.find("unevaluatedItems")) {
-      pending.unevaluated_items = Node{rest, pointer_to(pointer, "unevaluatedItems")};
+      pending.unevaluated_items = node.part(*rest, pointer_to(pointer, "unevaluatedItems"));
     }
   } else if (is_combined(schema)) {
     for (const char* name : {"unevaluatedProperties", "unevaluatedItems"}) {
@@ -135,10 +135,10 @@ Result<void> ShapeReader::open_conditions(Pending& pending, const Node& node) {
   const Json* other = schema.find("else");
   if (condition != nullptr && (then != nullptr || other != nullptr)) {
     std::string at = pointer_to(pointer, "if");
-    Nodes met{{condition, at}};
-    Nodes unmet{failing(*condition, at)};
-    if (then != nullptr) met.push_back({then, pointer_to(pointer, "then")});
-    if (other != nullptr) unmet.push_back({other, pointer_to(pointer, "else")});
+    Nodes met{node.part(*condition, at)};
+    Nodes unmet{node.failing(*condition, at)};
+    if (then != nullptr) met.push_back(node.part(*then, pointer_to(pointer, "then")));
+    if (other != nullptr) unmet.push_back(node.part(*other, pointer_to(pointer, "else")));
     pending.choose(at, {std::move(met), std::move(unmet)}, false);
   }
   for (const char* name : {"dependentRequired", "dependentSchemas", "dependencies"}) {
@@ -148,9 +148,9 @@ Result<void> ShapeReader::open_conditions(Pending& pending, const Node& node) {
     if (!all->is_object()) return schema_error(at, "must be an object");
     for (const auto& [key, asked] : all->as_object().members) {
       std::string place = pointer_to(at, key);
-      Nodes with{{&asked, place, Sense::kWith, key}};
-      if (!asked.is_array()) with.push_back({&asked, place});
-      pending.choose(place, {{{&asked, place, Sense::kWithout, key}}, std::move(with)}, false);
+      Nodes with{node.part(asked, place, Sense::kWith, key)};
+      if (!asked.is_array()) with.push_back(node.part(asked, place));
+      pending.choose(place, {{node.part(asked, place, Sense::kWithout, key)}, std::move(with)}, false);
     }
   }
   return {};
@@ -169,37 +169,41 @@ Result<void> ShapeReader::open_failing(Pending& pending, const Node& node) {
     std::string_view name = keyword->name;
     if (name == "$defs" || name == "definitions") continue;
     if (name == "$ref" || name == "$dynamicRef" || name == "$recursiveRef") {
-      Node target = TRY(resolve(value, at));
+      Node target = TRY(resolve(node, name));
       target.sense = Sense::kFails;
       branches.push_back({std::move(target)});
     } else if (name == "allOf" || name == "anyOf" || name == "oneOf") {
       const JsonArray& list = *TRY(list_at(value, at));
       Nodes none;
       for (size_t i = 0; i < list.size(); ++i) {
-        none.push_back(failing(list[i], pointer_to(at, i)));
+        none.push_back(node.failing(list[i], pointer_to(at, i)));
         if (name == "allOf") branches.push_back({none.back()});
         for (size_t k = 0; name == "oneOf" && k < i && list.size() <= kMaxPairs; ++k) {
-          branches.push_back({{&list[i], pointer_to(at, i)}, {&list[k], pointer_to(at, k)}});
+          branches.push_back({node.part(list[i], pointer_to(at, i)), node.part(list[k], pointer_to(at, k))});
         }
       }
       if (name != "allOf") branches.push_back(std::move(none));
     } else if (name == "not") {
-      branches.push_back({{&value, at}});
+      branches.push_back({node.part(value, at)});
     } else if (name == "if") {
       const Json* then = node.schema->find("then");
       const Json* other = node.schema->find("else");
-      if (then != nullptr) branches.push_back({{&value, at}, failing(*then, pointer_to(pointer, "then"))});
-      if (other != nullptr) branches.push_back({failing(value, at), failing(*other, pointer_to(pointer, "else"))});
+      if (then != nullptr) {
+        branches.push_back({node.part(value, at), node.failing(*then, pointer_to(pointer, "then"))});
+      }
+      if (other != nullptr) {
+        branches.push_back({node.failing(value, at), node.failing(*other, pointer_to(pointer, "else"))});
+      }
     } else if (name == "properties" && value.is_object()) {
       for (const auto& [key, schema] : value.as_object().members) {
-        branches.push_back({{&schema, pointer_to(at, key), Sense::kMemberFails, key}});
+        branches.push_back({node.part(schema, pointer_to(at, key), Sense::kMemberFails, key)});
       }
     } else if (name == "required" && value.is_array()) {
       for (const Json& key : value.as_array()) {
-        if (key.is_string()) branches.push_back({{&value, at, Sense::kWithout, key.as_string()}});
+        if (key.is_string()) branches.push_back({node.part(value, at, Sense::kWithout, key.as_string())});
       }
     } else if (can_fail(*node.schema, name)) {
-      branches.push_back({{node.schema, at, Sense::kKeywordFails, name}});
+      branches.push_back({node.part(*node.schema, at, Sense::kKeywordFails, name)});
     } else {
       unsupported = keyword;
     }
@@ -226,6 +230,7 @@ Result<void> ShapeReader::expand(Pending&& pending, std::vector<Shape>& out) {
                    ""};
     }
     bool whole = node.sense == Sense::kHolds || node.sense == Sense::kFails;
+    if (whole) node.scope = TRY(resources_.enter(node.scope, *node.schema, node.pointer));
     if (!whole) {
       pending.member_failed |= node.sense == Sense::kMemberFails;
       pending.items_failed |= node.sense == Sense::kKeywordFails;

@@ -2,9 +2,9 @@
 // and the like alone. No value is known to satisfy one, and validators do not come back from it.
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -30,13 +30,13 @@ bool has(const std::array<std::string_view, N>& names, std::string_view name) {
 }  // namespace
 
 // Depth first along what holds for the same value; what holds for parts of it begins anew.
-Result<void> ShapeReader::check_cycles() const {
+Result<void> ShapeReader::check_cycles() {
   enum class Mark : uint8_t { kOpen, kDone };
   struct Visit {
     Node node;
     bool leave = false;
   };
-  std::unordered_map<const Json*, Mark> marks;
+  std::map<std::pair<const Json*, DynamicScope>, Mark> marks;
   std::vector<Node> parts{{root_, "#"}};
   while (!parts.empty()) {
     std::vector<Visit> path{{std::move(parts.back())}};
@@ -44,24 +44,26 @@ Result<void> ShapeReader::check_cycles() const {
     while (!path.empty()) {
       Visit visit = std::move(path.back());
       path.pop_back();
-      const Json& schema = *visit.node.schema;
-      const std::string& pointer = visit.node.pointer;
+      Node& node = visit.node;
+      const Json& schema = *node.schema;
+      const std::string& pointer = node.pointer;
       if (visit.leave) {
-        marks[&schema] = Mark::kDone;
+        marks[{&schema, node.scope}] = Mark::kDone;
         continue;
       }
       if (!schema.is_object()) continue;
-      auto [mark, is_new] = marks.emplace(&schema, Mark::kOpen);
+      node.scope = TRY(resources_.enter(node.scope, schema, pointer));
+      auto [mark, is_new] = marks.try_emplace({&schema, node.scope}, Mark::kOpen);
       if (!is_new && mark->second == Mark::kOpen) {
         return schema_error(pointer, "a schema that is defined by itself, for the same value");
       }
       if (!is_new) continue;
-      path.push_back({visit.node, true});
-      auto same = [&](const Json& next, std::string at) { path.push_back({{&next, std::move(at)}}); };
+      path.push_back({node, true});
+      auto same = [&](const Json& next, std::string at) { path.push_back({node.part(next, std::move(at))}); };
       for (const auto& [name, value] : schema.as_object().members) {
         if (name == "$ref" || name == "$dynamicRef" || name == "$recursiveRef") {
-          Result<Node> target = resolve(value, pointer_to(pointer, name));
-          if (target.ok()) same(*target->schema, target->pointer);  // otherwise said where it is read
+          Result<Node> target = resolve(node, name);
+          if (target.ok()) path.push_back({std::move(*target)});  // otherwise said where it is read
         } else if (has(kSame, name)) {
           same(value, pointer_to(pointer, name));
         } else if (has(kSameLists, name) && value.is_array()) {
@@ -70,17 +72,17 @@ Result<void> ShapeReader::check_cycles() const {
           }
         } else if (has(kParts, name) && value.is_array()) {
           for (size_t i = 0; i < value.size(); ++i) {
-            parts.push_back({&value.as_array()[i], pointer_to(pointer_to(pointer, name), i)});
+            parts.push_back(node.part(value.as_array()[i], pointer_to(pointer_to(pointer, name), i)));
           }
         } else if (has(kParts, name)) {
-          parts.push_back({&value, pointer_to(pointer, name)});
+          parts.push_back(node.part(value, pointer_to(pointer, name)));
         } else if ((has(kPartMaps, name) || has(kSameMaps, name)) && value.is_object()) {
           for (const auto& [key, part] : value.as_object().members) {
             std::string at = pointer_to(pointer_to(pointer, name), key);
             if (has(kSameMaps, name)) {
               same(part, std::move(at));
             } else {
-              parts.push_back({&part, std::move(at)});
+              parts.push_back(node.part(part, std::move(at)));
             }
           }
         }

@@ -8,7 +8,7 @@ namespace {
 using enum KeywordUse;
 
 constexpr Keyword kKeywords[] = {
-    {"$ref", kSupported, "inside the same document"},
+    {"$ref", kSupported, "inside the same document, also by $id and anchors"},
     {"$defs"},
     {"definitions"},
     {"type"},

@@ -275,13 +275,15 @@ class KeywordReader {
   Result<void> read_array(const std::string& name, const Json& value, const std::string& at) {
     ArrayShape& own = own_.array;
     auto rest = [&](const Json& schema) {
-      own.items = {{&schema, at}};
+      own.items = {node_.part(schema, at)};
       own.has_items = true;
     };
     bool list = name == "prefixItems" || (name == "items" && value.is_array());
     if (list) {
       if (!value.is_array()) return schema_error(at, "must be an array");
-      for (size_t i = 0; i < value.size(); ++i) own.prefix.push_back({{&value.as_array()[i], pointer_to(at, i)}});
+      for (size_t i = 0; i < value.size(); ++i) {
+        own.prefix.push_back({node_.part(value.as_array()[i], pointer_to(at, i))});
+      }
       array_ = true;
     } else if (name == "items") {
       rest(value);
@@ -299,7 +301,7 @@ class KeywordReader {
     } else if (name == "maxItems") {
       shape_.array.max_items = std::min(shape_.array.max_items, TRY(read_count(value, at)));
     } else if (name == "contains") {
-      Contained contained{.node = {&value, at}};
+      Contained contained{.node = node_.part(value, at)};
       const Json* min = node_.schema->find("minContains");
       const Json* max = node_.schema->find("maxContains");
       if (min != nullptr) contained.min = TRY(read_count(*min, pointer_to(node_.pointer, "minContains")));
@@ -319,7 +321,7 @@ class KeywordReader {
       if (!value.is_object()) return schema_error(at, "must be an object");
       for (const auto& [key, schema] : value.as_object().members) {
         auto& list = name == "properties" ? own.properties : own.patterns;
-        list.emplace_back(key, Nodes{{&schema, pointer_to(at, key)}});
+        list.emplace_back(key, Nodes{node_.part(schema, pointer_to(at, key))});
       }
       object_ = true;
     } else if (name == "required") {
@@ -332,11 +334,11 @@ class KeywordReader {
     } else if (name == "additionalProperties" ||
                (name == "unevaluatedProperties" && node_.schema->find("additionalProperties") == nullptr &&
                 !is_combined(*node_.schema))) {
-      own.additional = {{&value, at}};
+      own.additional = {node_.part(value, at)};
       own.has_additional = true;
       object_ = true;
     } else if (name == "propertyNames") {
-      own.names = {{&value, at}};
+      own.names = {node_.part(value, at)};
       object_ = true;
     } else if (name == "minProperties") {
       shape_.object.min_properties = std::max(shape_.object.min_properties, TRY(read_count(value, at)));

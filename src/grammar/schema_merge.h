@@ -32,7 +32,5 @@ Result<void> check_schema_size(const Json& root, const SchemaLimits& limits);
 
 // The member or item that one part of a JSON pointer names; nullptr when there is none.
 const Json* find_by_pointer(const Json& at, std::string_view part);
-// The schema with this $anchor or $dynamicAnchor; nullptr when there is none.
-const Json* find_anchor(const Json& root, std::string_view name);
 
 }  // namespace millrace::grammar

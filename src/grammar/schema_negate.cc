@@ -55,13 +55,13 @@ Result<bool> fail_keyword(Shape& shape, const Node& node) {
   } else if (is("contains")) {
     keep(kArray);
     ArrayShape own;
-    own.items = {{&value, node.pointer, Sense::kFails}};
+    own.items = {node.failing(value, node.pointer)};
     own.has_items = true;
     merge_arrays(shape.array, own);
   } else if (is("items")) {  // the first of them fails
     keep(kArray);
     ArrayShape own;
-    own.prefix = {{{&value, node.pointer, Sense::kFails}}};
+    own.prefix = {{node.failing(value, node.pointer)}};
     merge_arrays(shape.array, own);
     shape.array.min_items = std::max<uint64_t>(shape.array.min_items, 1);
     shape.array.has_items = true;
@@ -91,12 +91,12 @@ Result<bool> merge_part(Shape& shape, const Node& node) {
       return fail_keyword(shape, node);
     case Sense::kMemberFails:
       shape.types &= kObject;
-      own.properties = {{std::string(node.key), {{node.schema, node.pointer, Sense::kFails}}}};
+      own.properties = {{std::string(node.key), {node.failing(*node.schema, node.pointer)}}};
       own.required = {std::string(node.key)};
       break;
     case Sense::kWithout:
       shape.types &= kObject;
-      own.properties = {{std::string(node.key), {{node.schema, node.pointer, Sense::kNever}}}};
+      own.properties = {{std::string(node.key), {node.part(*node.schema, node.pointer, Sense::kNever)}}};
       break;
     case Sense::kWith:
       own.required = {std::string(node.key)};

@@ -1,4 +1,4 @@
-// Pointers and references. schema_combine.cc has the combinations, schema_merge.cc the keywords one by one.
+// Pointers and nodes. schema_combine.cc has the combinations, schema_merge.cc the keywords one by one.
 #include "grammar/schema_shape.h"
 
 #include <fmt/core.h>
@@ -55,36 +55,10 @@ Result<ShapeReader> ShapeReader::create(const Json& root, const SchemaLimits& li
   return reader;
 }
 
-Result<Node> ShapeReader::resolve(const Json& ref, const std::string& pointer) const {
-  if (!ref.is_string()) return schema_error(pointer, "must be a string");
-  std::string_view target = ref.as_string();
-  std::string shown = quote_for_message(target, 100);
-  const Json* id = root_->find("$id");
-  if (id == nullptr) id = root_->find("id");
-  if (id != nullptr && id->is_string()) {  // the document by its own name
-    std::string_view name = id->as_string();
-    if (name.ends_with('#')) name.remove_suffix(1);
-    bool own =
-        !name.empty() && target.starts_with(name) && (target.size() == name.size() || target[name.size()] == '#');
-    if (own) target.remove_prefix(name.size());
-    if (own && target.empty()) target = "#";
-  }
-  if (!target.starts_with('#')) return schema_error(pointer, fmt::format("remote $ref \"{}\" not allowed", shown));
-  const Json* at = root_;
-  std::string_view rest = target.substr(1);
-  if (!rest.empty() && rest[0] != '/') {
-    at = find_anchor(*root_, rest);
-    if (at == nullptr) return schema_error(pointer, fmt::format("$ref \"{}\" not found", shown));
-    return Node{at, std::string(target)};
-  }
-  while (!rest.empty()) {
-    rest.remove_prefix(1);
-    std::string_view part = rest.substr(0, rest.find('/'));
-    rest.remove_prefix(part.size());
-    at = find_by_pointer(*at, part);
-    if (at == nullptr) return schema_error(pointer, fmt::format("$ref \"{}\" not found", shown));
-  }
-  return Node{at, std::string(target)};
+Result<Node> ShapeReader::resolve(const Node& node, std::string_view name) {
+  std::string at = pointer_to(node.pointer, name);
+  auto target = TRY(resources_.resolve(*node.schema->find(name), name, node.scope, at));
+  return Node{target.schema, std::move(target.pointer), Sense::kHolds, {}, target.scope};
 }
 
 }  // namespace millrace::grammar

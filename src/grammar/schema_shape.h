@@ -16,6 +16,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "grammar/schema_resources.h"
 
 namespace millrace::grammar {
 
@@ -45,9 +46,15 @@ struct Node {
   std::string pointer;
   Sense sense = Sense::kHolds;
   std::string_view key = {};  // of the document
-  auto id() const { return std::tuple(schema, sense, key); }
+  DynamicScope scope = 0;     // that it stands in
+  auto id() const { return std::tuple(schema, sense, key, scope); }
+  // One that stands in this one.
+  Node part(const Json& inner, std::string at, Sense says = Sense::kHolds, std::string_view name = {}) const {
+    return {&inner, std::move(at), says, name, scope};
+  }
+  Node failing(const Json& inner, std::string at) const { return part(inner, std::move(at), Sense::kFails); }
 };
-using NodeId = std::tuple<const Json*, Sense, std::string_view>;
+using NodeId = std::tuple<const Json*, Sense, std::string_view, DynamicScope>;
 // All of them hold; empty: anything.
 using Nodes = std::vector<Node>;
 // One of them allows nothing, as can be seen.
@@ -140,15 +147,16 @@ class ShapeReader {
  private:
   struct Pending;
   struct Choice;
-  ShapeReader(const Json& root, const SchemaLimits& limits) : root_(&root), limits_(limits) {}
+  ShapeReader(const Json& root, const SchemaLimits& limits) : root_(&root), limits_(limits), resources_(root) {}
   Result<void> expand(Pending&& pending, std::vector<Shape>& out);
   Result<void> take_branches(const Pending& pending, Choice&& choice, std::vector<Shape>& out);
   Result<void> open(Pending& pending, const Node& node);
   Result<void> open_conditions(Pending& pending, const Node& node);
   Result<void> open_failing(Pending& pending, const Node& node);
-  Result<Node> resolve(const Json& ref, const std::string& pointer) const;
+  // What its keyword `name` refers to.
+  Result<Node> resolve(const Node& node, std::string_view name);
   // schema_cycles.cc: kInvalidSchema for a schema that is defined by itself.
-  Result<void> check_cycles() const;
+  Result<void> check_cycles();
   void leave_out(const Error& error) {
     if (!left_out_) left_out_ = error;
   }
@@ -156,6 +164,7 @@ class ShapeReader {
 
   const Json* root_;
   SchemaLimits limits_;
+  SchemaResources resources_;
   uint64_t n_expansions_ = 0;
   std::optional<Error> left_out_;
 };

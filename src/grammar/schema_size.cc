@@ -104,22 +104,4 @@ const Json* find_by_pointer(const Json& at, std::string_view part) {
   return whole ? &at.as_array()[index] : nullptr;
 }
 
-const Json* find_anchor(const Json& root, std::string_view name) {
-  std::vector<const Json*> open{&root};
-  while (!open.empty()) {
-    const Json& at = *open.back();
-    open.pop_back();
-    if (at.is_array()) {
-      for (const Json& item : at.as_array()) open.push_back(&item);
-    }
-    if (!at.is_object()) continue;
-    for (const auto& [key, value] : at.as_object().members) {
-      bool anchor = (key == "$anchor" || key == "$dynamicAnchor") && value.is_string() && value.as_string() == name;
-      if (anchor) return &at;
-      open.push_back(&value);
-    }
-  }
-  return nullptr;
-}
-
 }  // namespace millrace::grammar

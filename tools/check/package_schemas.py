@@ -9,19 +9,30 @@ import pathlib
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 TYPES = {"string", "integer", "number", "boolean", "null", "object", "array"}
 CONSTRAINING = {"properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "items", "prefixItems", "patternProperties", "not",
                 "additionalProperties", "required"}
 
 
+def needs_another(case):
+    """Whether a reference leads to a document that is neither this one nor a metaschema: nothing is fetched."""
+    validator = Draft202012Validator(case["schema"], registry=Registry())
+    try:
+        for test in case["tests"]:
+            validator.is_valid(test["data"])
+    except Unresolvable:
+        return True
+    return False
+
+
 def of_jsonschema(folder):
     for file in sorted((folder / "json/tests/draft2020-12").glob("*.json")):
         for case in json.loads(file.read_text()):
-            text = json.dumps(case["schema"])
             # not for us to judge: what needs another document, and what holds for nothing
-            elsewhere = file.name == "refRemote.json" or "json-schema.org/draft/2020-12/schema\"}" in text or '"$ref": "http' in text
-            if any(test["valid"] for test in case["tests"]) and not elsewhere:
+            if any(test["valid"] for test in case["tests"]) and not needs_another(case):
                 yield case["schema"], f"{file.name}: {case['description']}"
 
 
