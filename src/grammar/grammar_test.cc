@@ -126,7 +126,10 @@ TEST(Regex, MatchesItsTexts) {
                          Row{"[^a-y]{2}", {"zz", "z!"}, {"z", "az", "zzz"}}, Row{"\\d\\D", {"1a"}, {"11", "a1"}},
                          Row{"x{2,3}?", {"xx", "xxx"}, {"x", "xxxx"}}, Row{"^ab$", {"ab"}, {"abc", "a"}},
                          Row{"\\x41\\u0042.", {"ABC"}, {"AB", "AB\n"}}, Row{"a{2}b{0}", {"aa"}, {"aab", "a"}},
-                         Row{"[\\]\\-]+", {"]-"}, {"a", ""}}, Row{"(?:a|)b", {"ab", "b"}, {"a"}}}) {
+                         Row{"[\\]\\-]+", {"]-"}, {"a", ""}}, Row{"(?:a|)b", {"ab", "b"}, {"a"}},
+                         Row{"(a*)*b", {"b", "aab"}, {"a"}}, Row{"(a+){2,3}b", {"aab", "aaaaab"}, {"ab", "b"}},
+                         Row{"(a+)?b", {"b", "aab"}, {"a"}}, Row{"(a?){2}b", {"b", "ab", "aab"}, {"aaab"}},
+                         Row{"(a?)+b", {"b", "aaab"}, {"a"}}, Row{"(a*){0}b", {"b"}, {"ab"}}}) {
     for (const std::string& text : row.yes)
       EXPECT_TRUE(allows({.kind = ConstraintKind::kRegex, .text = row.pattern}, text)) << row.pattern << " " << text;
     for (const std::string& text : row.no)
@@ -415,6 +418,16 @@ TEST(Matcher, ATokenThatCostsTooMuchSaysSo) {
   auto other = (*compiled)->matcher();  // nothing of it is shared
   EXPECT_TRUE(other->accept(byte_token('a')));
   EXPECT_EQ(other->failure(), "");
+}
+
+TEST(Matcher, RepetitionsOfRepetitionsAreOne) {
+  Compiler compiler(letters({"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}), Limits(), 1);
+  for (const char* pattern : {"a([/a-z .-]*)*/?", "(([a-z]+)+)*", "(([a-z]?)*)+"}) {
+    auto compiled = compiler.compile({.kind = ConstraintKind::kRegex, .text = pattern});
+    ASSERT_TRUE(compiled.ok()) << pattern;
+    auto matcher = (*compiled)->matcher();
+    for (int i = 0; i < 200; ++i) ASSERT_TRUE(matcher->accept(130)) << pattern << " " << i << " " << matcher->failure();
+  }
 }
 
 // Free text, without an end, up to the mark; what a token has behind it is constrained.

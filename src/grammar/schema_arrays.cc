@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint64_t kMaxRepeats = 1u << 20;  // items that a repetition counts
 constexpr uint64_t kMaxContained = 256;     // minContains
+constexpr size_t kMaxCompared = 16;         // items of a prefix, each with each
 constexpr uint64_t kMaxUniqueRules = 4096;  // values times counts
 
 void add_to(Nodes& nodes, const Node& node) {
@@ -87,13 +88,38 @@ Result<ExprId> SchemaBuilder::array_expr(const ArrayShape& array, const std::str
   return ways.empty() ? rules_.set({}) : rules_.choice(std::move(ways));
 }
 
+// The items of the prefix, which suffice, differ whatever they are.
+Result<bool> SchemaBuilder::differ(const ArrayShape& array) {
+  size_t n = array.prefix.size();
+  if (n == 0 || n > kMaxCompared || array.min_items > n) return false;
+  std::vector<std::vector<Shape>> shapes;
+  for (const Nodes& nodes : array.prefix) shapes.push_back(TRY(reader_.shapes(nodes)));
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t k = 0; k < i; ++k) {
+      for (const Shape& one : shapes[i]) {
+        for (const Shape& other : shapes[k]) {
+          if (!TRY(disjoint(reader_, one, other, 0))) return false;
+        }
+      }
+    }
+  }
+  return true;
+}
+
 // Items of a list of values: some of them, in the order of that list. Texts: any, and a guard beside the core sees to
 // it that none comes twice.
 Result<ExprId> SchemaBuilder::unique_items(const ArrayShape& array, const std::string& pointer) {
-  if (!array.prefix.empty()) return schema_error(pointer, "uniqueItems beside prefixItems is not supported");
+  if (TRY(differ(array))) {
+    ArrayShape different = array;
+    different.unique = false;
+    different.max_items = std::min<uint64_t>(array.max_items, array.prefix.size());
+    return list_expr(different, pointer);
+  }
   std::vector<const Json*> values;
-  bool listed = true;
-  for (const Shape& shape : TRY(reader_.shapes(array.items))) {
+  bool listed = array.prefix.empty();
+  std::vector<Shape> shapes;
+  if (listed) shapes = TRY(reader_.shapes(array.items));
+  for (const Shape& shape : shapes) {
     listed = listed && shape.values.has_value();
     if (!listed) break;
     for (const Json* value : *shape.values) {

@@ -69,6 +69,7 @@ class SchemaBuilder {
   // schema_arrays.cc
   Result<ExprId> array_expr(const ArrayShape& array, const std::string& pointer);
   Result<ExprId> list_expr(const ArrayShape& array, const std::string& pointer);
+  Result<bool> differ(const ArrayShape& array);
   Result<ExprId> unique_items(const ArrayShape& array, const std::string& pointer);
   // schema_objects.cc
   Result<ExprId> object_expr(const ObjectShape& object, const std::string& pointer);

@@ -18,6 +18,39 @@ namespace {
 constexpr uint64_t kMaxExpansions = 200'000;  // nodes merged for one schema, whatever its size: bounds nested choices
 constexpr size_t kMaxPairs = 16;              // branches of a failing oneOf of which two may hold
 
+// What this keyword says of one of the items does not hold.
+void add_failing_items(const Node& node, std::string_view keyword, std::vector<Nodes>& branches) {
+  const Json& value = *node.schema->find(keyword);
+  std::string at = pointer_to(node.pointer, keyword);
+  auto add = [&](const Json& item, std::string place, size_t index) {
+    Node one = node.part(item, std::move(place), Sense::kItemFails);
+    one.index = index;
+    branches.push_back({std::move(one)});
+  };
+  if (value.is_array()) {
+    for (size_t i = 0; i < value.size(); ++i) add(value.as_array()[i], pointer_to(at, i), i);
+    return;
+  }
+  const Json* items = node.schema->find("items");
+  bool behind_items = keyword == "additionalItems";  // draft 7
+  if (behind_items && (items == nullptr || !items->is_array())) return;
+  const Json* prefix = behind_items ? items : node.schema->find("prefixItems");
+  add(value, at, prefix != nullptr && prefix->is_array() ? prefix->size() : 0);
+}
+
+// Whatever it says of a value it says by one reference.
+bool is_only_reference(const Json& schema) {
+  int n_refs = 0;
+  for (const auto& member : schema.as_object().members) {
+    const Keyword* keyword = find_keyword(member.first);
+    if (keyword == nullptr || keyword->use == KeywordUse::kAnnotation) continue;
+    bool is_ref = keyword->name == "$ref" || keyword->name == "$dynamicRef" || keyword->name == "$recursiveRef";
+    n_refs += is_ref ? 1 : 0;
+    if (!is_ref && keyword->name != "$defs" && keyword->name != "definitions") return false;
+  }
+  return n_refs == 1;
+}
+
 Result<const JsonArray*> list_at(const Json& value, const std::string& at) {
   if (!value.is_array() || value.size() == 0) return schema_error(at, "must be a non-empty array");
   return &value.as_array();
@@ -43,7 +76,6 @@ struct ShapeReader::Pending {
   std::optional<Node> unevaluated_members;  // of `top`
   std::optional<Node> unevaluated_items;
   bool member_failed = false;  // a member is named by a schema that does not hold
-  bool items_failed = false;   // what is said of items may come from a schema that does not hold
   bool empty = false;          // nothing is valid
 
   void add(Node node) {
@@ -89,7 +121,10 @@ Result<void> ShapeReader::open(Pending& pending, const Node& node) {
   const Json& schema = *node.schema;
   const std::string& pointer = node.pointer;
   for (const char* name : {"$ref", "$dynamicRef", "$recursiveRef"}) {
-    if (schema.find(name) != nullptr) pending.add(TRY(resolve(node, name)));
+    if (schema.find(name) == nullptr) continue;
+    Node target = TRY(resolve(node, name));
+    if (node.schema == pending.top && is_only_reference(schema)) pending.top = target.schema;
+    pending.add(std::move(target));
   }
   if (const Json* all = schema.find("allOf")) {
     std::string at = pointer_to(pointer, "allOf");
@@ -202,6 +237,8 @@ Result<void> ShapeReader::open_failing(Pending& pending, const Node& node) {
       for (const Json& key : value.as_array()) {
         if (key.is_string()) branches.push_back({node.part(value, at, Sense::kWithout, key.as_string())});
       }
+    } else if (name == "prefixItems" || name == "items" || name == "additionalItems") {
+      add_failing_items(node, name, branches);
     } else if (can_fail(*node.schema, name)) {
       branches.push_back({node.part(*node.schema, at, Sense::kKeywordFails, name)});
     } else {
@@ -233,7 +270,6 @@ Result<void> ShapeReader::expand(Pending&& pending, std::vector<Shape>& out) {
     if (whole) node.scope = TRY(resources_.enter(node.scope, *node.schema, node.pointer));
     if (!whole) {
       pending.member_failed |= node.sense == Sense::kMemberFails;
-      pending.items_failed |= node.sense == Sense::kKeywordFails;
       bool possible = TRY(merge_part(pending.shape, node));
       pending.empty = pending.empty || !possible;
     } else if (node.schema->is_bool()) {
@@ -258,7 +294,7 @@ Result<void> ShapeReader::expand(Pending&& pending, std::vector<Shape>& out) {
     shape.object.additional = {*pending.unevaluated_members};
     shape.object.has_additional = true;
   }
-  if (pending.unevaluated_items && (!shape.array.has_items || pending.items_failed)) {
+  if (pending.unevaluated_items && !shape.array.has_items) {
     // what `contains` holds for counts as evaluated; here it must be unevaluated, too
     if (!shape.array.contained.empty()) {
       leave_out(schema_error(pending.unevaluated_items->pointer, "beside \"contains\" is not supported"));
@@ -266,6 +302,7 @@ Result<void> ShapeReader::expand(Pending&& pending, std::vector<Shape>& out) {
     shape.array.items.push_back(*pending.unevaluated_items);
     shape.array.has_items = true;
   }
+  merge_arrays(shape.array, shape.unmet);
   out.push_back(std::move(shape));
   if (static_cast<int64_t>(out.size()) > limits_.alternatives) {
     return schema_error(out.back().pointer, fmt::format("more than {} alternatives", limits_.alternatives));

@@ -1,4 +1,5 @@
 // Values against shapes, and shapes against each other.
+#include <algorithm>
 #include <cmath>
 #include <string_view>
 
@@ -35,7 +36,9 @@ TypeSet type_of(const Json& value) {
 bool inside(const NumberBounds& bounds, double value) {
   if (bounds.min && (value < *bounds.min || (bounds.min_open && value == *bounds.min))) return false;
   if (bounds.max && (value > *bounds.max || (bounds.max_open && value == *bounds.max))) return false;
-  return bounds.multiple_of == 0 || std::fmod(value, bounds.multiple_of) == 0;
+  return std::ranges::all_of(bounds.factors, [&](double factor) {
+    return factor == std::floor(factor) ? std::fmod(value, factor) == 0 : value / factor == std::floor(value / factor);
+  });
 }
 
 uint64_t n_characters(std::string_view text) {

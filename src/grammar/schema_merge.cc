@@ -17,6 +17,8 @@
 namespace millrace::grammar {
 namespace {
 
+constexpr int kMaxDoublings = 20;  // of the parts that a multipleOf is made of: exact in binary
+
 struct TypeName {
   std::string_view name;
   TypeSet types;
@@ -227,21 +229,20 @@ class KeywordReader {
   Result<void> read_multiple(const Json& value, const std::string& at) {
     if (!value.is_number() || value.as_double() <= 0) return schema_error(at, "must be a number above 0");
     double factor = value.as_double();
-    if (factor < 1) {  // whole numbers are multiples of a half, a tenth, a hundredth: those are generated
-      double parts = 1 / factor;
-      if (std::abs(parts - std::round(parts)) > 1e-9 * parts) {
-        return schema_error(at, "multipleOf below 1 is supported when it divides 1");
-      }
-      factor = 1;
-    } else if (factor != std::floor(factor) || factor > 1e9) {
-      return schema_error(at, "multipleOf is supported for whole numbers up to 1e9 and for parts of 1");
+    shape_.number.factors.push_back(factor);
+    double parts = 1 / factor;
+    if (factor < 1 && std::abs(parts - std::round(parts)) <= 1e-9 * parts) {
+      factor = 1;  // a half, a tenth, a hundredth
+    } else {
+      for (int n = 0; n < kMaxDoublings && factor != std::floor(factor); ++n) factor *= 2;  // 1.5: multiples of 3
+    }
+    if (factor != std::floor(factor) || factor > 1e9) {
+      return schema_error(at, "multipleOf is supported for whole numbers up to 1e9, halves and so on, and parts of 1");
     }
     uint64_t whole = static_cast<uint64_t>(factor);
     whole = std::lcm(uint64_t{std::max(shape_.number.multiple_of, 1u)}, whole);
     if (whole > 1'000'000'000) return schema_error(at, "multipleOf beside another one is not supported");
     shape_.number.multiple_of = static_cast<uint32_t>(whole);
-    shape_.types &= static_cast<TypeSet>(~kFraction);
-    possible_ = shape_.types != 0;
     return {};
   }
 

@@ -9,10 +9,10 @@
 namespace millrace::grammar {
 namespace {
 
-constexpr std::string_view kCanFail[] = {"type",         "const",     "enum",     "minimum",       "maximum",
-                                         "minLength",    "maxLength", "minItems", "maxItems",      "exclusiveMinimum",
-                                         "contains",     "items",     "required", "minProperties", "exclusiveMaximum",
-                                         "maxProperties"};
+constexpr std::string_view kCanFail[] = {
+    "type",      "const",     "enum",          "minimum",          "maximum",
+    "minLength", "maxLength", "minItems",      "maxItems",         "exclusiveMinimum",
+    "contains",  "required",  "minProperties", "exclusiveMaximum", "maxProperties"};
 
 constexpr TypeSet kNumbers = kInteger | kFraction;
 
@@ -57,16 +57,19 @@ Result<bool> fail_keyword(Shape& shape, const Node& node) {
     ArrayShape own;
     own.items = {node.failing(value, node.pointer)};
     own.has_items = true;
-    merge_arrays(shape.array, own);
-  } else if (is("items")) {  // the first of them fails
-    keep(kArray);
-    ArrayShape own;
-    own.prefix = {{node.failing(value, node.pointer)}};
-    merge_arrays(shape.array, own);
-    shape.array.min_items = std::max<uint64_t>(shape.array.min_items, 1);
-    shape.array.has_items = true;
+    merge_arrays(shape.unmet, own);
   }
   return shape.types != 0;
+}
+
+void fail_item(Shape& shape, const Node& node) {
+  shape.types &= kArray;
+  shape.array.min_items = std::max<uint64_t>(shape.array.min_items, node.index + 1);
+  ArrayShape own;
+  own.prefix.resize(node.index);
+  own.prefix.push_back({node.failing(*node.schema, node.pointer)});
+  own.has_items = true;  // any
+  merge_arrays(shape.unmet, own);
 }
 
 }  // namespace
@@ -77,7 +80,6 @@ bool can_fail(const Json& schema, std::string_view keyword) {
   auto has = [&](const char* name) { return schema.find(name) != nullptr; };
   if (keyword.ends_with("imum") && (flag("exclusiveMinimum") || flag("exclusiveMaximum"))) return false;  // draft 4
   if (keyword == "contains") return !has("minContains") && !has("maxContains");
-  if (keyword == "items") return !has("prefixItems") && !schema.find("items")->is_array();
   return true;
 }
 
@@ -89,6 +91,9 @@ Result<bool> merge_part(Shape& shape, const Node& node) {
       return false;
     case Sense::kKeywordFails:
       return fail_keyword(shape, node);
+    case Sense::kItemFails:
+      fail_item(shape, node);
+      return shape.types != 0;
     case Sense::kMemberFails:
       shape.types &= kObject;
       own.properties = {{std::string(node.key), {node.failing(*node.schema, node.pointer)}}};

@@ -149,9 +149,10 @@ Result<ExprId> SchemaBuilder::number_expr(const Shape& shape) {
   if ((bounds.min && *bounds.min > most_whole) || (bounds.max && *bounds.max < -most_whole)) {
     return schema_error(shape.pointer, fmt::format("only numbers beyond {} is not supported", kMaxWhole));
   }
+  bool only_whole = bounds.multiple_of > 0;
+  if ((shape.types & kInteger) == 0) return only_whole ? rules_.set({}) : fraction_expr(bounds);
   if (bounds.multiple_of > 1) return multiples_expr(bounds);
-  bool fraction = (shape.types & kFraction) != 0;
-  if ((shape.types & kInteger) == 0) return fraction_expr(bounds);
+  bool fraction = (shape.types & kFraction) != 0 && !only_whole;
   if (!bounded) return fraction ? any_number(rules_) : any_whole(rules_);
   WholeBounds whole = whole_bounds(bounds, 1);
   std::vector<ExprId> parts;

@@ -35,6 +35,7 @@ enum class Sense : uint8_t {
   kFails,         // it does not hold
   kKeywordFails,  // its keyword `key` does not
   kMemberFails,   // an object has the member `key`, for which the schema does not hold
+  kItemFails,     // an array has the item `index`, for which the schema does not hold
   kWithout,       // an object without the member `key`; the schema is any
   kWith,          // an object has the member `key` and those that the schema lists; no object: true
   kNever,         // nothing is valid
@@ -47,6 +48,7 @@ struct Node {
   Sense sense = Sense::kHolds;
   std::string_view key = {};  // of the document
   DynamicScope scope = 0;     // that it stands in
+  size_t index = 0;           // of kItemFails
   auto id() const { return std::tuple(schema, sense, key, scope); }
   // One that stands in this one.
   Node part(const Json& inner, std::string at, Sense says = Sense::kHolds, std::string_view name = {}) const {
@@ -75,7 +77,8 @@ struct NumberBounds {
   std::optional<double> max;
   bool min_open = false;
   bool max_open = false;
-  uint32_t multiple_of = 0;  // 0 = of nothing
+  std::vector<double> factors;  // all multipleOf
+  uint32_t multiple_of = 0;     // whole multiples of this are generated: they are multiples of all factors; 0 = none
 };
 
 struct StringBounds {
@@ -131,6 +134,7 @@ struct Shape {
   NumberBounds number;
   StringBounds string;
   ArrayShape array;
+  ArrayShape unmet;  // what schemas that fail say of items, until the shape is whole: it evaluates none of them
   ObjectShape object;
   std::string pointer;  // of what it comes from, for messages
 };

@@ -1,12 +1,12 @@
-// References between the schemas of one document: by URI, anchor and dynamic anchor.
-#include "grammar/schema_resources.h"
-
+// What schemas match, and references between the schemas of one document: by URI, anchor and dynamic anchor.
 #include <gtest/gtest.h>
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "grammar/compiler.h"
+#include "grammar/schema_resources.h"
 
 namespace millrace::grammar {
 namespace {
@@ -43,6 +43,50 @@ bool allows(const std::string& schema, std::string_view text) {
     if (!matcher->accept(static_cast<TokenId>(1 + c))) return false;
   }
   return matcher->accept(kEnd);
+}
+
+TEST(Schema, MatchesItsTexts) {
+  struct Row {
+    const char* schema;
+    std::vector<std::string> yes;
+    std::vector<std::string> no;
+  };
+  for (const Row& row :
+       {Row{R"({"multipleOf":1.5})", {"3", "-6", "0"}, {"1", "1.5", "4"}},
+        Row{R"({"multipleOf":0.75,"minimum":2,"maximum":7})", {"3", "6"}, {"2", "9"}},
+        // a value that has a shape without being generated for it counts
+        Row{R"({"oneOf":[{"enum":[4.5,1]},{"type":"number","multipleOf":1.5}]})", {"3"}, {"4.5"}},
+        Row{R"({"enum":[0.5,0.25],"multipleOf":0.5})", {"0.5"}, {"0.25"}},
+        // items that fail
+        Row{R"({"type":"array","maxItems":2,"not":{"prefixItems":[true,{"const":1}]}})", {"[1,2]"}, {"[1,1]", "[1]"}},
+        Row{R"({"type":"array","maxItems":2,"not":{"prefixItems":[true],"items":{"const":1}}})",
+            {"[1,2]"},
+            {"[1,1]", "[2]"}},
+        Row{R"({"type":"array","not":{"items":[{"const":1}],"additionalItems":{"const":2}}})",
+            {"[2]", "[1,1]"},
+            {"[1]", "[1,2]"}},
+        Row{R"({"anyOf":[{"type":"null"},{"not":{"items":{"const":1}}}],"unevaluatedItems":false})",
+            {"null"},
+            {"[2]", "[]"}},
+        Row{R"({"type":"array","prefixItems":[{"enum":[1,2]}],"unevaluatedItems":false,)"
+            R"("if":{"prefixItems":[{"const":1}]},"then":{"prefixItems":[true,{"const":"a"}]}})",
+            {"[1]", "[1,\"a\"]", "[2]"},
+            {"[1,\"b\"]", "[2,\"a\"]"}},
+        // unevaluated parts of what a reference leads to
+        Row{R"({"$ref":"#/$defs/a","$defs":{"a":{"type":"object","allOf":[{"properties":{"x":{"const":1}}}],)"
+            R"("properties":{"y":{"const":2}},"unevaluatedProperties":false}}})",
+            {R"({"x":1})", R"({"y":2})", "{}"},
+            {R"({"z":1})"}},
+        // unique items
+        Row{R"({"type":"array","prefixItems":[{"type":"boolean"},{"type":"boolean"}],"uniqueItems":true})",
+            {"[]", "[true]"},
+            {"[true,true]"}},
+        Row{R"({"type":"array","prefixItems":[{"type":"boolean"},{"const":1}],"minItems":2,"uniqueItems":true})",
+            {"[true,1]"},
+            {"[true]", "[true,true]", "[true,1,1]"}}}) {
+    for (const std::string& text : row.yes) EXPECT_TRUE(allows(row.schema, text)) << row.schema << " " << text;
+    for (const std::string& text : row.no) EXPECT_FALSE(allows(row.schema, text)) << row.schema << " " << text;
+  }
 }
 
 // The examples of RFC 3986, 5.4.
