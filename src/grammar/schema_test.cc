@@ -193,32 +193,37 @@ TEST(SchemaResources, DynamicReferencesLeadToTheOutermost) {
                        R"("$defs":{"i":{"$dynamicAnchor":"item","type":"integer"}}},"strings":{"$id":"strings",)"
                        R"("$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"string"}}},)" +
                        list + "}}";
-  for (const Row& row :
-       {Row{R"({"$id":"http://x/root","$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},)" + list +
-                "}}",
-            "[1]", "[true]"},
-        // no anchor of that name outside: any; an $anchor is none
-        Row{R"({"$id":"http://x/root","$ref":"list","$defs":{"i":{"$anchor":"item","type":"integer"},)" + list + "}}",
-            "[true]", "true"},
-        // by both ways in one document
-        Row{choice, R"({"n":[1]})", R"({"n":["a"]})"}, Row{choice, R"({"s":["a"]})", R"({"s":[1]})"},
-        Row{choice, R"({"n":[1],"s":["a"],"any":[1,"a"]})", R"({"n":[1],"s":[1]})"},
-        // $ref does not care
-        Row{R"({"$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},"l":{"$id":"list","type":)"
-            R"("array","items":{"$ref":"#item"},"$defs":{"any":{"$dynamicAnchor":"item","type":"boolean"}}}}})",
-            "[true]", "[1]"},
-        // under "not"
-        Row{R"({"type":"array","minItems":1,"maxItems":1,"items":{"type":["integer","boolean"]},"not":{"$ref":"list"},)"
-            R"("$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},)" +
-                list + "}}",
-            "[true]", "[1]"},
-        // draft 2019-09
-        Row{R"({"$recursiveAnchor":true,"anyOf":[{"$ref":"inner"},{"const":1}],"$defs":{"a":{"$id":"inner",)"
-            R"("$recursiveAnchor":true,"type":"array","items":{"$recursiveRef":"#"}}}})",
-            "[[1]]", "[true]"},
-        Row{R"({"anyOf":[{"$ref":"inner"},{"const":1}],"$defs":{"a":{"$id":"inner","type":"array",)"
-            R"("items":{"$recursiveRef":"#"}}}})",
-            "[[]]", "[[1]]"}}) {
+  for (
+      const Row& row :
+      {Row{R"({"$id":"http://x/root","$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},)" + list +
+               "}}",
+           "[1]", "[true]"},
+       // no anchor of that name outside: any; an $anchor is none
+       Row{R"({"$id":"http://x/root","$ref":"list","$defs":{"i":{"$anchor":"item","type":"integer"},)" + list + "}}",
+           "[true]", "true"},
+       // by both ways in one document
+       Row{choice, R"({"n":[1]})", R"({"n":["a"]})"}, Row{choice, R"({"s":["a"]})", R"({"s":[1]})"},
+       Row{choice, R"({"n":[1],"s":["a"],"any":[1,"a"]})", R"({"n":[1],"s":[1]})"},
+       // a resource that says something new besides
+       Row{R"({"$id":"http://x/root","$ref":"inner","$defs":{"i":{"$dynamicAnchor":"a","const":1},"inner":{"$id":"inner",)"
+           R"("$dynamicRef":"#a","$defs":{"a":{"$dynamicAnchor":"a","const":2},"b":{"$dynamicAnchor":"b"}}}}})",
+           "1", "2"},
+       // $ref does not care
+       Row{R"({"$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},"l":{"$id":"list","type":)"
+           R"("array","items":{"$ref":"#item"},"$defs":{"any":{"$dynamicAnchor":"item","type":"boolean"}}}}})",
+           "[true]", "[1]"},
+       // under "not"
+       Row{R"({"type":"array","minItems":1,"maxItems":1,"items":{"type":["integer","boolean"]},"not":{"$ref":"list"},)"
+           R"("$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},)" +
+               list + "}}",
+           "[true]", "[1]"},
+       // draft 2019-09
+       Row{R"({"$recursiveAnchor":true,"anyOf":[{"$ref":"inner"},{"const":1}],"$defs":{"a":{"$id":"inner",)"
+           R"("$recursiveAnchor":true,"type":"array","items":{"$recursiveRef":"#"}}}})",
+           "[[1]]", "[true]"},
+       Row{R"({"anyOf":[{"$ref":"inner"},{"const":1}],"$defs":{"a":{"$id":"inner","type":"array",)"
+           R"("items":{"$recursiveRef":"#"}}}})",
+           "[[]]", "[[1]]"}}) {
     EXPECT_TRUE(allows(row.schema, row.valid)) << row.schema << " " << row.valid;
     EXPECT_FALSE(allows(row.schema, row.invalid)) << row.schema << " " << row.invalid;
   }
