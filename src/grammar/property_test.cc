@@ -235,36 +235,80 @@ TEST(GrammarProperty, AnswersEndInsideTheirLimit) {
   }
 }
 
-// No end is farther away than farthest_end() says.
+// The fewest tokens, with the end token, in which the end that is known can be written behind `taken`: by following it.
+// 0: none is known.
+uint32_t follow_the_end(const flow::Constraint& constraint, const std::vector<TokenId>& taken) {
+  auto matcher = constraint.matcher();
+  for (TokenId token : taken) EXPECT_TRUE(matcher->accept(token));
+  std::vector<uint32_t> mask(constraint.n_mask_words());
+  auto first_kept = [&](uint32_t n_tokens) {
+    matcher->fill(mask);
+    matcher->keep_ending(mask, n_tokens);
+    for (size_t token = 0; token < mask.size() * 32; ++token) {
+      if ((mask[token / 32] >> (token % 32) & 1) != 0) return static_cast<TokenId>(token);
+    }
+    return kNoToken;
+  };
+  TokenId token = first_kept(1);
+  if (token != kNoToken && token != kEnd) return 0;  // nothing is cleared
+  uint32_t needed = 1;
+  for (; needed < 3000 && token == kNoToken; ++needed) token = first_kept(needed + 1);
+  for (uint32_t left = needed; left > 0; --left) {
+    token = first_kept(left);
+    EXPECT_TRUE(token != kNoToken && matcher->accept(token)) << "with " << left << " of " << needed;
+  }
+  EXPECT_TRUE(matcher->ended());
+  return needed;
+}
+
+// What is said of an end is what it takes to go there: no less and no more; and farthest_end() is never less.
 TEST(GrammarProperty, NoEndIsFartherThanIsSaid) {
   constexpr uint32_t kWalks = 4;
   constexpr uint32_t kTokens = 60;
   Compiler compiler(small_vocabulary(), Limits(), 1);
   std::vector<uint32_t> mask((small_vocabulary().tokens.size() + 31) / 32);
   size_t n_known = 0;
+  size_t n_followed = 0;
   uint64_t seed = 2000;
   for (const Case& one : corpus()) {
     auto compiled = compiler.compile(one.spec);
     ASSERT_TRUE(compiled.ok()) << one.spec.text;
     uint32_t farthest = (*compiled)->matcher()->farthest_end();
-    if (farthest == UINT32_MAX) continue;
-    ++n_known;
+    if (farthest != UINT32_MAX) ++n_known;
     PhiloxSequence random(seed++);
     for (uint32_t i = 0; i < kWalks; ++i) {
       auto matcher = (*compiled)->matcher();
+      std::vector<TokenId> taken;
       for (uint32_t n = 0; n < kTokens && !matcher->ended(); ++n) {
-        ASSERT_TRUE(matcher->ends_within(farthest + 1)) << one.spec.text << ": " << farthest;
+        bool early = farthest == UINT32_MAX || matcher->ends_within(farthest + 1);
+        ASSERT_TRUE(early) << one.spec.text << ": " << farthest;
+        if (n == 0 || random.below(4) == 0) {
+          uint32_t needed = follow_the_end(**compiled, taken);
+          auto said = [&](uint32_t n_tokens) {  // where nothing was followed
+            auto fresh = (*compiled)->matcher();
+            for (TokenId token : taken) EXPECT_TRUE(fresh->accept(token));
+            return fresh->ends_within(n_tokens);
+          };
+          if (needed > 0) {
+            ++n_followed;
+            EXPECT_TRUE(said(needed)) << one.spec.text << " behind " << taken.size() << " tokens: " << needed;
+            EXPECT_FALSE(said(needed - 1)) << one.spec.text << " behind " << taken.size() << " tokens: " << needed;
+            EXPECT_LE(needed, uint64_t{farthest} + 1) << one.spec.text << " behind " << taken.size() << " tokens";
+          }
+        }
         matcher->fill(mask);
         std::vector<TokenId> allowed;
         for (size_t token = 0; token < mask.size() * 32; ++token) {
           if ((mask[token / 32] >> (token % 32) & 1) != 0) allowed.push_back(static_cast<TokenId>(token));
         }
         ASSERT_FALSE(allowed.empty());
-        ASSERT_TRUE(matcher->accept(allowed[random.below(static_cast<uint32_t>(allowed.size()))]));
+        taken.push_back(allowed[random.below(static_cast<uint32_t>(allowed.size()))]);
+        ASSERT_TRUE(matcher->accept(taken.back()));
       }
     }
   }
   EXPECT_GT(n_known, 30u);
+  EXPECT_GT(n_followed, 1000u);
 }
 
 // The mask says exactly which tokens accept() takes.
