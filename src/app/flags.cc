@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 
 #include "app/foreign_flags.h"
 #include "base/macros.h"
@@ -69,6 +70,26 @@ Result<size_t> take_foreign(const ForeignFlag& flag, const std::string& arg, std
   return Error{ErrorCode::kUsage, fmt::format("{}: not supported: {}", shown, flag.reason), name};
 }
 
+// llama.cpp's words (common/arg.cpp, is_truthy and is_falsey).
+Result<bool> switch_value(std::string_view variable, std::string_view text) {
+  for (std::string_view word : {"1", "on", "true", "enabled"}) {
+    if (text == word) return true;
+  }
+  for (std::string_view word : {"0", "off", "false", "disabled"}) {
+    if (text == word) return false;
+  }
+  return Error{ErrorCode::kUsage,
+               fmt::format("{} = {}: must be one of 1, on, true, enabled, 0, off, false, disabled", variable,
+                           quote_for_message(text)),
+               std::string(variable)};
+}
+
+// LLAMA_ARG_NO_<NAME> of LLAMA_ARG_<NAME> is set.
+bool is_switched_off(std::string_view variable) {
+  constexpr std::string_view kPrefix = "LLAMA_ARG_";
+  return std::getenv(fmt::format("{}NO_{}", kPrefix, variable.substr(kPrefix.size())).c_str()) != nullptr;
+}
+
 // Levenshtein distance, for "did you mean".
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -120,6 +141,20 @@ struct FlagSet::State {
   std::map<std::string, CLI::Option*, std::less<>> by_name;  // every long and short name, with dashes
   std::map<std::string, bool, std::less<>> is_switch;        // canonical long name -> takes no value
   std::vector<std::string> canonical;                        // long names, for the environment
+  std::span<const EnvironmentName> also;                     // other variables
+
+  bool is_switch_option(const CLI::Option* option) const {
+    return std::any_of(is_switch.begin(), is_switch.end(),
+                       [&](const auto& row) { return row.second && by_name.at(row.first) == option; });
+  }
+  // Of a name as it is written: -c4096 is -c.
+  const CLI::Option* option_of(const std::string& name) const {
+    const auto at = by_name.find(by_name.contains(name) ? name : name.substr(0, 2));
+    return at == by_name.end() ? nullptr : at->second;
+  }
+  // The arguments that the environment holds, of options that are not `given` yet; these are then.
+  Result<std::vector<std::string>> read_environment(std::set<const CLI::Option*>& given) const;
+  Result<std::string> read_also(const EnvironmentName& name, std::set<const CLI::Option*>& given) const;
 
   void remember(std::string_view names, CLI::Option* option, bool takes_no_value) {
     bool first = true;
@@ -151,6 +186,41 @@ struct FlagSet::State {
     return best;
   }
 };
+
+Result<std::vector<std::string>> FlagSet::State::read_environment(std::set<const CLI::Option*>& given) const {
+  std::vector<std::string> out;
+  for (const std::string& name : canonical) {
+    const char* value = std::getenv(env_name(name).c_str());
+    if (value == nullptr || !given.insert(by_name.at(name)).second) continue;
+    out.push_back(fmt::format("{}={}", name, value));
+  }
+  for (const EnvironmentName& name : also) {
+    std::string arg = TRY(read_also(name, given));
+    if (!arg.empty()) out.push_back(std::move(arg));
+  }
+  return out;
+}
+
+// "": nothing to do.
+Result<std::string> FlagSet::State::read_also(const EnvironmentName& name, std::set<const CLI::Option*>& given) const {
+  const std::string flag(name.flag);
+  const bool off = is_switched_off(name.variable);
+  const char* set = std::getenv(std::string(name.variable).c_str());
+  if (set == nullptr && !off) return std::string();
+  const auto own = by_name.find(flag);
+  if (own == by_name.end()) {
+    const ForeignFlag* foreign = find_foreign_flag(flag);
+    CHECK(foreign != nullptr, "{} stands for no flag", name.variable);
+    const bool is_switch = foreign->value == ForeignValue::kNone;
+    if (set == nullptr || (is_switch && (off || !TRY(switch_value(name.variable, set))))) return std::string();
+    (void)TRY(take_foreign(*foreign, is_switch ? flag : fmt::format("{}={}", flag, set), {}));
+    return std::string();
+  }
+  const bool is_switch = is_switch_option(own->second);
+  if ((set == nullptr && !is_switch) || !given.insert(own->second).second) return std::string();
+  if (!is_switch) return fmt::format("{}={}", flag, set);
+  return fmt::format("{}={}", flag, !off && TRY(switch_value(name.variable, set)));
+}
 
 FlagSet::FlagSet(std::string name, std::string description)
     : state_(std::make_unique<State>("millrace " + std::move(name), std::move(description))) {
@@ -224,6 +294,8 @@ void FlagSet::positional(std::string_view name, std::vector<std::string>* target
   state_->app.add_option(std::string(name), *target, std::string(help));
 }
 
+void FlagSet::read_also(std::span<const EnvironmentName> names) { state_->also = names; }
+
 Result<bool> FlagSet::parse(std::span<const std::string> args) {
   std::vector<std::string> kept;
   std::vector<std::string> given_names;
@@ -252,13 +324,10 @@ Result<bool> FlagSet::parse(std::span<const std::string> args) {
     }
     kept.push_back(std::move(arg));
   }
-  for (const std::string& name : state_->canonical) {
-    const char* value = std::getenv(env_name(name).c_str());
-    CLI::Option* option = state_->by_name[name];
-    bool given_here = std::any_of(given_names.begin(), given_names.end(),
-                                  [&](const std::string& n) { return state_->by_name[n] == option; });
-    if (value != nullptr && !given_here) kept.insert(kept.begin(), fmt::format("{}={}", name, value));
-  }
+  std::set<const CLI::Option*> given;
+  for (const std::string& name : given_names) given.insert(state_->option_of(name));
+  std::vector<std::string> from_environment = TRY(state_->read_environment(given));
+  kept.insert(kept.begin(), from_environment.begin(), from_environment.end());
   std::reverse(kept.begin(), kept.end());  // CLI11 takes arguments last first
   try {
     state_->app.parse(kept);

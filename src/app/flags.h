@@ -25,6 +25,13 @@ struct NumberRange {
   double max = 1e300;
 };
 
+// An environment variable of another server, and the flag whose value it holds: a long name of the set, or one of
+// foreign_flags.h.
+struct EnvironmentName {
+  std::string_view variable;
+  std::string_view flag;
+};
+
 class FlagSet {
  public:
   FlagSet(std::string name, std::string description);
@@ -43,6 +50,9 @@ class FlagSet {
   // All that are left; the last positional.
   void positional(std::string_view name, std::vector<std::string>* target, std::string_view help);
 
+  // parse() reads these variables too, after MILLRACE_<FLAG>. Those of switches hold one of 1, on, true, enabled, 0,
+  // off, false, disabled; LLAMA_ARG_NO_<NAME> switches <NAME> off whatever it holds. `names` outlive parse().
+  void read_also(std::span<const EnvironmentName> names);
   // False: --help was asked for and printed. kUsage names the flag, the value and what is wanted.
   Result<bool> parse(std::span<const std::string> args);
   // True when the flag got a value from any source.

@@ -32,7 +32,16 @@ constexpr ForeignFlag kFlags[] = {
     harmless("--no-jinja"),
     harmless("--no-cache-idle-slots"),
     harmless("--grp-attn-n,--grp-attn-w", Value::kOne),
-    harmless("--cont-batching,-cb"),
+    harmless("--cont-batching,-cb,--no-cont-batching,-nocb"),
+    harmless("--perf,--no-perf,--repack,--no-repack,-nr,--no-host,--reuse-port,--escape,--no-escape"),
+    harmless("--kv-offload,-kvo,--no-kv-offload,-nkvo,--op-offload,--no-op-offload,--cpu-moe,-cmoe"),
+    harmless("--split-mode,-sm,--tensor-split,-ts,--main-gpu,-mg,--override-tensor,-ot,--n-cpu-moe,-ncmoe",
+             Value::kOne),
+    harmless("--prio,--prio-batch,--poll,--poll-batch,--cpu-mask,-C,--cpu-mask-batch,-Cb,--cpu-range,-Cr", Value::kOne),
+    harmless("--cpu-range-batch,-Crb,--cpu-strict,--cpu-strict-batch,--lazy-mode,-lzm,--defrag-thold,-dt", Value::kOne),
+    harmless("--ctx-checkpoints,-ctxcp,--swa-checkpoints,--checkpoint-min-step,-cms", Value::kOne),
+    harmless("--slot-prompt-similarity,-sps,--log-colors,--log-verbosity,--verbosity,-lv", Value::kOne),
+    harmless("--log-prefix,--no-log-prefix,--log-timestamps,--no-log-timestamps,--log-disable,--cache-prompt"),
     harmless("--uvicorn-log-level", Value::kOne),
     harmless("--disable-log-requests"),
     harmless("--disable-log-stats"),
@@ -99,20 +108,27 @@ constexpr ForeignFlag kFlags[] = {
     refused("--models-preset", "models of one server share its flags"),
     refused("--sleep-idle-seconds", "use --keep-alive, with several models", Value::kOne, "-1"),
     refused("--mmproj-url,--media-path", kTextOnly),
-    harmless("--no-mmproj"),
+    harmless("--no-mmproj,--no-mmproj-auto,--mmproj-auto,--mmproj-offload,--no-mmproj-offload"),
     refused("--kv-cache-metrics", "there are no such metrics", Value::kNone),
     refused("--custom-histogram-buckets", "buckets are vLLM's"),
     harmless("--collect-detailed-traces", Value::kOne),
 };
 
 // Short spellings of several letters, which the flag reader behind does not know.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kSpellings = {{{"-np", "--max-num-seqs"},
-                                                                                      {"-ctk", "--kv-cache-dtype"},
-                                                                                      {"-ctv", "--cache-type-v"},
-                                                                                      {"-kvu", "--kv-unified"},
-                                                                                      {"-hf", "--hf-repo"},
-                                                                                      {"-hfr", "--hf-repo"},
-                                                                                      {"-hff", "--hf-file"}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpellings = {{{"-np", "--max-num-seqs"},
+                                                                                       {"-ctk", "--kv-cache-dtype"},
+                                                                                       {"-ctv", "--cache-type-v"},
+                                                                                       {"-kvu", "--kv-unified"},
+                                                                                       {"-hf", "--hf-repo"},
+                                                                                       {"-hfr", "--hf-repo"},
+                                                                                       {"-hff", "--hf-file"},
+                                                                                       {"-hft", "--hf-token"},
+                                                                                       {"-no-kvu", "--no-kv-unified"},
+                                                                                       {"-cram", "--cache-ram"},
+                                                                                       {"-dev", "--device"},
+                                                                                       {"-rea", "--reasoning"},
+                                                                                       {"-lm", "--load-mode"},
+                                                                                       {"-mm", "--mmproj"}}};
 
 bool in_list(std::string_view list, char separator, std::string_view wanted) {
   while (!list.empty()) {

@@ -13,6 +13,7 @@
 #include "app/compat_flags.h"
 #include "app/constraint_flags.h"
 #include "app/flags.h"
+#include "app/llama_environment.h"
 #include "app/model_flags.h"
 #include "app/one_of.h"
 #include "app/serve_plan.h"
@@ -125,7 +126,11 @@ Result<int64_t> limit_value(const Limit& row, int64_t value) {
 }
 
 void declare(FlagSet& set, ServeFlags& f) {
-  set.add("--compat", &f.compat, "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow");
+  if (f.profile->id == api::Compat::kLlamaServer) set.read_also(llama_environment());
+  set.add("--compat", &f.compat,
+          "openai | vllm | llama-server | ollama | tgi | sglang: whose habits to follow; llama-server's "
+          "LLAMA_ARG_<NAME> are "
+          "read under its own");
   declare_model_flags(set, f.model);
   declare_models_flags(set, f.models);
   set.add("--host", &f.host, "address to listen on; beyond loopback needs a key or --allow-open");
@@ -150,7 +155,7 @@ void declare(FlagSet& set, ServeFlags& f) {
   set.add("--record-events", &f.record_events, "file for the engine's inputs, prompts too; see simulate --replay");
   set.add("--kv-events-config", &f.kv_events, "JSON as in vLLM: publish what the prefix cache holds over ZeroMQ");
   set.add("--allowed-origins,--cors-origins", &f.origins, "CORS origins, * = any");
-  set.add("--root-path", &f.root_path, "prefix stripped from every path");
+  set.add("--root-path,--api-prefix", &f.root_path, "prefix stripped from every path");
   set.add("--error-style", &f.error_style, "openai | vllm | llama");
   set.add("--sse-header-delay-ms", &f.sse_header_delay_ms,
           "how long the status line of a stream waits for the first token", {0, 600'000});
@@ -162,7 +167,7 @@ void declare(FlagSet& set, ServeFlags& f) {
       "--sandbox", &f.sandbox,
       "auto | on | off: once the models are loaded no program can be started, and no socket opened but for traces and "
       "KV events; on: not served without");
-  set.add("--io-threads", &f.io_threads, "threads for sockets", {1, 64});
+  set.add("--io-threads,--threads-http", &f.io_threads, "threads for sockets", {1, 64});
   set.add("--metrics-auth", &f.metrics_auth, "/metrics and /load need a key");
   set.add("--strict-fields", &f.strict_fields, "an unknown field is an error");
   set.add("--trust-request-chat-template", &f.trust_template, "requests may bring a chat template");

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "app/commands.h"
 #include "app/foreign_flags.h"
+#include "app/llama_environment.h"
 #include "app/serve_plan.h"
 #include "base/limits.h"
 #include "base/macros.h"
@@ -94,6 +96,8 @@ constexpr Row kTaken[] = {
     {"--api-key", "k"},
     {"--admin-api-key", "k"},
     {"--root-path", "/v"},
+    {"--api-prefix", "/v"},
+    {"--threads-http", "2"},
     {"--uds", "x"},
     {"--kv-disk-size", "1G"},
     {"--kv-disk-path", "x"},
@@ -318,6 +322,7 @@ TEST_F(ServeFlags, HarmlessOnesPassWithTheirValues) {
     }
   }
   EXPECT_EQ(error_of({"-fa", "on", "--flash-attn", "-ngl", "99", "--port", "1"}), "");
+  EXPECT_EQ(error_of({"-sm", "none", "-mg", "0", "-nkvo", "-cram", "0", "-nr", "-dev", "none", "-no-kvu"}), "");
   EXPECT_EQ(error_of({"-ctk", "q8_0", "-ctv", "q8_0"}), "");
 }
 
@@ -338,6 +343,28 @@ TEST_F(ServeFlags, BadValuesNameFlagAndRange) {
   for (const char* bad : {"{", "[]", R"({"temperature":3})", R"({"top_k":"x"})", R"({"odd":1})"}) {
     EXPECT_THAT(error_of({"--override-generation-config", bad}), HasSubstr("--override-generation-config: "));
   }
+}
+
+// Every variable of llama-server stands for a flag of serve, or for one that it accepts or refuses by name; under the
+// profile of llama-server alone.
+TEST_F(ServeFlags, VariablesOfLlamaServer) {
+  std::set<std::string_view> seen;
+  for (const EnvironmentName& row : llama_environment()) {
+    EXPECT_TRUE(seen.insert(row.variable).second) << row.variable << " stands in two rows";
+    EXPECT_THAT(error_of({std::string(row.flag)}), Not(HasSubstr("unknown flag"))) << row.variable;
+  }
+  ASSERT_TRUE(seen.contains("LLAMA_ARG_PORT") && seen.contains("LLAMA_ARG_ENDPOINT_SLOTS"));
+  ::setenv("LLAMA_ARG_PORT", "9123", 1);
+  ::setenv("LLAMA_ARG_NO_ENDPOINT_SLOTS", "1", 1);
+  for (const char* profile : {"llama-server", "vllm"}) {
+    const bool read = std::string_view(profile) == "llama-server";
+    auto plan = plan_serve(std::vector<std::string>{"--compat", profile, "model.gguf"});
+    ASSERT_TRUE(plan.ok()) << plan.error().message;
+    EXPECT_EQ((*plan)->server.port, read ? 9123 : 8000) << profile;
+    EXPECT_EQ((*plan)->server.slots_route, !read) << profile;
+  }
+  ::unsetenv("LLAMA_ARG_PORT");
+  ::unsetenv("LLAMA_ARG_NO_ENDPOINT_SLOTS");
 }
 
 // What a reload does not apply cannot make it fail.
