@@ -120,12 +120,18 @@ Result<void> read_structured_outputs(const Json& value, CommonParams& common) {
     } else if (name == "disable_any_whitespace") {
       common.constraint.any_whitespace = !member.as_bool();
     } else if (name == "whitespace_pattern") {
-      return Error{ErrorCode::kUnsupportedParameter, at + ": not supported by this server", at};
+      if (!member.is_string()) return bad(at, "must be a string");
+      common.constraint.whitespace = member.as_string();
+      if (!member.as_string().empty()) common.constraint.any_whitespace = true;
     } else if (!flag) {
       return Error{ErrorCode::kUnknownField, fmt::format("unknown field {}.{}", path, quote_for_message(name)), path};
     }
   }
   if (common.constraint.kind == ConstraintKind::kNone) return bad(path, "names no constraint");
+  const Json* none = value.get("disable_any_whitespace");
+  if (none != nullptr && none->as_bool() && !common.constraint.whitespace.empty()) {
+    return bad(path + ".whitespace_pattern", "and disable_any_whitespace exclude each other");
+  }
   return {};
 }
 
@@ -152,6 +158,36 @@ bool is_constraint_field(std::string_view name) {
     if (row.name == name) return true;
   }
   return false;
+}
+
+Result<std::vector<flow::Trigger>> read_triggers(const Json& value, const Limits& limits, int64_t n_vocab) {
+  constexpr flow::TriggerKind kKinds[] = {flow::TriggerKind::kToken, flow::TriggerKind::kWord,
+                                          flow::TriggerKind::kPattern, flow::TriggerKind::kWholePattern};
+  std::vector<flow::Trigger> out;
+  for (const Json& one : value.as_array()) {
+    const std::string path = fmt::format("grammar_triggers[{}]", out.size());
+    auto member = [&](std::string_view name) { return one.is_object() ? one.get(name) : nullptr; };
+    const Json* type = member("type");
+    const bool known = type != nullptr && type->is_int() && type->as_int() >= 0 && type->as_int() <= 3;
+    if (!known) return bad(path + ".type", "must be 0 (token), 1 (word), 2 (pattern) or 3 (pattern of the whole text)");
+    flow::Trigger trigger{.kind = kKinds[type->as_int()]};
+    if (trigger.kind == flow::TriggerKind::kToken) {
+      const Json* token = member("token");
+      const bool good = token != nullptr && token->is_int() && token->as_int() >= 0 && token->as_int() < n_vocab;
+      if (!good) return bad(path + ".token", fmt::format("must be a token id in 0..{}", n_vocab - 1));
+      trigger.token = static_cast<TokenId>(token->as_int());
+    } else {
+      const bool word = trigger.kind == flow::TriggerKind::kWord;
+      const int64_t most = limits[word ? LimitId::kStopBytes : LimitId::kRegexBytes];
+      const Json* text = member("value");
+      const bool good = text != nullptr && text->is_string() && !text->as_string().empty() &&
+                        static_cast<int64_t>(text->as_string().size()) <= most;
+      if (!good) return bad(path + ".value", fmt::format("must be a string of 1..{} bytes", most));
+      trigger.text = text->as_string();
+    }
+    out.push_back(std::move(trigger));
+  }
+  return out;
 }
 
 Result<void> read_constraint_field(std::string_view name, const Json& value, CommonParams& common) {

@@ -1,6 +1,7 @@
 // Every field that constrains an answer, what it becomes, and what is refused.
 #include "api/constraints.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -66,6 +67,23 @@ TEST(ConstraintFields, EachNameLeadsToTheSameDoor) {
   }
   EXPECT_FALSE(
       chat_constraint(R"("structured_outputs":{"json_object":true,"disable_any_whitespace":true})")->any_whitespace);
+  EXPECT_EQ(chat_constraint(R"("structured_outputs":{"json":{},"whitespace_pattern":"[ ]?"})")->whitespace, "[ ]?");
+  EXPECT_EQ(chat_constraint(R"("guided_json":{},"guided_whitespace_pattern":"[ ]?")")->whitespace, "[ ]?");
+}
+
+TEST(ConstraintFields, ALazyGrammarNeedsTriggers) {
+  const std::string grammar = R"("grammar":"root ::= \"<f>\" [0-9]",)";
+  const std::string triggers = R"("grammar_triggers":[{"type":1,"value":"<f>"},{"type":0,"value":"<g>","token":7},)"
+                               R"-({"type":2,"value":"a(b)"},{"type":3,"value":".*"}])-";
+  auto lazy = chat_constraint(grammar + R"("grammar_lazy":true,)" + triggers);
+  ASSERT_TRUE(lazy.ok()) << lazy.error().message;
+  using flow::TriggerKind;
+  EXPECT_THAT(lazy->triggers, ::testing::ElementsAre(flow::Trigger{TriggerKind::kWord, "<f>"},
+                                                     flow::Trigger{TriggerKind::kToken, "", 7},
+                                                     flow::Trigger{TriggerKind::kPattern, "a(b)"},
+                                                     flow::Trigger{TriggerKind::kWholePattern, ".*"}));
+  EXPECT_TRUE(chat_constraint(grammar + triggers)->triggers.empty()) << "not lazy: in force at once";
+  EXPECT_EQ(chat_constraint(R"("grammar_lazy":true,)" + triggers)->kind, ConstraintKind::kNone);
 }
 
 TEST(ConstraintFields, RefusalsNameWhatAndWhere) {
@@ -94,6 +112,23 @@ TEST(ConstraintFields, RefusalsNameWhatAndWhere) {
         Row{R"("guided_json":{},"response_format":{"type":"json_object"})", ErrorCode::kConflictingConstraints,
             "response_format and guided_json both constrain the answer: at most one is allowed"},
         Row{R"("guided_choice":"a")", ErrorCode::kInvalidValue, "guided_choice must be a non-empty array of strings"},
+        Row{R"("structured_outputs":{"json":{},"whitespace_pattern":7})", ErrorCode::kInvalidValue,
+            "structured_outputs.whitespace_pattern must be a string"},
+        Row{R"("structured_outputs":{"json":{},"whitespace_pattern":" ","disable_any_whitespace":true})",
+            ErrorCode::kInvalidValue,
+            "structured_outputs.whitespace_pattern and disable_any_whitespace exclude each other"},
+        Row{R"("guided_whitespace_pattern":7)", ErrorCode::kInvalidValue,
+            "guided_whitespace_pattern must be a string of at most 4096 bytes"},
+        Row{R"("grammar":"root ::= \"a\"","grammar_lazy":true)", ErrorCode::kInvalidValue,
+            "grammar_lazy: needs grammar_triggers"},
+        Row{R"("grammar_triggers":[{"type":0,"value":"a"}])", ErrorCode::kInvalidValue,
+            "grammar_triggers[0].token must be a token id in 0..999"},
+        Row{R"("grammar_triggers":[{"type":4,"value":"a"}])", ErrorCode::kInvalidValue,
+            "grammar_triggers[0].type must be 0 (token), 1 (word), 2 (pattern) or 3 (pattern of the whole text)"},
+        Row{R"("grammar_triggers":[{"type":1,"value":"a"},{"type":1,"value":""}])", ErrorCode::kInvalidValue,
+            "grammar_triggers[1].value must be a string of 1..256 bytes"},
+        Row{R"("grammar_triggers":["a"])", ErrorCode::kInvalidValue,
+            "grammar_triggers[0].type must be 0 (token), 1 (word), 2 (pattern) or 3 (pattern of the whole text)"},
         Row{R"("grammar":{"a":1})", ErrorCode::kInvalidValue, "grammar must be a string"}}) {
     auto spec = chat_constraint(row.members);
     ASSERT_FALSE(spec.ok()) << row.members;

@@ -354,12 +354,16 @@ constexpr Field kRows[] = {
     {.name = "guided_regex"},
     {.name = "guided_choice"},
     {.name = "guided_grammar"},
-    refused("guided_whitespace_pattern", R"("")"),
+    text("guided_whitespace_pattern", "", Type::kString, 4096,
+         [](T& t, J v) {
+           t.common.constraint.whitespace = v.as_string();
+           if (!v.as_string().empty()) t.common.constraint.any_whitespace = true;
+         }),
     whole("id_slot", "", -1, kMax32, [](T& t, J v) { t.common.output.id_slot = as_int32(v); }),
     without_effect("guided_decoding_backend"),
     {.name = "grammar"},
-    refused("grammar_lazy", "false"),
-    refused("grammar_triggers", "[]"),
+    flag("grammar_lazy", "", "false", [](T& t, J v) { t.grammar_lazy = v.as_bool(); }),
+    {.name = "grammar_triggers", .type = Type::kArray, .high = 64},  // read by api/constraints.h
     {.name = "preserved_tokens", .type = Type::kArray, .high = 256, .set = set_preserved_tokens},
     {.name = "json_schema"},
     {.name = "regex"},

@@ -301,6 +301,10 @@ Result<void> check_together(FieldTarget& target, const ParseContext& context) {
     }
     target.chat->add_generation_prompt = false;
   }
+  if (target.grammar_lazy && common.constraint.kind != flow::ConstraintKind::kNone) {
+    if (target.grammar_triggers.empty()) return conflict("grammar_lazy", "grammar_lazy: needs grammar_triggers");
+    common.constraint.triggers = std::move(target.grammar_triggers);
+  }
   set_penalty_window(target);
   TRY(check_extensions(common));
   if (target.chat != nullptr && !target.chat->chat_template.empty() && !context.trust_request_chat_template) {
@@ -326,6 +330,9 @@ Result<void> set_special(const Field& field, const Json& value, const ParseConte
     target.common.sampling.logit_bias = TRY(read_logit_bias(field, value, context));
   }
   if (is_constraint_field(field.name)) TRY(read_constraint_field(field.name, value, target.common));
+  if (field.name == "grammar_triggers") {
+    target.grammar_triggers = TRY(read_triggers(value, context.limits, context.model.n_vocab));
+  }
   if (field.name == "samplers") TRY(read_samplers(value, target.common.sampling));
   if (field.name == "stream_options") TRY(read_stream_options(value, context, target));
   if (field.name == "millrace") TRY(read_extensions(value, target.common.extensions));
@@ -442,8 +449,9 @@ Result<void> read_fields(const Json& body, uint8_t route, const ParseContext& co
   };
   const bool own = target.common.constraint.kind != flow::ConstraintKind::kNone || has("tools") || has("functions") ||
                    route == kRoutePooling;
+  TRY(check_together(target, context));
   if (context.constraint != nullptr && !own) target.common.constraint = *context.constraint;
-  return check_together(target, context);
+  return {};
 }
 
 JsonLimits body_limits(const Limits& limits) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "api/common.h"
 #include "base/json.h"
@@ -76,6 +77,8 @@ struct FieldTarget {
   bool generation_prompt_sent = false;
   bool add_generation_sent = false;  // whatever its value
   int64_t n_vocab = 0;
+  bool grammar_lazy = false;
+  std::vector<flow::Trigger> grammar_triggers = {};
 };
 
 struct Field {

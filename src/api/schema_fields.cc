@@ -32,7 +32,7 @@ constexpr Inner kInner[] = {
       "json_object":{"type":["boolean","null"]},"structural_tag":{"type":["object","string","null"]},
       "disable_any_whitespace":{"type":["boolean","null"]},
       "disable_additional_properties":{"type":["boolean","null"]},"disable_fallback":{"type":["boolean","null"]},
-      "whitespace_pattern":{"type":"null"}}})"},
+      "whitespace_pattern":{"type":["string","null"]}}})"},
     {"guided_json", R"({"type":["object","boolean","string","array","null"]})"},
     {"guided_regex", R"({"type":["string","array","null"]})"},
     {"guided_choice", R"({"type":["array","string","null"]})"},

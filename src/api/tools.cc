@@ -311,6 +311,7 @@ std::optional<flow::ConstraintSpec> call_constraint(const ToolParams& tools, con
   out.text = spec.dump();
   out.param = "tools";
   out.any_whitespace = other.any_whitespace;
+  out.whitespace = other.whitespace;
   return out;
 }
 

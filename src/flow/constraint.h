@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 
@@ -23,12 +24,31 @@ enum class ConstraintKind : uint8_t {
   kTags,        // text: JSON of a structural tag: free text in which some tags begin constrained parts
 };
 
+enum class TriggerKind : uint8_t {
+  kToken,
+  kWord,
+  kPattern,       // text: a regular expression, which matches anywhere unless it is anchored
+  kWholePattern,  // text: one that matches all of the answer so far
+};
+
+// What ends the free text before a lazy constraint. The constraint begins with the token, the word, or the first group
+// of the expression that matched some text (its match, where none did); expressions are looked for behind each token.
+struct Trigger {
+  TriggerKind kind = TriggerKind::kWord;
+  std::string text;
+  TokenId token = kNoToken;  // kToken
+  bool operator==(const Trigger&) const = default;
+};
+
 struct ConstraintSpec {
   ConstraintKind kind = ConstraintKind::kNone;
   std::string text;
   std::string param;           // the field it came from: paths of messages begin with it
   bool any_whitespace = true;  // JSON: white space between the parts of a document is allowed
+  std::string whitespace;      // JSON: regular expression of that white space; empty: the compiler's own choice
   std::string after;           // the constraint begins behind this text (the end of a reasoning block); empty: at once
+  // Text is free, and may end, until one of these comes, with which the constraint begins; empty: it begins at once.
+  std::vector<Trigger> triggers = {};
 };
 
 // The state of one sequence inside its constraint. Thread: one at a time.

@@ -20,7 +20,7 @@ const std::string& text_of(const Json& object, std::string_view name) {
 bool is_true(const Json* value) { return value != nullptr && value->is_bool() && value->as_bool(); }
 
 Result<RuleId> schema_rule(Rules& rules, const Json& schema, const std::string& path, const SchemaOptions& options) {
-  if (is_true(&schema)) return add_json_object(rules, options.any_whitespace);
+  if (is_true(&schema)) return add_json_object(rules, options.any_whitespace, options.space);
   Result<RuleId> read = add_schema(rules, schema, options);
   if (!read.ok()) return Error{read.error().code, fmt::format("{}: {}", path, read.error().message), path};
   return read;

@@ -36,7 +36,10 @@ constexpr int kCoreDepth = 2000;    // of the core's recursion: 25% of an 8 MiB 
 std::string key_of(const flow::ConstraintSpec& spec) {
   std::string key(1, static_cast<char>('0' + static_cast<int>(spec.kind)));
   key += spec.any_whitespace ? 'w' : '-';
-  key += spec.after;
+  key += fmt::format("{}:{}{}:{}", spec.whitespace.size(), spec.whitespace, spec.after.size(), spec.after);
+  for (const flow::Trigger& trigger : spec.triggers) {
+    key += fmt::format("{},{},{}:{}", static_cast<int>(trigger.kind), trigger.token, trigger.text.size(), trigger.text);
+  }
   key += '\0';
   key += spec.text;
   return key;
@@ -163,7 +166,12 @@ Result<CompiledConstraint> Compiler::State::compile(const flow::ConstraintSpec& 
 
 Result<CompiledConstraint> Compiler::State::run(const flow::ConstraintSpec& spec,
                                                 const std::shared_ptr<const TokenTable>& table, Cost& cost) {
+  auto wrong = [&](Error error) {
+    return Error{error.code, fmt::format("{}: {}", spec.param, error.message), spec.param};
+  };
   Rules rules = TRY(read_constraint(spec, limits));
+  Result<std::unique_ptr<Gate>> gate = Gate::read(spec, limits);
+  if (!gate.ok()) return wrong(gate.take_error());
   std::string ebnf = to_ebnf(rules);
   if (!rules.lengths.empty()) {
     CompileBudget::Pause shared;  // what all constraints use
@@ -171,8 +179,15 @@ Result<CompiledConstraint> Compiler::State::run(const flow::ConstraintSpec& spec
   }
   xgrammar::GrammarCompiler compiler(table->info(), 1, false);
   bool proposes = forced_text_is_short(rules);
-  auto compiled = std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), spec.after,
+  auto compiled = std::make_shared<CompiledGrammar>(table, compiler.CompileGrammar(ebnf), std::move(gate).value(),
                                                     std::move(rules.lengths), proposes, mask_times);
+  for (const flow::Trigger& trigger : spec.triggers) {
+    const bool is_text = trigger.kind == flow::TriggerKind::kWord || trigger.kind == flow::TriggerKind::kToken;
+    const std::string text(trigger.kind == flow::TriggerKind::kToken ? table->text(trigger.token) : trigger.text);
+    if (!is_text || text.empty() || compiled->begins_with(text)) continue;
+    return wrong({ErrorCode::kInvalidGrammar,
+                  fmt::format("no text of it begins with the trigger \"{}\"", quote_for_message(text)), ""});
+  }
   cost.n_bytes = compiled->n_bytes();
   int64_t most = limits[LimitId::kCompileBytes];
   if (cost.n_bytes <= static_cast<size_t>(most)) return CompiledConstraint(std::move(compiled));

@@ -1,16 +1,53 @@
 // RFC 8259.
 #include "grammar/json_rules.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/macros.h"
 #include "grammar/numbers.h"
 
 namespace millrace::grammar {
 namespace {
 
 constexpr uint32_t kMaxIndent = 20;
+
+// The same expression of JSON's white space alone. Nested as deep as the regular expression is.
+ExprId only_space(Rules& rules, ExprId id) {
+  const CharSet space = {{'\t', '\n'}, {'\r', '\r'}, {' ', ' '}};
+  const Expr expr = rules.at(id);  // a copy: there will be more of them
+  std::vector<ExprId> parts;
+  for (ExprId part : expr.parts) parts.push_back(only_space(rules, part));
+  switch (expr.kind) {
+    case ExprKind::kText: {
+      const bool all = std::ranges::all_of(expr.text, [&](unsigned char c) { return contains(space, c); });
+      return all ? id : rules.set({});
+    }
+    case ExprKind::kSet:
+      return rules.set(intersection(expr.set, space));
+    case ExprKind::kSequence:
+      return rules.sequence(std::move(parts));
+    case ExprKind::kChoice:
+      return rules.choice(std::move(parts));
+    case ExprKind::kRepeat:
+      return rules.repeat(parts.front(), expr.min, expr.max);
+    case ExprKind::kRule:
+      return only_space(rules, rules.body(expr.rule));
+    case ExprKind::kTags:
+      break;
+  }
+  return id;
+}
+
+bool matches_some(const Rules& rules, ExprId id) {
+  const Expr& expr = rules.at(id);
+  auto some = [&](ExprId part) { return matches_some(rules, part); };
+  if (expr.kind == ExprKind::kSet) return !expr.set.empty();
+  if (expr.kind == ExprKind::kChoice) return std::ranges::any_of(expr.parts, some);
+  return (expr.kind == ExprKind::kRepeat && expr.min == 0) || std::ranges::all_of(expr.parts, some);
+}
 
 }  // namespace
 
@@ -91,5 +128,12 @@ ExprId JsonRules::value() {
 }
 
 ExprId JsonRules::literal(const Json& value) { return text(value.dump()); }
+
+Result<RuleId> add_space(Rules& rules, std::string_view pattern, const RegexOptions& options) {
+  const ExprId any = TRY(add_regex(rules, pattern, options));
+  const ExprId space = only_space(rules, any);
+  if (!matches_some(rules, space)) return Error{ErrorCode::kInvalidRegex, "matches no white space of JSON", ""};
+  return rules.add_rule(space);
+}
 
 }  // namespace millrace::grammar

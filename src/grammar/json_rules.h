@@ -5,13 +5,17 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "base/result.h"
+#include "grammar/regex.h"
 #include "grammar/rules.h"
 
 namespace millrace::grammar {
 
 class JsonRules {
  public:
-  JsonRules(Rules& rules, bool any_whitespace) : rules_(&rules), any_whitespace_(any_whitespace) {}
+  // space: what any white space is, instead of our own choice.
+  JsonRules(Rules& rules, bool any_whitespace, std::optional<RuleId> space = {})
+      : rules_(&rules), any_whitespace_(any_whitespace), space_(space) {}
 
   // Nothing, one space, or a line end with an indent: no white space goes on for ever.
   ExprId space();
@@ -39,5 +43,8 @@ class JsonRules {
   std::optional<RuleId> object_;
   std::optional<RuleId> array_;
 };
+
+// The white space that a regular expression matches, without characters that are none in JSON. kInvalidRegex.
+Result<RuleId> add_space(Rules& rules, std::string_view pattern, const RegexOptions& options);
 
 }  // namespace millrace::grammar

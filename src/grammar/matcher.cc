@@ -3,7 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/macros.h"
@@ -14,12 +17,6 @@
 
 namespace millrace::grammar {
 namespace {
-
-std::vector<std::string> texts_for_core(const Vocabulary& vocabulary) {
-  std::vector<std::string> out = vocabulary.tokens;
-  for (TokenId token : vocabulary.specials) out[static_cast<size_t>(token)].clear();
-  return out;
-}
 
 void fill_from(xgrammar::GrammarMatcher& matcher, std::span<uint32_t> mask) {
   int64_t shape = static_cast<int64_t>(mask.size());
@@ -41,16 +38,17 @@ CompileLimits token_limits(size_t n_vocab) {
 
 class Matcher final : public flow::TokenMatcher {
  public:
-  Matcher(std::shared_ptr<const TokenTable> tokens, xgrammar::GrammarMatcher core, std::string after,
+  Matcher(std::shared_ptr<const TokenTable> tokens, xgrammar::GrammarMatcher core, const Gate& gate,
           std::span<const LengthBounds> lengths, const EndCosts& ends, bool proposes,
           std::shared_ptr<Durations> mask_times)
       : tokens_(std::move(tokens)),
         core_(std::move(core)),
-        after_(std::move(after)),
+        gate_(gate),
         lengths_(lengths),
         end_(*tokens_, ends, !lengths.empty()),
         spelling_(*tokens_),
-        inside_(after_.empty()),
+        inside_(gate.is_open()),
+        before_(gate),
         proposes_(proposes),
         mask_times_(std::move(mask_times)) {}
 
@@ -90,7 +88,7 @@ class Matcher final : public flow::TokenMatcher {
       guard_ = step.guard;
       if (step.entered || !step.in_core) {
         inside_ = false;
-        seen_.resize(step.held);
+        if (step.held) before_.take_back();
       }
     }
     if (n_core > 0) core_.Rollback(n_core);
@@ -110,8 +108,7 @@ class Matcher final : public flow::TokenMatcher {
     if (ended_) {
       std::ranges::fill(mask, 0u);
     } else if (inside_) {
-      fill_from(core_, mask);
-      if (!lengths_.empty()) cut_lengths(mask);
+      fill_inside(mask);
     } else {
       fill_before(mask);
     }
@@ -141,15 +138,19 @@ class Matcher final : public flow::TokenMatcher {
   }
 
   bool ends_within(uint32_t n_tokens) override {
-    if (ended_) return true;
+    if (ended_ || may_end_before()) return true;
     return within_limits([&] { return end_.within(n_tokens, place()); }, true);
   }
 
-  uint32_t farthest_end() const override { return end_.farthest(after_.size()); }
+  uint32_t farthest_end() const override { return end_.farthest(gate_.after().size()); }
 
   void keep_ending(std::span<uint32_t> mask, uint32_t n_tokens) override {
     if (ended_) return;
-    (void)within_limits([&] { return end_.keep(mask, n_tokens, place()), true; }, true);
+    auto keep = [&] {
+      may_end_before() ? forbid_late_beginnings(mask, n_tokens) : end_.keep(mask, n_tokens, place());
+      return true;
+    };
+    (void)within_limits(keep, true);
   }
 
   bool ended() const override { return ended_; }
@@ -160,7 +161,7 @@ class Matcher final : public flow::TokenMatcher {
   struct Step {
     bool in_core = false;  // one step of the core
     bool entered = false;  // the constraint began inside this token
-    size_t held = 0;       // bytes of seen_ before it
+    bool held = false;     // it is in before_
     StringGuard guard;     // before it
   };
 
@@ -182,12 +183,16 @@ class Matcher final : public flow::TokenMatcher {
     return if_thrown;
   }
 
+  bool may_end_before() const { return !inside_ && gate_.lazy(); }
+
   AnswerPlace place() {
     std::string_view before;
     if (!inside_) {
-      size_t n_seen = std::min(seen_.size(), after_.size() - 1);
-      while (!seen_.ends_with(std::string_view(after_).substr(0, n_seen))) --n_seen;
-      before = std::string_view(after_).substr(n_seen);
+      const std::string_view after = gate_.after();
+      const std::string_view seen = before_.text();
+      size_t n_seen = std::min(seen.size(), after.size() - 1);
+      while (!seen.ends_with(after.substr(0, n_seen))) --n_seen;
+      before = after.substr(n_seen);
     }
     return {core_, guard_, before, steps_.size(), follow_};
   }
@@ -228,14 +233,8 @@ class Matcher final : public flow::TokenMatcher {
   void cut_lengths(std::span<uint32_t> mask) {
     const TokenLengths& lengths = tokens_->lengths();
     lengths.cut_markers(mask);
-    auto allowed = [&](TokenId token) {
-      auto bit = static_cast<size_t>(token);
-      return (mask[bit / 32] >> (bit % 32) & 1) != 0;
-    };
-    auto forbid = [&](TokenId token) {
-      auto bit = static_cast<size_t>(token);
-      mask[bit / 32] &= ~(1u << (bit % 32));
-    };
+    auto allowed = [&](TokenId token) { return has_bit(mask, token); };
+    auto forbid = [&](TokenId token) { clear_bit(mask, token); };
     if (guard_.in_string() && !guard_.escaped()) {
       lengths.cut(mask, guard_.room(), guard_.need());
       return;
@@ -262,52 +261,121 @@ class Matcher final : public flow::TokenMatcher {
         text, [&](size_t n_bytes) { return n_bytes == n_known ? known : bounds_behind(text.substr(0, n_bytes)); });
   }
 
-  // Free text up to `after_`; what a token has beyond it belongs to the constraint.
+  // Free text up to the gate; what a token has beyond it belongs to the constraint.
   bool accept_before(TokenId token) {
-    if (tokens_->is_end(token)) return false;
-    Step step{.held = seen_.size(), .guard = guard_};
-    seen_ += tokens_->text(token);
-    size_t from = step.held > after_.size() ? step.held - after_.size() : 0;
-    size_t found = seen_.find(after_, from);
-    if (found != std::string::npos) {
-      std::string rest = seen_.substr(found + after_.size());
+    Step step{.guard = guard_};
+    if (tokens_->is_end(token)) {
+      if (!gate_.lazy()) return false;
+      ended_ = true;
+      steps_.push_back(step);
+      return true;
+    }
+    const std::string_view bytes = tokens_->text(token);
+    const size_t begin = before_.begin_with(token, bytes);
+    if (begin != std::string::npos) {
+      const std::string rest = behind(begin, bytes);
       if (!rest.empty()) {
         follow(rest);
         if (!core_.AcceptString(rest)) {
           guard_ = step.guard;
-          seen_.resize(step.held);
           return false;
         }
         step.in_core = true;
       }
       step.entered = inside_ = true;
     }
+    before_.take(bytes);
+    step.held = true;
     steps_.push_back(step);
     return true;
   }
 
-  // Everything but the end: an answer of reasoning alone would not satisfy the constraint. Tokens in which the
-  // constraint would begin wrongly are found by trying those few that hold the last byte of `after_`.
+  // What the text before the constraint and these bytes have from a place on.
+  std::string behind(size_t begin, std::string_view bytes) const {
+    const std::string& seen = before_.text();
+    if (begin >= seen.size()) return std::string(bytes.substr(begin - seen.size()));
+    return seen.substr(begin).append(bytes);
+  }
+
+  // Everything but tokens in which the constraint would begin wrongly; and but the end, unless it is lazy: an answer of
+  // reasoning alone would not satisfy the constraint.
   void fill_before(std::span<uint32_t> mask) {
     std::ranges::fill(mask, ~0u);
-    auto forbid = [&](TokenId token) {
-      auto bit = static_cast<size_t>(token);
-      mask[bit / 32] &= ~(1u << (bit % 32));
-    };
-    for (TokenId token : tokens_->end_tokens()) forbid(token);
-    for (TokenId token : tokens_->with_byte(after_.back())) {
-      if (tokens_->is_end(token)) continue;
-      if (accept_before(token)) {
-        rollback(1);
-      } else {
-        forbid(token);
-      }
+    if (!gate_.lazy()) {
+      for (TokenId token : tokens_->end_tokens()) clear_bit(mask, token);
     }
+    std::map<size_t, std::vector<uint32_t>> masks;  // of the constraint, where it has begun so many bytes ago
+    before_.candidates(*tokens_, [&](TokenId token) {
+      if (tokens_->is_end(token) || !has_bit(mask, token)) return;
+      const std::string_view bytes = tokens_->text(token);
+      const size_t begin = before_.begin_with(token, bytes);
+      if (begin == std::string::npos || may_begin(token, begin, masks)) return;
+      clear_bit(mask, token);
+    });
+  }
+
+  // Most of what a constraint may begin with is a token itself, or a beginning of it in the text and a token.
+  bool may_begin(TokenId token, size_t begin, std::map<size_t, std::vector<uint32_t>>& masks) {
+    const std::string& seen = before_.text();
+    std::string_view bytes = tokens_->text(token);
+    const size_t n_before = begin < seen.size() ? seen.size() - begin : 0;
+    if (begin > seen.size()) bytes.remove_prefix(begin - seen.size());
+    if (n_before == 0 && bytes.empty()) return true;
+    const TokenId as_token = tokens_->token_of(bytes);
+    if (as_token != kNoToken) {
+      std::vector<uint32_t>& mask = masks[n_before];
+      if (mask.empty()) mask = mask_behind(seen.substr(seen.size() - n_before));
+      return has_bit(mask, as_token);
+    }
+    if (!accept_before(token)) return false;
+    rollback(1);
+    return true;
+  }
+
+  // The mask behind a text with which the constraint begins.
+  std::vector<uint32_t> mask_behind(const std::string& text) {
+    std::vector<uint32_t> mask(tokens_->n_mask_words(), 0u);
+    const StringGuard guard = guard_;
+    follow(text);
+    if (text.empty() || core_.AcceptString(text)) {
+      fill_inside(mask);
+      if (!text.empty()) core_.Rollback(1);
+    }
+    guard_ = guard;
+    return mask;
+  }
+
+  void fill_inside(std::span<uint32_t> mask) {
+    fill_from(core_, mask);
+    if (!lengths_.empty()) cut_lengths(mask);
+  }
+
+  // Those with which the constraint would begin too late to end within so many tokens.
+  void forbid_late_beginnings(std::span<uint32_t> mask, uint32_t n_tokens) {
+    std::vector<TokenId> tried;
+    before_.candidates(*tokens_, [&](TokenId token) {
+      if (has_bit(mask, token) && !tokens_->is_end(token)) tried.push_back(token);
+    });
+    for (TokenId token : tried) {
+      if (!accept_before(token)) continue;
+      end_.accepted(tokens_->text(token), steps_.size());
+      if (inside_ && !end_.within(n_tokens - 1, place())) clear_bit(mask, token);
+      rollback(1);
+    }
+  }
+
+  static bool has_bit(std::span<const uint32_t> mask, TokenId token) {
+    const auto bit = static_cast<size_t>(token);
+    return (mask[bit / 32] >> (bit % 32) & 1) != 0;
+  }
+  static void clear_bit(std::span<uint32_t> mask, TokenId token) {
+    const auto bit = static_cast<size_t>(token);
+    mask[bit / 32] &= ~(1u << (bit % 32));
   }
 
   std::shared_ptr<const TokenTable> tokens_;
   xgrammar::GrammarMatcher core_;
-  std::string after_;
+  const Gate& gate_;
   std::span<const LengthBounds> lengths_;
   const std::function<void(StringGuard& guard, char byte)> follow_ = [this](StringGuard& guard, char byte) {
     if (lengths_.empty()) return;
@@ -315,13 +383,13 @@ class Matcher final : public flow::TokenMatcher {
     guard.advance(text, [&](size_t) { return bounds_behind(text); });
   };
   StringGuard guard_;  // follows strings where lengths_ has something
-  std::string seen_;   // text before the constraint
   std::vector<Step> steps_;
   std::string fixed_;  // what the core said must come next; from n_fixed_ on it still holds
   size_t n_fixed_ = 0;
   AnswerEnd end_;
   Spelling spelling_;
   bool inside_ = true;
+  Gate::Place before_;  // the text before the constraint
   bool ended_ = false;
   std::string failure_;  // the core failed, or a token cost too much; empty: neither
   bool proposes_;
@@ -331,104 +399,14 @@ class Matcher final : public flow::TokenMatcher {
 
 }  // namespace
 
-TokenTable::TokenTable(Vocabulary vocabulary)
-    : vocabulary_(std::move(vocabulary)),
-      info_(texts_for_core(vocabulary_), xgrammar::VocabType::RAW, static_cast<int>(vocabulary_.tokens.size()),
-            std::vector<int32_t>(vocabulary_.end_tokens.begin(), vocabulary_.end_tokens.end()), false) {
-  std::vector<bool> special(vocabulary_.tokens.size(), false);
-  for (TokenId token : vocabulary_.specials) special[static_cast<size_t>(token)] = true;
-  for (size_t i = 0; i < vocabulary_.tokens.size(); ++i) {
-    const std::string& bytes = vocabulary_.tokens[i];
-    auto id = static_cast<TokenId>(i);
-    for (char c : bytes) {
-      std::vector<TokenId>& holders = holders_[static_cast<unsigned char>(c)];
-      if (holders.empty() || holders.back() != id) holders.push_back(id);
-    }
-    if (special[i] || bytes.empty()) continue;
-    sorted_.emplace_back(bytes, id);
-    if (bytes.size() == 1 && !is_end(id)) bytes_.set(static_cast<unsigned char>(bytes[0]));
-    longest_ = std::max(longest_, bytes.size());
-  }
-  std::ranges::sort(sorted_);
-  std::vector<std::string_view> pieces;
-  for (const auto& [bytes, id] : sorted_) {
-    if (!is_end(id) && std::ranges::count(bytes, '"') < 2) pieces.push_back(bytes);
-  }
-  pieces_ = std::make_unique<ShortTexts>(pieces);
-}
-
-bool TokenTable::is_end(TokenId token) const {
-  return std::ranges::find(vocabulary_.end_tokens, token) != vocabulary_.end_tokens.end();
-}
-
-std::string_view TokenTable::text(TokenId token) const {
-  auto index = static_cast<size_t>(token);
-  return index < vocabulary_.tokens.size() ? std::string_view(vocabulary_.tokens[index]) : std::string_view();
-}
-
-// A tokenizer that puts a space before every text is not asked: then the longest token that fits, and so on.
-std::vector<TokenId> TokenTable::write(std::string_view text) const {
-  std::vector<TokenId> out;
-  if (vocabulary_.encode) out = vocabulary_.encode(text);
-  std::string written;
-  for (TokenId token : out) written += this->text(token);
-  if (written == text) return out;
-  out.clear();
-  while (!text.empty()) {
-    size_t n = std::min(text.size(), longest_);
-    TokenId best = token_of(text.substr(0, n));
-    while (n > 1 && best == kNoToken) best = token_of(text.substr(0, --n));
-    if (best == kNoToken) return {};
-    out.push_back(best);
-    text.remove_prefix(n);
-  }
-  return out;
-}
-
-TokenId TokenTable::token_of(std::string_view text) const {
-  auto at = std::ranges::lower_bound(sorted_, text, {}, &std::pair<std::string_view, TokenId>::first);
-  return at != sorted_.end() && at->first == text ? at->second : kNoToken;
-}
-
-void TokenTable::beginnings(std::string_view text,
-                            const std::function<void(TokenId token, size_t n_bytes)>& found) const {
-  auto first = sorted_.begin();
-  auto last = sorted_.end();
-  for (size_t n = 1; n <= std::min(text.size(), longest_); ++n) {
-    auto byte_at = [&](const std::pair<std::string_view, TokenId>& token) {
-      return token.first.size() < n ? -1 : int{static_cast<unsigned char>(token.first[n - 1])};
-    };
-    int byte = static_cast<unsigned char>(text[n - 1]);
-    first = std::ranges::lower_bound(first, last, byte, {}, byte_at);
-    last = std::ranges::upper_bound(first, last, byte, {}, byte_at);
-    if (first == last) return;
-    for (auto one = first; one != last && one->first.size() == n; ++one) found(one->second, n);
-  }
-}
-
-const TokenLengths& TokenTable::lengths() const {
-  std::call_once(lengths_made_, [&] { lengths_ = std::make_unique<TokenLengths>(vocabulary_.tokens); });
-  return *lengths_;
-}
-
-// What it takes grows with the vocabulary and with the grammar, and is not counted.
-std::shared_ptr<const TokenClasses> TokenTable::classes(const xgrammar::CompiledGrammar& grammar) const {
-  CompileBudget::Pause uncounted;
-  if (!leaves_many(grammar) || longest_ > TokenClasses::kLongest) return nullptr;
-  ByteClasses class_of = byte_classes(grammar);
-  std::lock_guard lock(classes_mutex_);
-  std::erase_if(classes_, [](const auto& one) { return one.second.expired(); });
-  std::shared_ptr<const TokenClasses> known = classes_[class_of].lock();
-  if (known != nullptr) return known;
-  known = std::make_shared<const TokenClasses>(info_.GetSortedDecodedVocab(), n_vocab(), class_of);
-  classes_[class_of] = known;
-  return known;
-}
-
 std::unique_ptr<flow::TokenMatcher> CompiledGrammar::matcher() const {
   xgrammar::GrammarMatcher core(compiled_);
   CoreView::use(core, classes_.get());
-  return std::make_unique<Matcher>(tokens_, std::move(core), after_, lengths_, ends_, proposes_, mask_times_);
+  return std::make_unique<Matcher>(tokens_, std::move(core), *gate_, lengths_, ends_, proposes_, mask_times_);
+}
+
+bool CompiledGrammar::begins_with(const std::string& text) const {
+  return xgrammar::GrammarMatcher(compiled_).AcceptString(text);
 }
 
 }  // namespace millrace::grammar

@@ -8,6 +8,7 @@
 #include "grammar/calls.h"
 #include "grammar/compiler.h"
 #include "grammar/ebnf.h"
+#include "grammar/json_rules.h"
 #include "grammar/regex.h"
 #include "grammar/schema.h"
 #include "grammar/structural_tag.h"
@@ -15,7 +16,11 @@
 namespace millrace::grammar {
 namespace {
 
-SchemaOptions schema_options(const flow::ConstraintSpec& spec, const Limits& limits) {
+RegexOptions regex_options(const Limits& limits) {
+  return {.max_bytes = limits[LimitId::kRegexBytes], .max_nesting = limits[LimitId::kRegexNesting]};
+}
+
+Result<SchemaOptions> schema_options(const flow::ConstraintSpec& spec, const Limits& limits, Rules& rules) {
   SchemaOptions options;
   options.limits = {.bytes = limits[LimitId::kSchemaBytes],
                     .depth = limits[LimitId::kSchemaDepth],
@@ -27,6 +32,10 @@ SchemaOptions schema_options(const flow::ConstraintSpec& spec, const Limits& lim
   options.regex_nesting = limits[LimitId::kRegexNesting];
   options.max_rules = limits[LimitId::kGrammarRules];
   options.any_whitespace = spec.any_whitespace;
+  if (spec.whitespace.empty()) return options;
+  Result<RuleId> space = add_space(rules, spec.whitespace, regex_options(limits));
+  if (!space.ok()) return Error{space.error().code, "whitespace_pattern: " + space.error().message, ""};
+  options.space = *space;
   return options;
 }
 
@@ -42,7 +51,8 @@ Result<void> read_schema(const flow::ConstraintSpec& spec, const Limits& limits,
                  fmt::format("schema of {} bytes, limit {}", spec.text.size(), limits[LimitId::kSchemaBytes]), ""};
   }
   Json schema = TRY(read_json(spec.text, limits));
-  rules.root = TRY(add_schema(rules, schema, schema_options(spec, limits)));
+  const SchemaOptions options = TRY(schema_options(spec, limits, rules));
+  rules.root = TRY(add_schema(rules, schema, options));
   return {};
 }
 
@@ -70,15 +80,16 @@ Result<void> read_source(const flow::ConstraintSpec& spec, const Limits& limits,
   switch (spec.kind) {
     case flow::ConstraintKind::kNone:
       return Error{ErrorCode::kInternal, "no constraint to compile", ""};
-    case flow::ConstraintKind::kJsonObject:
-      rules.root = add_json_object(rules, spec.any_whitespace);
+    case flow::ConstraintKind::kJsonObject: {
+      const SchemaOptions options = TRY(schema_options(spec, limits, rules));
+      rules.root = add_json_object(rules, options.any_whitespace, options.space);
       return {};
+    }
     case flow::ConstraintKind::kJsonSchema:
       return read_schema(spec, limits, rules);
     case flow::ConstraintKind::kRegex: {
       if (spec.text.empty()) return Error{ErrorCode::kInvalidRegex, "must not be empty", ""};
-      RegexOptions options{.max_bytes = limits[LimitId::kRegexBytes], .max_nesting = limits[LimitId::kRegexNesting]};
-      rules.root = rules.add_rule(TRY(add_regex(rules, spec.text, options)));
+      rules.root = rules.add_rule(TRY(add_regex(rules, spec.text, regex_options(limits))));
       return {};
     }
     case flow::ConstraintKind::kGrammar:
@@ -90,14 +101,14 @@ Result<void> read_source(const flow::ConstraintSpec& spec, const Limits& limits,
       return read_choice(spec, limits, rules);
     case flow::ConstraintKind::kCalls: {
       Json calls = TRY(read_json(spec.text, limits));
-      SchemaOptions options = schema_options(spec, limits);
+      SchemaOptions options = TRY(schema_options(spec, limits, rules));
       options.count_aside = *calls.find("mode") == Json("must");  // else quotes of free text would be taken for strings
       rules.root = TRY(add_calls(rules, calls, options));
       return {};
     }
     case flow::ConstraintKind::kTags: {
       Json tag = TRY(read_json(spec.text, limits));
-      SchemaOptions options = schema_options(spec, limits);
+      SchemaOptions options = TRY(schema_options(spec, limits, rules));
       options.count_aside = false;  // quotes of the free text would be taken for strings
       rules.root = TRY(add_structural_tag(rules, tag, options));
       return {};

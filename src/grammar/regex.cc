@@ -23,6 +23,7 @@ const CharSet kLineEnds = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 struct Quantifier {
   uint32_t min = 0;
   uint32_t max = 0;
+  bool lazy = false;
 };
 
 // What a class holds so far; a complement of ASCII classes stays inside ASCII.
@@ -77,9 +78,11 @@ class Parser {
       }
       ExprId atom = TRY(this->atom(depth));
       auto quantifier = TRY(this->quantifier());
-      if (quantifier) atom = rules_.repeat(atom, quantifier->min, quantifier->max);
+      if (quantifier) atom = rules_.repeat(atom, quantifier->min, quantifier->max, quantifier->lazy);
       parts.push_back(atom);
     }
+    if (options_.places && from_start) parts.insert(parts.begin(), rules_.rule(kTextBegin));
+    if (options_.places && to_end) parts.push_back(rules_.rule(kTextEnd));
     if (options_.search && depth == 0 && !from_start) parts.insert(parts.begin(), anything());
     if (options_.search && depth == 0 && !to_end) parts.push_back(anything());
     if (parts.empty()) return rules_.text("");
@@ -102,7 +105,7 @@ class Parser {
     }
     if (!found) return found;
     if (found->max < found->min) return fail_at(start, "the minimum of a repetition is above its maximum");
-    in_.take('?');  // a lazy quantifier repeats the same texts
+    found->lazy = in_.take('?');  // repeats the same texts
     bool again = in_.peek() == '*' || in_.peek() == '+' || in_.peek() == '?';
     if (again) return fail(in_.peek() == '+' ? "possessive quantifiers are not supported" : "nothing to repeat");
     return found;
@@ -128,7 +131,9 @@ class Parser {
 
   Result<ExprId> group(int64_t depth) {
     size_t start = in_.position() - 1;
+    bool captures = true;
     if (in_.take('?')) {
+      captures = in_.peek() != ':';
       if (in_.take("=") || in_.take("!") || in_.take("<=") || in_.take("<!")) {
         return fail_at(start, "look-around is not supported");
       }
@@ -140,9 +145,13 @@ class Parser {
         return fail_at(start, "flags and conditions are not supported");
       }
     }
+    std::optional<RuleId> as_rule;
+    if (captures && options_.places) as_rule = rules_.add_rule();
     ExprId inside = TRY(alternatives(depth + 1));
     if (!in_.take(')')) return fail_at(start, "a group without )");
-    return inside;
+    if (!as_rule) return inside;
+    rules_.set_body(*as_rule, inside);
+    return rules_.rule(*as_rule);
   }
 
   Result<ExprId> atom(int64_t depth) {
@@ -187,7 +196,7 @@ class Parser {
     if (in_.at_end()) return fail_at(start, "a backslash at the end");
     uint32_t c = in_.next();
     auto negated = [&](const CharSet& set) {
-      out.add(intersection(complement(set), kAscii));
+      out.add(options_.places ? complement(set) : intersection(complement(set), kAscii));
       out.ascii_only = true;
     };
     auto positive = [&](const CharSet& set) {
@@ -291,7 +300,7 @@ class Parser {
     if (!in_.take(']')) return fail_at(start, "a class without ]");
     CharSet set = normalised(members.set);
     if (negative) set = complement(set);
-    if (negative && members.ascii_only) set = intersection(set, kAscii);
+    if (negative && members.ascii_only && !options_.places) set = intersection(set, kAscii);
     if (set.empty()) return fail_at(start, "an empty class");
     return characters(std::move(set));
   }
@@ -325,6 +334,11 @@ Result<ExprId> add_regex(Rules& rules, std::string_view pattern, const RegexOpti
   if (static_cast<int64_t>(pattern.size()) > options.max_bytes) {
     return Error{ErrorCode::kInvalidRegex,
                  fmt::format("regex of {} bytes, limit {}", pattern.size(), options.max_bytes), ""};
+  }
+  if (options.places) {
+    CHECK(rules.n_rules() == 0, "a regex with places among {} rules", rules.n_rules());
+    rules.add_rule(rules.text(""));
+    rules.add_rule(rules.text(""));
   }
   return Parser(rules, pattern, options).parse();
 }

@@ -12,9 +12,16 @@
 
 namespace millrace::grammar {
 
+constexpr RuleId kTextBegin = 0;  // with RegexOptions::places
+constexpr RuleId kTextEnd = 1;
+constexpr RuleId kFirstGroup = 2;
+
 struct RegexOptions {
   bool json_string = false;  // the characters stand inside a JSON string: what JSON escapes is written escaped
   bool search = false;       // the pattern may match anywhere unless anchored (JSON schema); false: the whole text
+  // To look for texts, not to make them: classes hold all characters that they name, rule 0 stands for the beginning
+  // and rule 1 for the end of the text (anchors), further ones for groups as they open.
+  bool places = false;
   int64_t max_bytes = 4096;
   int64_t max_nesting = 64;
 };

@@ -337,16 +337,16 @@ ExprId Rules::choice(std::vector<ExprId> parts) {
   return add({.kind = ExprKind::kChoice, .parts = std::move(parts)});
 }
 
-ExprId Rules::repeat(ExprId part, uint32_t min, uint32_t max) {
+ExprId Rules::repeat(ExprId part, uint32_t min, uint32_t max, bool lazy) {
   if (min == 1 && max == 1) return part;
   const Expr& inner = exprs_[part];
   if (inner.kind == ExprKind::kRepeat && max > 0) {  // "(x*)*" as it is has ever more ways to be read
     bool any = inner.max == kUnbounded && inner.min <= 1;
     if (any || (inner.min == 0 && inner.max == 1)) {
-      return repeat(inner.parts[0], inner.min * min, any ? kUnbounded : max);
+      return repeat(inner.parts[0], inner.min * min, any ? kUnbounded : max, lazy);
     }
   }
-  return add({.kind = ExprKind::kRepeat, .parts = {part}, .min = min, .max = max});
+  return add({.kind = ExprKind::kRepeat, .parts = {part}, .min = min, .max = max, .lazy = lazy});
 }
 
 ExprId Rules::tags(std::vector<std::pair<std::string, RuleId>> tags, std::vector<std::string> excluded, bool repeats) {

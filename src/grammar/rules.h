@@ -47,6 +47,7 @@ struct Expr {
   RuleId rule = 0;                                   // kRule
   uint32_t min = 0;                                  // kRepeat
   uint32_t max = kUnbounded;                         // kRepeat
+  bool lazy = false;                                 // kRepeat: as few as will do, for who asks what matched where
   std::vector<std::pair<std::string, RuleId>> tags;  // kTags: free text; after each such text, the rule
   std::vector<std::string> excluded;                 // kTags: texts that never come
   bool repeats = true;                               // kTags: free text goes on after a rule
@@ -59,7 +60,7 @@ class Rules {
   ExprId rule(RuleId id);
   ExprId sequence(std::vector<ExprId> parts);
   ExprId choice(std::vector<ExprId> parts);
-  ExprId repeat(ExprId part, uint32_t min, uint32_t max);
+  ExprId repeat(ExprId part, uint32_t min, uint32_t max, bool lazy = false);
   ExprId optional(ExprId part) { return repeat(part, 0, 1); }
   ExprId tags(std::vector<std::pair<std::string, RuleId>> tags, std::vector<std::string> excluded, bool repeats);
 

@@ -164,8 +164,8 @@ Result<RuleId> add_schema(Rules& rules, const Json& schema, const SchemaOptions&
   return SchemaBuilder(rules, std::move(reader), options).build(schema);
 }
 
-RuleId add_json_object(Rules& rules, bool any_whitespace) {
-  JsonRules json(rules, any_whitespace);
+RuleId add_json_object(Rules& rules, bool any_whitespace, std::optional<RuleId> space) {
+  JsonRules json(rules, any_whitespace, space);
   return rules.add_rule(json.object());
 }
 

@@ -3,6 +3,8 @@
 // recurses with the depth of the schema.
 #pragma once
 
+#include <optional>
+
 #include "base/json.h"
 #include "base/result.h"
 #include "grammar/rules.h"
@@ -14,14 +16,15 @@ struct SchemaOptions {
   SchemaLimits limits;
   int64_t regex_bytes = 4096;
   int64_t regex_nesting = 64;
-  int64_t max_rules = 20'000;  // reading ends there
-  bool count_aside = true;     // string lengths are counted by a StringGuard: the whole text is the document
-  bool any_whitespace = true;  // white space after brackets, commas and colons
+  int64_t max_rules = 20'000;        // reading ends there
+  bool count_aside = true;           // string lengths are counted by a StringGuard: the whole text is the document
+  bool any_whitespace = true;        // white space after brackets, commas and colons
+  std::optional<RuleId> space = {};  // what it is; none: our own choice
 };
 
 // The rule of the whole document. kInvalidSchema with the JSON pointer of what is wrong or not supported.
 Result<RuleId> add_schema(Rules& rules, const Json& schema, const SchemaOptions& options);
 // Any JSON object.
-RuleId add_json_object(Rules& rules, bool any_whitespace);
+RuleId add_json_object(Rules& rules, bool any_whitespace, std::optional<RuleId> space = {});
 
 }  // namespace millrace::grammar

@@ -21,7 +21,7 @@ class SchemaBuilder {
       : rules_(rules),
         reader_(std::move(reader)),
         options_(options),
-        json_(rules, options.any_whitespace),
+        json_(rules, options.any_whitespace, options.space),
         numbers_(rules) {}
 
   Result<RuleId> build(const Json& root);

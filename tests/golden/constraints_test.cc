@@ -135,6 +135,37 @@ TEST_F(Constraints, AnswersDoNotDependOnTheWayTheyAreComputed) {
   expect_same_in_every_way(all, want);
 }
 
+// Free text, and from a trigger on a constraint: with proposals of both, taken back or not.
+TEST_F(Constraints, LazyGrammarsDoNotDependOnTheWayTheyAreComputed) {
+  std::vector<GenerateRequest> all = requests(8, true);
+  const std::string grammar = "root ::= [a-m] \"the quick brown fox \" [0-9]{1,4} \".\"";
+  const flow::Trigger triggers[] = {{.kind = flow::TriggerKind::kPattern, .text = "[a-m]"},
+                                    {.kind = flow::TriggerKind::kWord, .text = "f"},
+                                    {.kind = flow::TriggerKind::kWholePattern, .text = "[\\s\\S]*?([h-k])"},
+                                    {.kind = flow::TriggerKind::kToken, .token = 1 + 'c'}};
+  grammar::Compiler compiler(vocabulary(machine_.model().desc().n_vocab, true), Limits(), 1);
+  for (size_t i = 0; i < all.size(); i += 2) {
+    flow::ConstraintSpec spec{.kind = ConstraintKind::kGrammar, .text = grammar, .triggers = {triggers[i / 2]}};
+    auto compiled = compiler.compile(spec);
+    ASSERT_TRUE(compiled.ok()) << compiled.error().message;
+    all[i].sampling.constraint = *compiled;
+    for (char c : std::string("afhijkc")) all[i].sampling.logit_bias.emplace_back(1 + c, 2.0f);
+  }
+  Traces want = run_each_alone(machine_, all);
+  const grammar::Vocabulary words = vocabulary(machine_.model().desc().n_vocab, true);
+  size_t n_begun = 0;
+  for (size_t i = 0; i < all.size(); i += 2) {
+    std::string text;
+    for (TokenId token : want.at({all[i].id, 0}).tokens) {
+      if (token != kEnd) text += words.tokens[static_cast<size_t>(token)];
+    }
+    const size_t fox = text.find("the quick brown fox ");
+    n_begun += fox != std::string::npos && text.ends_with(".") ? 1u : 0u;
+  }
+  EXPECT_GE(n_begun, 2u) << "or nothing of the grammar is seen here";
+  expect_same_in_every_way(all, want);
+}
+
 // Limits of the fewest tokens in which an answer can end, and of few more; two answers to each request.
 TEST_F(Constraints, AnswersEndInsideTheirLimit) {
   std::vector<GenerateRequest> all = requests(12, true);

@@ -250,6 +250,21 @@ TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Th
          {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
 
 
+def check_lazy_grammars_begin_with_their_trigger():
+    def text(max_tokens=40, **extra):
+        asked = dict(GREEDY, prompt="1, 2, 3, 4,", max_tokens=max_tokens, extra_body=extra)
+        return client.completions.create(**asked).choices[0].text
+    free = text()
+    assert free.startswith(" 5, 6, 7"), free
+    grammar = 'root ::= (" 6" | "6") "!" [a-c]{4}'
+    for trigger in ({"type": 1, "value": "6"}, {"type": 2, "value": "5,\\s*(6)"}, {"type": 3, "value": "[\\s\\S]*?(6)[\\s\\S]*"}):
+        lazy = text(grammar=grammar, grammar_lazy=True, grammar_triggers=[trigger])
+        assert re.fullmatch(r" 5, 6![a-c]{4}", lazy), (trigger, lazy)
+        assert text(grammar=grammar, grammar_lazy=True, grammar_triggers=[{"type": 1, "value": "6!"}]) == free
+    spaced = text(guided_json={"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 3}, guided_whitespace_pattern="\\n{2}")
+    assert re.fullmatch(r"\[\n\n-?\d+(,\n\n-?\d+){1,2}\n\n\]", spaced), spaced
+
+
 def is_weather(text):
     value = json.loads(text)
     return (value.keys() == {"city", "days", "unit"} and 1 <= len(value["city"]) <= 20 and 1 <= value["days"] <= 9
