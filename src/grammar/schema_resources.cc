@@ -82,9 +82,7 @@ std::string without_dots(std::string_view path) {
   while (!path.empty()) {
     if (path.starts_with("../")) {
       path.remove_prefix(3);
-    } else if (path.starts_with("./")) {
-      path.remove_prefix(2);
-    } else if (path.starts_with("/./")) {
+    } else if (path.starts_with("./") || path.starts_with("/./")) {
       path.remove_prefix(2);
     } else if (path == "/.") {
       path = "/";
@@ -109,13 +107,11 @@ std::string resolve_uri(std::string_view base_text, std::string_view reference) 
   Uri base = parse(base_text);
   Uri to = parse(reference);
   std::string path;
-  if (is_there(to.scheme) || is_there(to.authority)) {
+  if (is_there(to.scheme) || is_there(to.authority) || to.path.starts_with('/')) {
     path = without_dots(to.path);
   } else if (to.path.empty()) {
     path = base.path;
     if (!is_there(to.query)) to.query = base.query;
-  } else if (to.path.starts_with('/')) {
-    path = without_dots(to.path);
   } else {  // 5.2.3
     bool top = is_there(base.authority) && base.path.empty();
     size_t n_kept = base.path.rfind('/') == base.path.npos ? 0 : base.path.rfind('/') + 1;

@@ -205,8 +205,8 @@ TEST(SchemaResources, DynamicReferencesLeadToTheOutermost) {
        Row{choice, R"({"n":[1]})", R"({"n":["a"]})"}, Row{choice, R"({"s":["a"]})", R"({"s":[1]})"},
        Row{choice, R"({"n":[1],"s":["a"],"any":[1,"a"]})", R"({"n":[1],"s":[1]})"},
        // a resource that says something new besides
-       Row{R"({"$id":"http://x/root","$ref":"inner","$defs":{"i":{"$dynamicAnchor":"a","const":1},"inner":{"$id":"inner",)"
-           R"("$dynamicRef":"#a","$defs":{"a":{"$dynamicAnchor":"a","const":2},"b":{"$dynamicAnchor":"b"}}}}})",
+       Row{R"({"$id":"http://x/root","$ref":"inner","$defs":{"i":{"$dynamicAnchor":"a","const":1},"inner":{"$id":)"
+           R"("inner","$dynamicRef":"#a","$defs":{"a":{"$dynamicAnchor":"a","const":2},"b":{"$dynamicAnchor":"b"}}}}})",
            "1", "2"},
        // $ref does not care
        Row{R"({"$ref":"list","$defs":{"i":{"$dynamicAnchor":"item","type":"integer"},"l":{"$id":"list","type":)"
